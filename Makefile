@@ -1,0 +1,47 @@
+# aquacis: make && make install && make installcheck   (PG_CONFIG=... picks the server)
+#
+# Everything that can be listed by pattern is: a new src/<part>/*.c, sql/*.sql,
+# specs/*.spec or t/*.pl takes part by being there.
+
+top := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
+
+MODULE_big = aquacis
+EXTENSION = aquacis aquacis_postgis
+DATA = aquacis--1.0.sql aquacis_postgis--1.0.sql
+PGFILEDESC = "aquacis - modernise a legacy utility database from inside the server"
+
+SOURCES = $(sort $(patsubst $(top)/%,%,$(wildcard $(top)/src/*.c $(top)/src/*/*.c)))
+OBJS = $(SOURCES:.c=.o)
+
+PG_CPPFLAGS = -I$(top)/src
+PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
+	-Wno-missing-field-initializers -Wno-sign-compare -Wno-cast-function-type
+
+# "setup" creates the extensions; every other test finds them there.  Tests of
+# aquacis_postgis run where PostGIS is installed.
+PG_CONFIG ?= pg_config
+have_postgis := $(wildcard $(shell $(PG_CONFIG) --sharedir)/extension/postgis.control)
+regress_all = $(sort $(basename $(notdir $(wildcard $(top)/sql/*.sql))))
+regress_postgis = $(filter aquacis_postgis%,$(regress_all))
+REGRESS = setup $(filter-out setup aquacis_postgis%,$(regress_all)) \
+	$(if $(have_postgis),$(regress_postgis))
+REGRESS_OPTS = --inputdir=$(top) --dbname=contrib_regression
+ISOLATION = $(sort $(basename $(notdir $(wildcard $(top)/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=$(top) --load-extension=aquacis
+TAP_TESTS = 1
+EXTRA_CLEAN = fuzz/build
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# A VPATH build needs the sub-folders of src/ on its own side.
+$(shell mkdir -p $(sort $(dir $(OBJS))))
+
+$(OBJS): $(sort $(wildcard $(top)/src/*.h $(top)/src/*/*.h))
+
+# What scripts/test asks for, so that the lists above stand in one place.
+.PHONY: list-regress list-isolation
+list-regress:
+	@echo $(REGRESS)
+list-isolation:
+	@echo $(ISOLATION)

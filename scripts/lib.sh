@@ -1,0 +1,165 @@
+# scripts/lib.sh: what scripts/demo, scripts/test and bench/run share.  Sourced.
+#
+# The machine's own PostgreSQL is only read: the extension is installed into a
+# private copy of the installation (binaries copied, the rest symlinked; the
+# server finds its files relative to its own place), and everything lives in
+# one temporary directory that goes away on any exit.
+#
+#   aquacis_begin <purpose>    packages, temporary directory, private copy, build
+#   as_runner CMD...           runs CMD as the unprivileged user
+#   server_start [SETTING...]  a throwaway server, socket only; sets PGHOST, PGUSER
+#   server_stop
+#
+# Environment: PG_MAJOR picks the server version, AQUACIS_CFLAGS adds compiler
+# flags.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+work=
+
+die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+say() { printf '%s\n' "$*"; }
+
+# ---- packages ---------------------------------------------------------------
+
+# The version to work with: asked for, else the newest installed one we
+# support, else the one this Debian or Ubuntu release carries.
+pick_pg_major() {
+  local v
+  [ -n "${PG_MAJOR:-}" ] && return
+  for v in 18 17 16 15 14; do
+    if [ -x /usr/lib/postgresql/$v/bin/postgres ] && [ -f /usr/lib/postgresql/$v/lib/pgxs/src/makefiles/pgxs.mk ]; then
+      PG_MAJOR=$v; return
+    fi
+  done
+  v=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: postgresql-\([0-9]\+\)$/\1/p' | head -n 1)
+  PG_MAJOR=${v:-15}
+}
+
+missing_packages() {
+  local p
+  for p in "$@"; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || printf '%s ' "$p"
+  done
+}
+
+# Runs a command as root: directly, or through sudo.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+can_be_root() {
+  [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; }
+}
+
+# Installing Debian's postgresql package creates and starts a cluster "main".
+# Nobody asked us for one, so that is switched off for the time of the install.
+install_packages() {
+  local missing conf=/etc/postgresql-common/createcluster.d/aquacis-no-main.conf
+  missing=$(missing_packages "$@")
+  [ -n "$missing" ] || return 0
+  command -v apt-get >/dev/null ||
+    die "needs the packages $missing and knows how to install them with apt only"
+  if ! can_be_root; then
+    say "These packages are missing. Install them and call $(basename "$0") again:"
+    say "  sudo apt-get update && sudo apt-get install --no-install-recommends $missing"
+    exit 1
+  fi
+  say "installing: $missing"
+  as_root apt-get update -qq || die "apt-get update failed"
+  [ -d /etc/postgresql-common/createcluster.d ] || { as_root mkdir -p /etc/postgresql-common/createcluster.d; }
+  echo 'create_main_cluster = false' | as_root tee $conf >/dev/null
+  # shellcheck disable=SC2086
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/tmp/aquacis-apt.$$ 2>&1 ||
+    { cat /tmp/aquacis-apt.$$; rm -f /tmp/aquacis-apt.$$; as_root rm -f $conf; die "apt-get install failed"; }
+  rm -f /tmp/aquacis-apt.$$
+  as_root rm -f $conf
+}
+
+# ---- temporary directory, unprivileged user -----------------------------------
+
+# Servers refuse to run as root; Debian's package brings the user postgres.
+runner_user() {
+  if [ "$(id -u)" = 0 ]; then echo postgres; else id -un; fi
+}
+
+as_runner() {
+  if [ "$(id -u)" = 0 ]; then
+    setpriv --reuid=postgres --regid=postgres --init-groups env HOME="$work" USER=postgres "$@"
+  else
+    "$@"
+  fi
+}
+
+cleanup() {
+  local status=$?
+  trap - EXIT INT TERM HUP
+  if [ -n "$work" ] && [ -d "$work" ]; then
+    server_stop
+    rm -rf "$work"
+  fi
+  exit "$status"
+}
+
+aquacis_begin() {
+  local purpose=$1
+  shift
+  pick_pg_major
+  install_packages gcc make libc6-dev "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR-postgis-3" "$@"
+  trap cleanup EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  work=$(mktemp -d "/tmp/aquacis-$purpose.XXXXXX") || die "cannot make a temporary directory"
+  if [ "$(id -u)" = 0 ]; then chown postgres:postgres "$work"; fi
+  chmod 755 "$work"
+  private_installation
+  build
+}
+
+private_installation() {
+  local from=/usr/lib/postgresql/$PG_MAJOR to=$work/pg/usr/lib/postgresql/$PG_MAJOR
+  as_runner mkdir -p "$to" "$work/pg/usr/share/postgresql" "$work/pg/usr/include"
+  as_runner cp -r $from/bin "$to/"
+  as_runner cp -rs $from/lib "$to/lib"
+  as_runner cp -rs /usr/share/postgresql/$PG_MAJOR "$work/pg/usr/share/postgresql/$PG_MAJOR"
+  as_runner ln -s /usr/include/postgresql "$work/pg/usr/include/postgresql"
+  # an aquacis that the machine has must not shine through
+  as_runner rm -rf "$to/lib/aquacis.so" "$to"/lib/bitcode/aquacis* "$work/pg/usr/share/postgresql/$PG_MAJOR"/extension/aquacis*
+  bindir=$to/bin
+  export PG_CONFIG=$bindir/pg_config
+}
+
+# The build never writes into the checkout.
+build() {
+  local log=$work/build.log
+  as_runner mkdir -p "$work/src"
+  if git -c safe.directory='*' -C "$root" rev-parse --git-dir >/dev/null 2>&1; then
+    (cd "$root" && git -c safe.directory='*' ls-files -z --cached --others --exclude-standard | xargs -0 -r ls -1d 2>/dev/null | tar -cf - -T -)
+  else
+    tar -C "$root" -cf - .
+  fi | as_runner tar -C "$work/src" -xf - --no-same-owner
+  as_runner make -s -j2 -C "$work/src" PG_CONFIG="$PG_CONFIG" COPT="${AQUACIS_CFLAGS:-}" >"$log" 2>&1 &&
+    as_runner make -s -C "$work/src" PG_CONFIG="$PG_CONFIG" install >>"$log" 2>&1 ||
+    { cat "$log"; die "the build failed"; }
+}
+
+# ---- throwaway server ---------------------------------------------------------
+
+server_start() {
+  local setting
+  export PGHOST=$work PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
+  unset PGSERVICE PGPASSFILE PGOPTIONS PGSSLMODE PGHOSTADDR
+  as_runner "$bindir/initdb" -D "$work/data" -U postgres --auth=trust --no-sync -E UTF8 --locale=C.UTF-8 >"$work/initdb.log" 2>&1 ||
+    { cat "$work/initdb.log"; die "initdb failed"; }
+  {
+    echo "listen_addresses = ''"
+    echo "unix_socket_directories = '$work'"
+    for setting in "$@"; do echo "$setting"; done
+  } | as_runner tee -a "$work/data/postgresql.conf" >/dev/null
+  as_runner "$bindir/pg_ctl" -D "$work/data" -l "$work/server.log" -w -t 60 start >/dev/null ||
+    { cat "$work/server.log"; die "the server did not start"; }
+}
+
+server_stop() {
+  [ -f "$work/data/postmaster.pid" ] || return 0
+  as_runner "$bindir/pg_ctl" -D "$work/data" -m immediate -w -t 60 stop >/dev/null 2>&1
+}

@@ -1,0 +1,17 @@
+-- Creates the extension in the first schema of search_path: public in one run
+-- of the suite, a schema of its own in the other.  Every other test finds it.
+SET client_min_messages = warning;
+CREATE EXTENSION aquacis;
+SELECT extname, extversion = default_version AS newest
+FROM pg_extension JOIN pg_available_extensions ON name = extname
+WHERE extname = 'aquacis';
+-- every object of the extension that can carry a comment has one
+SELECT pg_describe_object(classid, objid, objsubid) AS without_comment
+FROM pg_depend d
+WHERE refclassid = 'pg_extension'::regclass
+  AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'aquacis')
+  AND deptype = 'e'
+  AND NOT EXISTS (SELECT FROM pg_type t JOIN pg_class c ON c.reltype = t.oid OR t.typelem = c.reltype
+                  WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid)
+  AND obj_description(objid, (SELECT relname FROM pg_class WHERE oid = classid)::name) IS NULL
+ORDER BY 1;

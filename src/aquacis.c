@@ -1,0 +1,33 @@
+/*
+ * aquacis.c
+ *	  Module magic and start-up.
+ *
+ * Each part owns its settings and caches and sets them up in its own Init
+ * function; nothing here knows what they are.  The library is loaded on first
+ * use of one of its functions: shared_preload_libraries is not needed.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/guc.h"
+
+#include "audit/audit.h"
+#include "compat.h"
+#include "consolidate/consolidate.h"
+#include "legacy/legacy.h"
+#include "tariff/tariff.h"
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	AuditInit();
+	ConsolidateInit();
+	TariffInit();
+	LegacyInit();
+
+	MarkGUCPrefixReserved("aquacis");
+}

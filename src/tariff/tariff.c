@@ -1,0 +1,12 @@
+/*
+ * tariff.c
+ *	  Start-up of the tariff part.
+ */
+#include "postgres.h"
+
+#include "tariff/tariff.h"
+
+void
+TariffInit(void)
+{
+}
