@@ -45,3 +45,11 @@ list-regress:
 	@echo $(REGRESS)
 list-isolation:
 	@echo $(ISOLATION)
+
+# The distribution as PGXN wants it: one zip, its version that of META.json.
+DISTVERSION = $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' $(top)/META.json)
+.PHONY: dist
+dist:
+	mkdir -p dist
+	git -C $(top) archive --format=zip --prefix=aquacis-$(DISTVERSION)/ -o $(CURDIR)/dist/aquacis-$(DISTVERSION).zip HEAD
+	@echo dist/aquacis-$(DISTVERSION).zip

@@ -128,15 +128,22 @@ private_installation() {
   export PG_CONFIG=$bindir/pg_config
 }
 
+# The checkout as it is now (ignored files aside), as a tar stream.
+tree_files() {
+  if git -c safe.directory='*' -C "$root" rev-parse --git-dir >/dev/null 2>&1; then
+    (cd "$root" && git -c safe.directory='*' ls-files -z --cached --others --exclude-standard |
+      while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done |
+      tar -cf - --null -T -)
+  else
+    tar -C "$root" -cf - --exclude='*.o' --exclude='*.bc' --exclude='*.so' .
+  fi
+}
+
 # The build never writes into the checkout.
 build() {
   local log=$work/build.log
   as_runner mkdir -p "$work/src"
-  if git -c safe.directory='*' -C "$root" rev-parse --git-dir >/dev/null 2>&1; then
-    (cd "$root" && git -c safe.directory='*' ls-files -z --cached --others --exclude-standard | xargs -0 -r ls -1d 2>/dev/null | tar -cf - -T -)
-  else
-    tar -C "$root" -cf - .
-  fi | as_runner tar -C "$work/src" -xf - --no-same-owner
+  tree_files | as_runner tar -C "$work/src" -xf - --no-same-owner
   as_runner make -s -j2 -C "$work/src" PG_CONFIG="$PG_CONFIG" COPT="${AQUACIS_CFLAGS:-}" >"$log" 2>&1 &&
     as_runner make -s -C "$work/src" PG_CONFIG="$PG_CONFIG" install >>"$log" 2>&1 ||
     { cat "$log"; die "the build failed"; }
