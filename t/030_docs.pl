@@ -1,0 +1,68 @@
+# The documents beside the README: docs/reference.md is what the catalog says,
+# and the SQL of docs/runbook.md runs as printed on a small legacy schema.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', "fsync = off\n");
+$node->start;
+
+# ---- reference
+SKIP:
+{
+	skip 'PostGIS is not installed', 1
+	  unless $node->safe_psql('postgres', q{SELECT count(*) FROM pg_available_extensions WHERE name = 'postgis'});
+	$node->safe_psql('postgres', 'CREATE DATABASE reference');
+	$node->safe_psql('reference', 'CREATE EXTENSION aquacis_postgis CASCADE');
+	my ($out, $err) = run_command([ 'psql', '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1',
+		'-d', $node->connstr('reference'), '-f', 'scripts/reference.sql' ]);
+	is($err, '', 'the reference can be generated');
+	ok("$out\n" eq slurp_file('docs/reference.md'), 'docs/reference.md is up to date (scripts/reference writes it)');
+	unlike($out, qr/\(no comment\)/, 'every object has a comment');
+}
+
+# ---- runbook
+$node->safe_psql('postgres', 'CREATE DATABASE utility');
+$node->safe_psql('utility', q{
+	CREATE SCHEMA cf_quere_pro;
+	SET search_path = cf_quere_pro;
+	CREATE TABLE tipooficina (tofid numeric(5,0) PRIMARY KEY, tofdescritxtid numeric(10,0));
+	CREATE TABLE persona (prsid numeric(10,0) PRIMARY KEY, prsnombre varchar(40), prspassweb varchar(10), prshsthora timestamp);
+	CREATE TABLE contrato (cnttnum numeric(10,0) PRIMARY KEY, cnttestado numeric(5,0), cntthsthora timestamp);
+	INSERT INTO contrato VALUES (12345, 1, now());
+	CREATE TABLE tmp_deuda_1779865 (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
+	CREATE TABLE tmp_deuda_1779866 (LIKE tmp_deuda_1779865);
+	CREATE TABLE aux_varscreditored_3018531 (cnttnum integer, impvariable numeric(18,2), impvaranterior numeric(18,2));
+	CREATE TABLE tmpbb_4562592 (bbfbleid numeric(10), bbsbid numeric(10), bbcnttnum numeric(10), bbaplicacion numeric(5),
+		bbfecini date, bbfecfin date, bbvardel numeric(5), bbexpdid numeric(5), bbcptodel numeric(5), bbtariddel numeric(5),
+		bbctponew numeric(5), bbtaridnew numeric(5), bbfecfinbonif date, bbfecinitar date);
+	INSERT INTO tmp_deuda_1779865 SELECT g, 1, 1, g FROM generate_series(1, 100) g;
+	INSERT INTO tmp_deuda_1779866 VALUES (1, 1, 1, 1), (2, 1, 1, 1), (3, 1, 1, NULL);
+	INSERT INTO aux_varscreditored_3018531 VALUES (1, 2, 3);});
+
+my $runbook = slurp_file('docs/runbook.md');
+my @blocks = $runbook =~ /^```sql\n(.*?)^```/msg;
+cmp_ok(scalar @blocks, '>', 15, 'the runbook has SQL to run');
+# one session after the other, as somebody who pastes block by block; a block
+# with VACUUM or CALL is pasted statement by statement
+for my $block (@blocks)
+{
+	my ($title) = $block =~ /\A(.{1,70})/;
+	my ($ret, $out, $err) = (0, '', '');
+	my $file = $node->basedir . '/block.sql';
+	unlink $file;
+	append_to_file($file, $block);
+	my $ok = run_log([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('utility'), '-f', $file ],
+		'>', \$out, '2>', \$err);
+	ok($ok, "runs: $title") or diag($err);
+}
+is($node->safe_psql('utility', 'SELECT count(*) FROM cf_quere_pro.tmp_deuda_1779865'), '100',
+	'the runbook put a table back');
+
+$node->stop;
+done_testing();
