@@ -23,8 +23,7 @@
 ------------------------------------------------------------------------------
 
 CREATE FUNCTION legacy_bool(val bpchar) RETURNS boolean
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE
-  RETURN CASE WHEN val OPERATOR(pg_catalog.=) ANY (ARRAY['S', 'Y', 'X']::pg_catalog.bpchar[]) THEN true ELSE false END;
+  LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION legacy_bool(bpchar) IS 'S, Y, X are true; anything else, NULL too, is false';
 
 CREATE FUNCTION legacy_bool_strict(val text) RETURNS boolean
@@ -46,3 +45,19 @@ COMMENT ON FUNCTION legacy_gps_to_point(text, text) IS 'the place as (lng, lat);
 CREATE FUNCTION legacy_gps_error(lat text, lng text) RETURNS text
   LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION legacy_gps_error(text, text) IS 'why the two texts are no usable place: missing, malformed, out of range, zero, swapped; NULL when they are one';
+
+CREATE FUNCTION legacy_rfc(val text) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION legacy_rfc(text) IS 'the RFC in upper case without blanks and hyphens; NULL when empty; an error when it is none';
+
+CREATE FUNCTION legacy_rfc_error(val text) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION legacy_rfc_error(text) IS 'why the text is no RFC: wrong length, wrong structure, impossible date, wrong check digit; NULL when it is one or empty';
+
+CREATE FUNCTION legacy_curp(val text) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION legacy_curp(text) IS 'the CURP in upper case without blanks and hyphens; NULL when empty; an error when it is none';
+
+CREATE FUNCTION legacy_curp_error(val text) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION legacy_curp_error(text) IS 'why the text is no CURP: wrong length, wrong structure, impossible date, unknown sex, unknown state, wrong check digit; NULL when it is one or empty';

@@ -10,17 +10,23 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
+#include "utils/formatting.h"
 #include "utils/geo_decls.h"
 #include "utils/numeric.h"
 
 #include "compat.h"
 #include "legacy/legacy.h"
 
+PG_FUNCTION_INFO_V1(legacy_bool);
 PG_FUNCTION_INFO_V1(legacy_bool_strict);
 PG_FUNCTION_INFO_V1(legacy_money);
 PG_FUNCTION_INFO_V1(legacy_text);
 PG_FUNCTION_INFO_V1(legacy_gps_to_point);
 PG_FUNCTION_INFO_V1(legacy_gps_error);
+PG_FUNCTION_INFO_V1(legacy_rfc);
+PG_FUNCTION_INFO_V1(legacy_rfc_error);
+PG_FUNCTION_INFO_V1(legacy_curp);
+PG_FUNCTION_INFO_V1(legacy_curp_error);
 
 void
 LegacyInit(void)
@@ -50,6 +56,29 @@ bytes_of(text *value, size_t *len)
 		}
 	}
 	return bytes;
+}
+
+/*
+ * Not strict: NULL is false.  Written in C because it is faster than the
+ * inlined val IN ('S', 'Y', 'X'), which calls bpchareq() up to three times.
+ */
+Datum
+legacy_bool(PG_FUNCTION_ARGS)
+{
+	BpChar	   *value;
+	const char *p;
+	size_t		len;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_BOOL(false);
+	value = PG_GETARG_BPCHAR_PP(0);
+	p = VARDATA_ANY(value);
+	len = VARSIZE_ANY_EXHDR(value);
+	if (len == 0 || (*p != 'S' && *p != 'Y' && *p != 'X'))
+		PG_RETURN_BOOL(false);
+	while (len > 1 && p[len - 1] == ' ')
+		len--;
+	PG_RETURN_BOOL(len == 1);
 }
 
 /* S, Y, X, 1, T, V / N, 0, F / blank, in any case, between blanks */
@@ -178,4 +207,85 @@ legacy_gps_error(PG_FUNCTION_ARGS)
 	if (status == LEGACY_GPS_OK)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(reasons[status]));
+}
+
+/* The reasons of legacy_rfc_error() and legacy_curp_error(). */
+static const char *const key_reasons[] = {
+	[LEGACY_KEY_OK] = NULL,
+	[LEGACY_KEY_EMPTY] = NULL,
+	[LEGACY_KEY_LENGTH] = "wrong length",
+	[LEGACY_KEY_STRUCTURE] = "wrong structure",
+	[LEGACY_KEY_DATE] = "impossible date",
+	[LEGACY_KEY_SEX] = "unknown sex",
+	[LEGACY_KEY_STATE] = "unknown state",
+	[LEGACY_KEY_CHECK] = "wrong check digit",
+};
+
+typedef LegacyKeyStatus (*KeyParser) (const char *text, size_t len, LegacyKey *key);
+
+static Datum
+key_error(FunctionCallInfo fcinfo, KeyParser parse)
+{
+	size_t		len;
+	const char *bytes = bytes_of(PG_GETARG_TEXT_PP(0), &len);
+	LegacyKey	key;
+	const char *reason = key_reasons[parse(bytes, len, &key)];
+
+	if (reason == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(reason));
+}
+
+static Datum
+key_normalised(FunctionCallInfo fcinfo, KeyParser parse, const char *name)
+{
+	text	   *value = PG_GETARG_TEXT_PP(0);
+	size_t		len;
+	const char *bytes = bytes_of(value, &len);
+	LegacyKey	key;
+	LegacyKeyStatus status = parse(bytes, len, &key);
+	char		out[2 * LEGACY_KEY_MAX + 1];
+	size_t		out_len;
+
+	if (status == LEGACY_KEY_EMPTY)
+		PG_RETURN_NULL();
+	if (status != LEGACY_KEY_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("invalid %s: %s", asc_toupper(name, strlen(name)), key_reasons[status]),
+				 status == LEGACY_KEY_CHECK
+				 ? errdetail("The value is \"%s\"; a key that begins so ends in %c.",
+							 text_to_cstring(value), key.check)
+				 : errdetail("The value is \"%s\".", text_to_cstring(value)),
+				 errhint("Find such rows first with legacy_%s_error().", name)));
+
+	out_len = LegacyKeyWrite(&key, out);
+	out[out_len] = '\0';
+	if (bytes != VARDATA_ANY(value))
+		return CStringGetTextDatum(pg_any_to_server(out, (int) out_len, PG_UTF8));
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out, (int) out_len));
+}
+
+Datum
+legacy_rfc(PG_FUNCTION_ARGS)
+{
+	return key_normalised(fcinfo, LegacyRfcParse, "rfc");
+}
+
+Datum
+legacy_rfc_error(PG_FUNCTION_ARGS)
+{
+	return key_error(fcinfo, LegacyRfcParse);
+}
+
+Datum
+legacy_curp(PG_FUNCTION_ARGS)
+{
+	return key_normalised(fcinfo, LegacyCurpParse, "curp");
+}
+
+Datum
+legacy_curp_error(PG_FUNCTION_ARGS)
+{
+	return key_error(fcinfo, LegacyCurpParse);
 }
