@@ -3,3 +3,9 @@
 -- complain if the script is sourced in psql
 \echo Use "CREATE EXTENSION aquacis_postgis CASCADE" to load this file. \quit
 
+-- "geography" is found where the required extension postgis lives, because
+-- CREATE EXTENSION puts that schema on the path; the function itself checks,
+-- when it is first called, that it is PostGIS' own type.
+CREATE FUNCTION legacy_gps_to_geom(lat varchar, lng varchar) RETURNS geography
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION legacy_gps_to_geom(varchar, varchar) IS 'the place as geography (SRID 4326); NULL when the texts are not a latitude and a longitude';

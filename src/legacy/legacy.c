@@ -1,12 +1,291 @@
 /*
  * legacy.c
- *	  Start-up of the legacy part.
+ *	  The SQL functions of the legacy part, and its start-up.
+ *
+ * Thin shells: they read a varlena where it lies and raise what the pure
+ * converters refuse.  Nothing is kept between calls.
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/float.h"
+#include "utils/formatting.h"
+#include "utils/geo_decls.h"
+#include "utils/numeric.h"
+
+#include "compat.h"
 #include "legacy/legacy.h"
+
+PG_FUNCTION_INFO_V1(legacy_bool);
+PG_FUNCTION_INFO_V1(legacy_bool_strict);
+PG_FUNCTION_INFO_V1(legacy_money);
+PG_FUNCTION_INFO_V1(legacy_text);
+PG_FUNCTION_INFO_V1(legacy_gps_to_point);
+PG_FUNCTION_INFO_V1(legacy_gps_error);
+PG_FUNCTION_INFO_V1(legacy_rfc);
+PG_FUNCTION_INFO_V1(legacy_rfc_error);
+PG_FUNCTION_INFO_V1(legacy_curp);
+PG_FUNCTION_INFO_V1(legacy_curp_error);
 
 void
 LegacyInit(void)
 {
+}
+
+/*
+ * The bytes of a text as the converters want them: UTF-8, or unknown bytes.
+ * Only a text beyond ASCII in a database of another encoding is copied.
+ */
+static const char *
+bytes_of(text *value, size_t *len)
+{
+	const char *bytes = VARDATA_ANY(value);
+	int			encoding = GetDatabaseEncoding();
+
+	*len = VARSIZE_ANY_EXHDR(value);
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
+		return bytes;
+	for (size_t i = 0; i < *len; i++)
+	{
+		if (IS_HIGHBIT_SET(bytes[i]))
+		{
+			bytes = pg_server_to_any(bytes, (int) *len, PG_UTF8);
+			*len = strlen(bytes);
+			break;
+		}
+	}
+	return bytes;
+}
+
+/*
+ * Not strict: NULL is false.  Written in C because it is faster than the
+ * inlined val IN ('S', 'Y', 'X'), which calls bpchareq() up to three times.
+ */
+Datum
+legacy_bool(PG_FUNCTION_ARGS)
+{
+	BpChar	   *value;
+	const char *p;
+	size_t		len;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_BOOL(false);
+	value = PG_GETARG_BPCHAR_PP(0);
+	p = VARDATA_ANY(value);
+	len = VARSIZE_ANY_EXHDR(value);
+	if (len == 0 || (*p != 'S' && *p != 'Y' && *p != 'X'))
+		PG_RETURN_BOOL(false);
+	while (len > 1 && p[len - 1] == ' ')
+		len--;
+	PG_RETURN_BOOL(len == 1);
+}
+
+/* S, Y, X, 1, T, V / N, 0, F / blank, in any case, between blanks */
+Datum
+legacy_bool_strict(PG_FUNCTION_ARGS)
+{
+	text	   *value = PG_GETARG_TEXT_PP(0);
+	const char *p = VARDATA_ANY(value);
+	const char *end = p + VARSIZE_ANY_EXHDR(value);
+
+	while (p < end && *p == ' ')
+		p++;
+	while (p < end && end[-1] == ' ')
+		end--;
+	if (p == end)
+		PG_RETURN_NULL();
+	if (end - p == 1)
+	{
+		switch (pg_ascii_toupper((unsigned char) *p))
+		{
+			case 'S':
+			case 'Y':
+			case 'X':
+			case '1':
+			case 'T':
+			case 'V':
+				PG_RETURN_BOOL(true);
+			case 'N':
+			case '0':
+			case 'F':
+				PG_RETURN_BOOL(false);
+		}
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+			 errmsg("invalid legacy flag"),
+			 errdetail("The value is \"%s\".", text_to_cstring(value)),
+			 errhint("True is one of S, Y, X, 1, T, V; false one of N, 0, F; "
+					 "blank is NULL. legacy_bool() takes anything else for false.")));
+	PG_RETURN_NULL();
+}
+
+Datum
+legacy_money(PG_FUNCTION_ARGS)
+{
+	float8		value = PG_GETARG_FLOAT8(0);
+	int64_t		cents;
+
+	if (!LegacyMoneyToCents(value, &cents))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("amount out of range"),
+				 errdetail("The value %s does not fit into numeric(12,2).",
+						   float8out_internal(value)),
+				 errhint("Look for such rows first: WHERE NOT abs(amount) < 9999999999.995.")));
+	PG_RETURN_NUMERIC(int64_div_fast_to_numeric(cents, 2));
+}
+
+/* NULLIF(trim(value), ''), without a copy when there is nothing to trim */
+Datum
+legacy_text(PG_FUNCTION_ARGS)
+{
+	text	   *value = PG_GETARG_TEXT_PP(0);
+	const char *start = VARDATA_ANY(value);
+	const char *end = start + VARSIZE_ANY_EXHDR(value);
+	const char *p = start;
+	const char *q = end;
+
+	/* no encoding of a database has a character that contains this byte */
+	while (p < q && *p == ' ')
+		p++;
+	while (p < q && q[-1] == ' ')
+		q--;
+	if (p == q)
+		PG_RETURN_NULL();
+	if (p == start && q == end)
+		PG_RETURN_TEXT_P(value);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(p, (int) (q - p)));
+}
+
+LegacyGpsStatus
+LegacyGpsParseText(text *lat, text *lng, LegacyGpsPoint *point)
+{
+	size_t		lat_len;
+	size_t		lng_len;
+	const char *lat_bytes = bytes_of(lat, &lat_len);
+	const char *lng_bytes = bytes_of(lng, &lng_len);
+
+	return LegacyGpsParse(lat_bytes, lat_len, lng_bytes, lng_len, point);
+}
+
+Datum
+legacy_gps_to_point(PG_FUNCTION_ARGS)
+{
+	LegacyGpsPoint place;
+	LegacyGpsStatus status;
+	Point	   *point;
+
+	status = LegacyGpsParseText(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1), &place);
+	if (status != LEGACY_GPS_OK && status != LEGACY_GPS_ZERO)
+		PG_RETURN_NULL();
+
+	point = palloc(sizeof(Point));
+	point->x = place.lng;
+	point->y = place.lat;
+	PG_RETURN_POINT_P(point);
+}
+
+/* Not strict: a NULL is "missing", as an empty text is. */
+Datum
+legacy_gps_error(PG_FUNCTION_ARGS)
+{
+	static const char *const reasons[] = {
+		[LEGACY_GPS_OK] = NULL,
+		[LEGACY_GPS_ZERO] = "zero",
+		[LEGACY_GPS_MISSING] = "missing",
+		[LEGACY_GPS_MALFORMED] = "malformed",
+		[LEGACY_GPS_OUT_OF_RANGE] = "out of range",
+		[LEGACY_GPS_SWAPPED] = "swapped",
+	};
+	LegacyGpsPoint place;
+	LegacyGpsStatus status = LEGACY_GPS_MISSING;
+
+	if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1))
+		status = LegacyGpsParseText(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1), &place);
+	if (status == LEGACY_GPS_OK)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(reasons[status]));
+}
+
+/* The reasons of legacy_rfc_error() and legacy_curp_error(). */
+static const char *const key_reasons[] = {
+	[LEGACY_KEY_OK] = NULL,
+	[LEGACY_KEY_EMPTY] = NULL,
+	[LEGACY_KEY_LENGTH] = "wrong length",
+	[LEGACY_KEY_STRUCTURE] = "wrong structure",
+	[LEGACY_KEY_DATE] = "impossible date",
+	[LEGACY_KEY_SEX] = "unknown sex",
+	[LEGACY_KEY_STATE] = "unknown state",
+	[LEGACY_KEY_CHECK] = "wrong check digit",
+};
+
+typedef LegacyKeyStatus (*KeyParser) (const char *text, size_t len, LegacyKey *key);
+
+static Datum
+key_error(FunctionCallInfo fcinfo, KeyParser parse)
+{
+	size_t		len;
+	const char *bytes = bytes_of(PG_GETARG_TEXT_PP(0), &len);
+	LegacyKey	key;
+	const char *reason = key_reasons[parse(bytes, len, &key)];
+
+	if (reason == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(reason));
+}
+
+static Datum
+key_normalised(FunctionCallInfo fcinfo, KeyParser parse, const char *name)
+{
+	text	   *value = PG_GETARG_TEXT_PP(0);
+	size_t		len;
+	const char *bytes = bytes_of(value, &len);
+	LegacyKey	key;
+	LegacyKeyStatus status = parse(bytes, len, &key);
+	char		out[2 * LEGACY_KEY_MAX + 1];
+	size_t		out_len;
+
+	if (status == LEGACY_KEY_EMPTY)
+		PG_RETURN_NULL();
+	if (status != LEGACY_KEY_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("invalid %s: %s", asc_toupper(name, strlen(name)), key_reasons[status]),
+				 status == LEGACY_KEY_CHECK
+				 ? errdetail("The value is \"%s\"; a key that begins so ends in %c.",
+							 text_to_cstring(value), key.check)
+				 : errdetail("The value is \"%s\".", text_to_cstring(value)),
+				 errhint("Find such rows first with legacy_%s_error().", name)));
+
+	out_len = LegacyKeyWrite(&key, out);
+	out[out_len] = '\0';
+	if (bytes != VARDATA_ANY(value))
+		return CStringGetTextDatum(pg_any_to_server(out, (int) out_len, PG_UTF8));
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out, (int) out_len));
+}
+
+Datum
+legacy_rfc(PG_FUNCTION_ARGS)
+{
+	return key_normalised(fcinfo, LegacyRfcParse, "rfc");
+}
+
+Datum
+legacy_rfc_error(PG_FUNCTION_ARGS)
+{
+	return key_error(fcinfo, LegacyRfcParse);
+}
+
+Datum
+legacy_curp(PG_FUNCTION_ARGS)
+{
+	return key_normalised(fcinfo, LegacyCurpParse, "curp");
+}
+
+Datum
+legacy_curp_error(PG_FUNCTION_ARGS)
+{
+	return key_error(fcinfo, LegacyCurpParse);
 }

@@ -1,0 +1,51 @@
+/*
+ * legacy_key.c
+ *	  Fuzz target: RFC and CURP.  What is accepted is accepted again in its
+ *	  normalised form, and is that form.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "legacy/legacy.h"
+
+extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+typedef LegacyKeyStatus (*Parser) (const char *text, size_t len, LegacyKey *key);
+
+static void
+try(Parser parse, const char *text, size_t len)
+{
+	LegacyKey	key;
+	LegacyKey	again;
+	char		out[2 * LEGACY_KEY_MAX];
+	char		out_again[2 * LEGACY_KEY_MAX];
+	size_t		out_len;
+	LegacyKeyStatus status = parse(text, len, &key);
+
+	if (status == LEGACY_KEY_CHECK)
+	{
+		/* the digit it asks for is the right one */
+		key.at[key.len - 1] = key.check;
+		status = LEGACY_KEY_OK;
+	}
+	if (status != LEGACY_KEY_OK)
+		return;
+	out_len = LegacyKeyWrite(&key, out);
+	if (parse(out, out_len, &again) != LEGACY_KEY_OK || again.len != key.len)
+		abort();
+	if (LegacyKeyWrite(&again, out_again) != out_len || memcmp(out, out_again, out_len) != 0)
+		abort();
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char	   *text = malloc(size == 0 ? 1 : size);
+
+	if (size > 0)
+		memcpy(text, data, size);
+	try(LegacyRfcParse, text, size);
+	try(LegacyCurpParse, text, size);
+	free(text);
+	return 0;
+}
