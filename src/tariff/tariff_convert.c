@@ -262,8 +262,8 @@ TariffNumberToNumeric(const TariffNumber *number)
 }
 
 /* Both ways, with numbers that reach every branch above. */
-static void
-check_layout(void)
+static bool
+layout_is_known(void)
 {
 	static const char *const samples[] = {
 		"0", "0.00", "1", "-1", "9999", "10000", "10001", "99999999",
@@ -271,12 +271,11 @@ check_layout(void)
 		"12.345", "5.50", "45.00", "0.16", "345.00", "1234567.891234",
 		"10000000000000000", "123456789012345678901234567890123456",
 		"0.123456789012345678901234567890123456", "1000000.0000001",
-		"99999999999999999999.99", "170141183460469231731687303715884105.727",
+		"99999999999999999999.99", "17014118346046923173168730371588.7271",
 		"0.00000000000000000000000000000000000001"
 	};
 	int			i;
 
-	layout = LAYOUT_UNKNOWN;
 	for (i = 0; i < lengthof(samples); i++)
 	{
 		const char *point = strchr(samples[i], '.');
@@ -295,13 +294,28 @@ check_layout(void)
 							  &expected_negative) != TARIFF_NUMBER_FIXED ||
 			read_layout(image, &got, &got_negative) != TARIFF_NUMBER_FIXED ||
 			got_negative != expected_negative || TariffDecCompare(got, expected) != 0)
-			return;
+			return false;
 		if (expected_negative)
 			continue;
 		written = write_layout(expected, decimals);
 		if (written == NULL || VARSIZE(written) != VARSIZE(image) ||
 			memcmp(written, image, VARSIZE(image)) != 0)
-			return;
+			return false;
 	}
-	layout = LAYOUT_TRUSTED;
+	return true;
+}
+
+static void
+check_layout(void)
+{
+	if (layout_is_known())
+	{
+		layout = LAYOUT_TRUSTED;
+		return;
+	}
+	layout = LAYOUT_UNKNOWN;
+	ereport(WARNING,
+			(errmsg("numeric values have a layout that aquacis does not know"),
+			 errdetail("Tariffs are priced exactly, but more slowly."),
+			 errhint("Look for a newer version of aquacis.")));
 }

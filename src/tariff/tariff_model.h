@@ -32,8 +32,8 @@ typedef enum TariffTokenKind
 typedef struct TariffToken
 {
 	TariffTokenKind kind;
-	const char *text;			/* KEY and STRING; not terminated */
-	size_t		length;
+	const char *text;			/* KEY and STRING; good until the next token */
+	size_t		length;			/* the text is not terminated */
 	TariffNumberStatus status;	/* NUMBER, from here on */
 	TariffDec	dec;			/* when FIXED */
 	bool		negative;

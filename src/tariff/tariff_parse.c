@@ -266,25 +266,25 @@ next_key(Parser *p, Keys *keys, TariffToken *value)
 	for (;;)
 	{
 		TariffToken key;
-		int			i;
+		bool		wanted = false;
+		int			i = 0;
 
 		next(p, &key);
 		if (key.kind != TARIFF_TOKEN_KEY)
 			return -1;
-		next(p, value);
-		if (key.length > 0 && key.text[0] == '_')
+		while (i < keys->n && !text_is(&key, keys->name[i]))
+			i++;
+		if (i < keys->n)
 		{
-			skip(p, value);
-			continue;
+			wanted = (keys->seen & (1u << i)) == 0;
+			if (!wanted)
+				fault(p, keys->name[i], "given twice");
 		}
-		for (i = 0; i < keys->n; i++)
-			if (text_is(&key, keys->name[i]))
-				break;
-		if (i == keys->n)
+		else if (key.length == 0 || key.text[0] != '_')
 			unknown_key(p, keys, &key);
-		else if (keys->seen & (1u << i))
-			fault(p, keys->name[i], "given twice");
-		else if (value->kind != TARIFF_TOKEN_NULL)
+
+		next(p, value);
+		if (wanted && value->kind != TARIFF_TOKEN_NULL)
 		{
 			keys->seen |= 1u << i;
 			return i;
@@ -591,7 +591,7 @@ read_blocks(Parser *p, const TariffToken *value, Tariff *tariff)
 		read_block(p, read, &tariff->block[n++], &previous);
 	}
 	p->where[0] = '\0';
-	if (read == 0 && token.kind == TARIFF_TOKEN_END_ARRAY)
+	if (read == 0)
 		fault(p, "blocks", "at least one block expected");
 	tariff->nblocks = n;
 	tariff->open = n > 0 && tariff->block[n - 1].open;

@@ -58,9 +58,6 @@ get_call(FunctionCallInfo fcinfo)
 
 /* ---- arguments ----------------------------------------------------------- */
 
-static void refuse_argument(const char *name, TariffNumberStatus status, Datum value,
-							const char *hint) pg_attribute_noreturn();
-
 static void
 refuse_argument(const char *name, TariffNumberStatus status, Datum value, const char *hint)
 {
