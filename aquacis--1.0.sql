@@ -17,6 +17,74 @@
 -- tariff: block tariffs in JSONB, exact bills
 ------------------------------------------------------------------------------
 
+CREATE FUNCTION @extschema@.tariff_charge(tariff pg_catalog.jsonb, consumption pg_catalog.numeric)
+RETURNS pg_catalog.numeric
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.tariff_charge(pg_catalog.jsonb, pg_catalog.numeric) IS
+  'The water charge of a consumption in m3, minimum included, with 2 decimals';
+
+CREATE FUNCTION @extschema@.tariff_blocks(tariff pg_catalog.jsonb, consumption pg_catalog.numeric)
+RETURNS TABLE (
+  block pg_catalog.int4, from_m3 pg_catalog.numeric, to_m3 pg_catalog.numeric,
+  quantity pg_catalog.numeric, price_per_m3 pg_catalog.numeric,
+  fixed_charge pg_catalog.numeric, amount pg_catalog.numeric)
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 4;
+
+COMMENT ON FUNCTION @extschema@.tariff_blocks(pg_catalog.jsonb, pg_catalog.numeric) IS
+  'The blocks that a water charge is made of; their unrounded amounts sum to it';
+
+CREATE FUNCTION @extschema@.tariff_bill(
+  tariff pg_catalog.jsonb, consumption pg_catalog.numeric,
+  additional_concepts pg_catalog.jsonb DEFAULT NULL, iva_rate pg_catalog.numeric DEFAULT NULL,
+  social_discount_pct pg_catalog.numeric DEFAULT NULL, units_served pg_catalog.int4 DEFAULT 1,
+  period_factor pg_catalog.numeric DEFAULT 1)
+RETURNS pg_catalog.jsonb
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.tariff_bill(
+  pg_catalog.jsonb, pg_catalog.numeric, pg_catalog.jsonb, pg_catalog.numeric,
+  pg_catalog.numeric, pg_catalog.int4, pg_catalog.numeric) IS
+  'A whole bill as JSON: lines, subtotal, discount, iva, total';
+
+CREATE FUNCTION @extschema@.tariff_lines(
+  tariff pg_catalog.jsonb, consumption pg_catalog.numeric,
+  additional_concepts pg_catalog.jsonb DEFAULT NULL, iva_rate pg_catalog.numeric DEFAULT NULL,
+  social_discount_pct pg_catalog.numeric DEFAULT NULL, units_served pg_catalog.int4 DEFAULT 1,
+  period_factor pg_catalog.numeric DEFAULT 1)
+RETURNS TABLE (
+  concept_code pg_catalog.text, concept_name pg_catalog.text, quantity pg_catalog.numeric,
+  unit_price pg_catalog.numeric, subtotal pg_catalog.numeric, discount pg_catalog.numeric,
+  iva_rate pg_catalog.numeric, iva_amount pg_catalog.numeric, total pg_catalog.numeric,
+  tariff_detail pg_catalog.jsonb, clave_prod_serv pg_catalog.text,
+  clave_unidad pg_catalog.text, sort_order pg_catalog.int4)
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 3;
+
+COMMENT ON FUNCTION @extschema@.tariff_lines(
+  pg_catalog.jsonb, pg_catalog.numeric, pg_catalog.jsonb, pg_catalog.numeric,
+  pg_catalog.numeric, pg_catalog.int4, pg_catalog.numeric) IS
+  'The lines of a bill, ready to be inserted into invoice_lines';
+
+CREATE FUNCTION @extschema@.tariff_errors(tariff pg_catalog.jsonb)
+RETURNS pg_catalog.text[]
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.tariff_errors(pg_catalog.jsonb) IS
+  'Every fault of a tariff with its JSON path; empty when it is valid';
+
+CREATE FUNCTION @extschema@.tariff_is_valid(tariff pg_catalog.jsonb)
+RETURNS pg_catalog.bool
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.tariff_is_valid(pg_catalog.jsonb) IS
+  'Whether a tariff has no faults, for CHECK constraints';
+
 
 ------------------------------------------------------------------------------
 -- legacy: converters for what legacy columns hold

@@ -1,9 +1,137 @@
 /*
  * tariff.h
- *	  What the files of the tariff part share, and its start-up.
+ *	  What the server-side files of the tariff part share, and its start-up.
+ *
+ *	tariff_decimal	exact decimals					pure C
+ *	tariff_parse	tokens to a Tariff, faults		pure C
+ *	tariff_price	a bill in fixed point			pure C, a template
+ *	tariff_numeric	the same bill in numeric
+ *	tariff_convert	numeric to decimals and back
+ *	tariff_jsonb	JSONB to tokens, results to JSONB
+ *	tariff_cache	parsed tariffs between calls
+ *	tariff_sql		the SQL functions
  */
 #ifndef AQUACIS_TARIFF_H
 #define AQUACIS_TARIFF_H
+
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+
+#include "tariff/tariff_model.h"
+
+/*
+ * A parsed tariff (or a parsed array of concepts) as the cache keeps it.
+ * Everything lives in mcxt.
+ */
+typedef struct TariffEntry
+{
+	struct TariffEntry *next;	/* in its hash bucket */
+	uint64		hash;
+	const char *key;			/* the datum as it came, headers included */
+	Size		size;
+	TimestampTz statement;		/* a TOAST pointer is good for one statement */
+	bool		is_pointer;		/* key is a TOAST pointer */
+	MemoryContext mcxt;
+
+	Tariff		tariff;			/* of a tariff */
+	TariffConcepts concepts;	/* of a concepts array, or those of the tariff */
+	bool		has_fixed;		/* fixed_due is good */
+	TariffDec  *fixed_due;		/* see tariff_price_template.h */
+	Numeric    *numeric_due;	/* NULL until somebody needs it */
+} TariffEntry;
+
+typedef struct TariffCache TariffCache;
+
+/* setting: see tariff.c */
+extern bool tariff_force_numeric;
+
+/* Results as SQL wants them: every Datum is a numeric. */
+typedef struct TariffBlockOut
+{
+	int			number;			/* from 1; 0 for what the minimum adds */
+	bool		open;
+	const char *name;
+	Datum		from;
+	Datum		to;
+	Datum		quantity;
+	Datum		price;
+	Datum		fixed;
+	Datum		amount;
+} TariffBlockOut;
+
+typedef struct TariffLineOut
+{
+	Datum		base;
+	Datum		quantity;
+	Datum		unit_price;
+	Datum		subtotal;
+	Datum		discount;
+	Datum		iva_rate;
+	Datum		iva;
+	Datum		total;
+} TariffLineOut;
+
+typedef struct TariffBillOut
+{
+	Datum		consumption;	/* as asked for */
+	Datum		billed;			/* after rounding */
+	Datum		minimum;		/* as applied, when lifted */
+	bool		no_water;		/* nothing was consumed */
+	int			nblocks;
+	TariffBlockOut *block;
+	const TariffConcepts *concepts;
+	TariffLineOut *line;		/* 1 + concepts->n */
+	Datum		subtotal;
+	Datum		discount;
+	Datum		iva;
+	Datum		total;
+} TariffBillOut;
+
+typedef enum TariffOutcome
+{
+	TARIFF_DONE,
+	TARIFF_BEYOND,				/* consumption above a finite last block */
+	TARIFF_TOO_BIG				/* fixed point has no room: ask numeric */
+} TariffOutcome;
+
+/* tariff_fixed.c and tariff_numeric.c: the same three questions */
+extern TariffOutcome TariffFixedBlocks(TariffEntry *entry, const TariffRequest *request,
+									   TariffBillOut *out);
+extern TariffOutcome TariffFixedBill(TariffEntry *entry, const TariffRequest *request,
+									 const TariffConcepts *concepts, TariffBillOut *out);
+extern TariffOutcome TariffNumericCharge(TariffEntry *entry, const TariffRequest *request,
+										 Datum *charge);
+extern TariffOutcome TariffNumericBlocks(TariffEntry *entry, const TariffRequest *request,
+										 TariffBillOut *out);
+extern TariffOutcome TariffNumericBill(TariffEntry *entry, const TariffRequest *request,
+									   const TariffConcepts *concepts, TariffBillOut *out);
+extern void TariffFixedPrepare(TariffEntry *entry);
+
+/* tariff_convert.c */
+extern TariffNumberStatus TariffReadNumeric(const struct varlena *value, TariffDec *result,
+											bool *negative);
+extern Datum TariffWriteNumeric(TariffDec value, int min_decimals);
+extern Numeric TariffNumberToNumeric(const TariffNumber *number);
+
+/* tariff_jsonb.c */
+extern bool TariffParseJsonb(Jsonb *jsonb, bool concepts, TariffEntry *entry,
+							 int max_faults, List **faults);
+extern const char *TariffLineCode(const TariffBillOut *bill, int line);
+extern const char *TariffLineName(const TariffBillOut *bill, int line);
+extern const char *TariffLineProduct(const TariffBillOut *bill, int line);
+extern const char *TariffLineUnit(const TariffBillOut *bill, int line);
+extern Jsonb *TariffWaterDetail(const TariffEntry *entry, const TariffRequest *request,
+								const TariffBillOut *bill);
+extern Jsonb *TariffConceptDetail(const TariffBillOut *bill, int index);
+extern Jsonb *TariffBillJsonb(const TariffEntry *entry, const TariffRequest *request,
+							  const TariffBillOut *bill);
+
+/* tariff_cache.c */
+extern TariffCache *TariffCacheCreate(FmgrInfo *flinfo, int argument, bool concepts);
+extern TariffEntry *TariffCacheGet(TariffCache *cache, Datum value);
 
 extern void TariffInit(void);
 

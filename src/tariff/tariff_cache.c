@@ -1,0 +1,187 @@
+/*
+ * tariff_cache.c
+ *	  Parsed tariffs, kept between the calls of one call site.
+ *
+ * A cache belongs to one FmgrInfo (fn_extra) and one argument.  A tariff is
+ * found by the bytes of its datum just as it comes: inline and compressed
+ * values by their whole content, values stored out of line by their TOAST
+ * pointer, so that a table of 250 blocks is neither fetched nor decompressed
+ * for every row.  Nothing invalidates an entry, because equal bytes are equal
+ * tariffs.  The exception is the TOAST pointer, whose value could in time be
+ * deleted and its number given to another: it is good for the statement that
+ * brought it.
+ *
+ * Each entry has a memory context of its own below that of the cache.  It is
+ * hung there when it is complete, so an error while parsing leaves nothing
+ * behind.  A full cache forgets everything and starts again: that costs one
+ * parse a tariff, and a billing run has hundreds of tariffs, not thousands.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/xact.h"
+#include "nodes/primnodes.h"
+#include "utils/memutils.h"
+
+#include "tariff/tariff.h"
+
+#define CACHE_BUCKETS 256
+#define CACHE_MAX_ENTRIES 1024
+#define CACHE_MAX_BYTES (32 * 1024 * 1024)
+#define SHOWN_FAULTS 10
+
+struct TariffCache
+{
+	MemoryContext mcxt;			/* holds the entries; reset when full */
+	bool		concepts;		/* of concept arrays, not of tariffs */
+	bool		is_constant;	/* the argument is a Const: its address tells */
+	const void *last_address;
+	TariffEntry *last;			/* the entry of the call before, or NULL */
+	int			nentries;
+	Size		bytes;
+	TariffEntry *bucket[CACHE_BUCKETS];
+};
+
+TariffCache *
+TariffCacheCreate(FmgrInfo *flinfo, int argument, bool concepts)
+{
+	TariffCache *cache = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(TariffCache));
+	Node	   *expr = flinfo->fn_expr;
+
+	cache->mcxt = AllocSetContextCreate(flinfo->fn_mcxt, "aquacis tariffs",
+										ALLOCSET_SMALL_SIZES);
+	cache->concepts = concepts;
+	if (expr && IsA(expr, FuncExpr) && list_length(((FuncExpr *) expr)->args) > argument)
+		cache->is_constant = IsA(list_nth(((FuncExpr *) expr)->args, argument), Const);
+	return cache;
+}
+
+static void
+forget_all(TariffCache *cache)
+{
+	cache->last = NULL;
+	cache->nentries = 0;
+	cache->bytes = 0;
+	memset(cache->bucket, 0, sizeof(cache->bucket));
+	MemoryContextReset(cache->mcxt);
+}
+
+/* Quick, and good enough to choose a bucket; equality is decided by memcmp. */
+static uint64
+hash_value(const char *bytes, Size size)
+{
+	uint64		hash = size * UINT64CONST(0x9E3779B97F4A7C15);
+	uint64		word;
+
+	for (; size >= sizeof(word); bytes += sizeof(word), size -= sizeof(word))
+	{
+		memcpy(&word, bytes, sizeof(word));
+		hash = (hash ^ word) * UINT64CONST(0xFF51AFD7ED558CCD);
+		hash ^= hash >> 32;
+	}
+	word = 0;
+	memcpy(&word, bytes, size);
+	hash = (hash ^ word) * UINT64CONST(0xC4CEB9FE1A85EC53);
+	return hash ^ (hash >> 29);
+}
+
+static inline bool
+is_same(const TariffEntry *entry, const char *bytes, Size size)
+{
+	return entry->size == size && memcmp(entry->key, bytes, size) == 0 &&
+		(!entry->is_pointer || entry->statement == GetCurrentStatementStartTimestamp());
+}
+
+static void
+refuse(bool concepts, List *faults)
+{
+	StringInfoData detail;
+	ListCell   *cell;
+	int			shown = 0;
+
+	initStringInfo(&detail);
+	foreach(cell, faults)
+	{
+		if (shown++ == SHOWN_FAULTS)
+		{
+			appendStringInfoString(&detail, "\n...");
+			break;
+		}
+		appendStringInfo(&detail, "%s%s", detail.len ? "\n" : "", (char *) lfirst(cell));
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 concepts ? errmsg("invalid additional concepts") : errmsg("invalid tariff"),
+			 errdetail("%s", detail.data),
+			 concepts ? errhint("Put the concepts into the tariff and call tariff_errors "
+								"to see every fault.") :
+			 errhint("Call tariff_errors to see every fault.")));
+}
+
+static TariffEntry *
+parse(TariffCache *cache, Datum value, const char *bytes, Size size, uint64 hash)
+{
+	MemoryContext mcxt = AllocSetContextCreate(CurrentMemoryContext, "aquacis tariff",
+											   ALLOCSET_SMALL_SIZES);
+	TariffEntry *entry = MemoryContextAllocZero(mcxt, sizeof(TariffEntry));
+	char	   *key = MemoryContextAllocHuge(mcxt, size);
+	List	   *faults = NIL;
+	TariffEntry **bucket;
+
+	entry->mcxt = mcxt;
+	if (!TariffParseJsonb(DatumGetJsonbP(value), cache->concepts, entry,
+						  SHOWN_FAULTS + 1, &faults))
+		refuse(cache->concepts, faults);
+	if (!cache->concepts)
+		TariffFixedPrepare(entry);
+
+	memcpy(key, bytes, size);
+	entry->key = key;
+	entry->size = size;
+	entry->hash = hash;
+	entry->is_pointer = VARATT_IS_EXTERNAL_ONDISK(bytes);
+	entry->statement = GetCurrentStatementStartTimestamp();
+
+	if (cache->nentries >= CACHE_MAX_ENTRIES || cache->bytes >= CACHE_MAX_BYTES)
+		forget_all(cache);
+	MemoryContextSetParent(mcxt, cache->mcxt);
+	bucket = &cache->bucket[hash % CACHE_BUCKETS];
+	entry->next = *bucket;
+	*bucket = entry;
+	cache->nentries++;
+	cache->bytes += MemoryContextMemAllocated(mcxt, true);
+	return entry;
+}
+
+/* The parsed tariff; an error says what is wrong with it. */
+TariffEntry *
+TariffCacheGet(TariffCache *cache, Datum value)
+{
+	const char *bytes = DatumGetPointer(value);
+	TariffEntry *entry = cache->last;
+	Size		size;
+	uint64		hash;
+
+	if (cache->is_constant && entry && cache->last_address == bytes)
+		return entry;
+	cache->last_address = bytes;
+
+	/* in-memory forms other than a plain value have no bytes to compare */
+	if (unlikely(VARATT_IS_EXTERNAL(bytes) && !VARATT_IS_EXTERNAL_ONDISK(bytes)))
+	{
+		bytes = (const char *) detoast_attr((struct varlena *) bytes);
+		value = PointerGetDatum(bytes);
+	}
+	size = VARSIZE_ANY(bytes);
+	if (entry && is_same(entry, bytes, size))
+		return entry;
+
+	hash = hash_value(bytes, size);
+	for (entry = cache->bucket[hash % CACHE_BUCKETS]; entry; entry = entry->next)
+		if (entry->hash == hash && is_same(entry, bytes, size))
+			break;
+	if (entry == NULL)
+		entry = parse(cache, value, bytes, size, hash);
+	cache->last = entry;
+	return entry;
+}

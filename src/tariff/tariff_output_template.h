@@ -1,0 +1,118 @@
+/*
+ * tariff_output_template.h
+ *	  From the numbers of tariff_price_template.h to the numerics of a result,
+ *	  for both instances.
+ *
+ * Besides what that template needs, the including file defines
+ *	tp_datum(cx, a, min_decimals)	a numeric without trailing zeros, but with
+ *									at least so many decimals
+ *	tp_failed(cx)					some result so far did not fit
+ *	tp_due(entry)					the block sums of the entry
+ *
+ * Quantities and limits show the decimals they have, money at least 2.
+ */
+
+static void
+TP(output_blocks)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
+				  const TP(Water) *water, TariffBillOut *out)
+{
+	int			first = TP(first_block) (tariff, water);
+	int			n = water->reached - first + 1;
+	int			k;
+
+	out->block = palloc(sizeof(TariffBlockOut) * (n + 1));
+	out->nblocks = n;
+	for (k = 0; k < n; k++)
+	{
+		const TariffBlock *block = &tariff->block[first + k];
+		TariffBlockOut *row = &out->block[k];
+		TP(BlockRow) priced;
+
+		CHECK_FOR_INTERRUPTS();
+		TP(price_block) (cx, tariff, water, first + k, &priced);
+		if (tp_failed(cx))
+			return;
+		row->number = first + k + 1;
+		row->open = block->open;
+		row->name = block->name;
+		row->from = tp_datum(cx, priced.from, 0);
+		row->to = block->open ? (Datum) 0 : tp_datum(cx, priced.to, 0);
+		row->quantity = tp_datum(cx, priced.quantity, 0);
+		row->price = tp_datum(cx, priced.price, 2);
+		row->fixed = tp_datum(cx, priced.fixed, 2);
+		row->amount = tp_datum(cx, priced.amount, 2);
+	}
+	out->consumption = tp_datum(cx, tp_load(cx, &request->consumption), 0);
+	out->billed = tp_datum(cx, water->billed, 0);
+	if (water->lifted)
+	{
+		memset(&out->block[n], 0, sizeof(TariffBlockOut));
+		out->block[n].amount = tp_datum(cx, water->lift, 2);
+		out->nblocks++;
+	}
+}
+
+static void
+TP(output_lines)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
+{
+	TP_NUM		subtotal = tp_int(cx, 0);
+	TP_NUM		discount = tp_int(cx, 0);
+	TP_NUM		iva = tp_int(cx, 0);
+	TP_NUM		total = tp_int(cx, 0);
+	int			i;
+
+	out->line = palloc(sizeof(TariffLineOut) * n);
+	for (i = 0; i < n; i++)
+	{
+		TariffLineOut *row = &out->line[i];
+
+		subtotal = tp_add(cx, subtotal, line[i].subtotal);
+		discount = tp_add(cx, discount, line[i].discount);
+		iva = tp_add(cx, iva, line[i].iva);
+		total = tp_add(cx, total, line[i].total);
+		if (tp_failed(cx))
+			return;
+		row->base = tp_datum(cx, line[i].base, 2);
+		row->quantity = tp_datum(cx, line[i].quantity, 0);
+		row->unit_price = tp_datum(cx, line[i].unit_price, 6);
+		row->subtotal = tp_datum(cx, line[i].subtotal, 2);
+		row->discount = tp_datum(cx, line[i].discount, 2);
+		row->iva_rate = tp_datum(cx, line[i].iva_rate, 0);
+		row->iva = tp_datum(cx, line[i].iva, 2);
+		row->total = tp_datum(cx, line[i].total, 2);
+	}
+	out->subtotal = tp_datum(cx, subtotal, 2);
+	out->discount = tp_datum(cx, discount, 2);
+	out->iva = tp_datum(cx, iva, 2);
+	out->total = tp_datum(cx, total, 2);
+}
+
+static TariffOutcome
+TP(compute)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
+			const TariffConcepts *concepts, TariffBillOut *out)
+{
+	const Tariff *tariff = &entry->tariff;
+	TariffPriceStatus status;
+	TP(Water)	water;
+
+	status = TP(price_water) (cx, tariff, tp_due(entry), request, &water);
+	if (tp_failed(cx))
+		return TARIFF_TOO_BIG;
+	if (status == TARIFF_PRICE_BEYOND)
+		return TARIFF_BEYOND;
+	TP(output_blocks) (cx, tariff, request, &water, out);
+	if (concepts && !tp_failed(cx))
+	{
+		TP(Line)	few[8];
+		TP(Line)   *line = few;
+
+		if (concepts->n + 1 > (int) lengthof(few))
+			line = palloc(sizeof(*line) * (concepts->n + 1));
+		TP(price_lines) (cx, tariff, request, concepts, &water, line);
+		if (!tp_failed(cx))
+			TP(output_lines) (cx, line, concepts->n + 1, out);
+		out->concepts = concepts;
+		out->no_water = tp_compare(cx, water.billed, tp_int(cx, 0)) == 0;
+	}
+	return tp_failed(cx) ? TARIFF_TOO_BIG : TARIFF_DONE;
+}

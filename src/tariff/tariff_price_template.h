@@ -1,0 +1,315 @@
+/*
+ * tariff_price_template.h
+ *	  The arithmetic of a bill, once, for two kinds of number.
+ *
+ * tariff_price.c includes this with fixed-point decimals, tariff_numeric.c with
+ * the server's numeric.  Both are exact, so both give the same digits; the
+ * second is for numbers that the first has no room for.
+ *
+ * One formula prices all three modes.  With F = period factor x dwellings, the
+ * limits of a bill are those of the tariff times F.  The block k reached is the
+ * last one whose lower limit is below the consumption C (or the first), and
+ *
+ *		charge = F * due[k] + (C - F * above[k]) * price[k]
+ *
+ *					due[k]									above[k]
+ *		incremental	what the blocks before k cost when
+ *					full, and all fixed charges up to k		from[k]
+ *		base_excess	the fixed charge of k					from[k]
+ *		volume		the fixed charge of k					0
+ *
+ * Scaling the limits instead of dividing the consumption keeps bills for
+ * several dwellings exact: 10 m3 among 3 dwellings is never 3.333.
+ *
+ * Rounding happens where a line gets its 2 decimals, and in the consumption
+ * when the tariff asks for it; nowhere else.
+ *
+ * The including file defines
+ *
+ *	TP(name)					mangles the names below
+ *	TP_NUM						the number, passed by value
+ *	TP_CX						the context every operation gets
+ *	tp_load(cx, &TariffNumber)	from the parsed tariff
+ *	tp_int(cx, int)
+ *	tp_add, tp_sub, tp_mul(cx, a, b)		tp_sub: a is not less than b
+ *	tp_compare(cx, a, b)
+ *	tp_hundredth(cx, a)			a / 100
+ *	tp_round2(cx, a)			2 decimals, half away from zero
+ *	tp_divide(cx, a, b, decimals, TariffRounding)
+ *	tp_check(cx)				a chance to be interrupted
+ *
+ * An operation whose result does not fit notes that in *cx, and what follows
+ * is undefined until the caller looks.
+ */
+
+typedef struct TP(Water)
+{
+	int			reached;		/* index of the block reached */
+	TP_NUM		factor;			/* F */
+	bool		has_factor;		/* F is not 1 */
+	TP_NUM		billed;			/* m3, after rounding, of all dwellings */
+	TP_NUM		lift;			/* what the minimum adds */
+	bool		lifted;
+	TP_NUM		charge;			/* 2 decimals */
+} TP(Water);
+
+typedef struct TP(BlockRow)
+{
+	TP_NUM		from;
+	TP_NUM		to;				/* meaningless when the block is open */
+	TP_NUM		quantity;
+	TP_NUM		price;
+	TP_NUM		fixed;
+	TP_NUM		amount;
+} TP(BlockRow);
+
+typedef struct TP(Line)
+{
+	TP_NUM		base;			/* of a percentage: what it is taken of */
+	TP_NUM		quantity;
+	TP_NUM		unit_price;
+	TP_NUM		subtotal;
+	TP_NUM		discount;
+	TP_NUM		iva_rate;
+	TP_NUM		iva;
+	TP_NUM		total;
+} TP(Line);
+
+static inline TP_NUM
+TP(scaled)(TP_CX *cx, const TP(Water) *water, TP_NUM a)
+{
+	return water->has_factor ? tp_mul(cx, a, water->factor) : a;
+}
+
+/* Fills due[], one a block; in the order of the blocks. */
+static inline void
+TP(prepare)(TP_CX *cx, const Tariff *tariff, TP_NUM *due)
+{
+	TP_NUM		full = tp_int(cx, 0);
+	int			k;
+
+	for (k = 0; k < tariff->nblocks; k++)
+	{
+		const TariffBlock *block = &tariff->block[k];
+		TP_NUM		fixed = tp_load(cx, &block->fixed);
+
+		tp_check(cx);
+		if (tariff->mode != TARIFF_INCREMENTAL)
+		{
+			due[k] = fixed;
+			continue;
+		}
+		full = tp_add(cx, full, fixed);
+		due[k] = full;
+		if (!block->open)
+		{
+			TP_NUM		width = tp_sub(cx, tp_load(cx, &block->to),
+									   tp_load(cx, &block->from));
+
+			full = tp_add(cx, full, tp_mul(cx, width, tp_load(cx, &block->price)));
+		}
+	}
+}
+
+/* The last block whose lower limit is below the consumption, or the first. */
+static inline int
+TP(find_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water)
+{
+	int			low = 0;
+	int			high = tariff->nblocks;
+
+	while (high - low > 1)
+	{
+		int			middle = low + (high - low) / 2;
+		TP_NUM		from = TP(scaled) (cx, water, tp_load(cx, &tariff->block[middle].from));
+
+		if (tp_compare(cx, from, water->billed) < 0)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* The water charge.  Like every result, BEYOND counts only if nothing failed. */
+static inline TariffPriceStatus
+TP(price_water)(TP_CX *cx, const Tariff *tariff, const TP_NUM *due,
+				const TariffRequest *request, TP(Water) *water)
+{
+	const TariffBlock *block;
+	TP_NUM		consumption = tp_load(cx, &request->consumption);
+	TP_NUM		amount;
+	TP_NUM		excess;
+
+	water->has_factor = request->has_period || request->units != 1;
+	water->factor = tp_int(cx, request->units);
+	if (request->has_period)
+		water->factor = tp_mul(cx, water->factor, tp_load(cx, &request->period));
+	water->billed = consumption;
+	if (tariff->rounding != TARIFF_ROUND_NONE)
+	{
+		TP_NUM		units = tp_int(cx, request->units);
+
+		water->billed = tp_mul(cx, units,
+							   tp_divide(cx, consumption, units,
+										 tariff->rounding_decimals, tariff->rounding));
+	}
+
+	water->reached = TP(find_block) (cx, tariff, water);
+	block = &tariff->block[water->reached];
+	if (!block->open && water->reached == tariff->nblocks - 1 &&
+		tp_compare(cx, water->billed,
+				   TP(scaled) (cx, water, tp_load(cx, &block->to))) > 0)
+		return TARIFF_PRICE_BEYOND;
+
+	excess = water->billed;
+	if (tariff->mode != TARIFF_VOLUME && water->reached > 0)
+		excess = tp_sub(cx, excess, TP(scaled) (cx, water, tp_load(cx, &block->from)));
+	amount = tp_add(cx, TP(scaled) (cx, water, due[water->reached]),
+					tp_mul(cx, excess, tp_load(cx, &block->price)));
+
+	water->lifted = false;
+	if (tariff->has_minimum)
+	{
+		TP_NUM		minimum = tp_load(cx, &tariff->minimum);
+
+		if (request->has_period)
+			minimum = tp_mul(cx, minimum, tp_load(cx, &request->period));
+		if (tp_compare(cx, amount, minimum) < 0)
+		{
+			water->lifted = true;
+			water->lift = tp_sub(cx, minimum, amount);
+			amount = minimum;
+		}
+	}
+	water->charge = tp_round2(cx, amount);
+	return TARIFF_PRICE_OK;
+}
+
+/* The blocks that a bill shows: all up to the one reached, or that one alone. */
+static inline int
+TP(first_block)(const Tariff *tariff, const TP(Water) *water)
+{
+	return tariff->mode == TARIFF_INCREMENTAL ? 0 : water->reached;
+}
+
+/* Block k of the charge, unrounded. */
+static inline void
+TP(price_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water, int k,
+				TP(BlockRow) *row)
+{
+	const TariffBlock *block = &tariff->block[k];
+
+	row->from = TP(scaled) (cx, water, tp_load(cx, &block->from));
+	row->price = tp_load(cx, &block->price);
+	row->fixed = TP(scaled) (cx, water, tp_load(cx, &block->fixed));
+	row->to = block->open ? row->from : TP(scaled) (cx, water, tp_load(cx, &block->to));
+
+	if (k < water->reached)
+		row->quantity = tp_sub(cx, row->to, row->from);
+	else if (tariff->mode == TARIFF_VOLUME || k == 0)
+		row->quantity = water->billed;
+	else
+		row->quantity = tp_sub(cx, water->billed, row->from);
+	row->amount = tp_add(cx, row->fixed, tp_mul(cx, row->quantity, row->price));
+}
+
+/* Whether the tariff's own discount reduces the line with this code. */
+static inline bool
+TP(is_discounted)(const Tariff *tariff, const char *code)
+{
+	int			i;
+
+	for (i = 0; i < tariff->napplies; i++)
+		if (strcmp(tariff->applies[i], code) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Discount, IVA and total of a line whose subtotal is known.  `rate` is the
+ * line's own rate, or NULL for that of the bill; `pct` the discount, or NULL.
+ */
+static inline void
+TP(finish_line)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
+				const TariffNumber *rate, const TP_NUM *pct, TP(Line) *line)
+{
+	TP_NUM		net = line->subtotal;
+
+	line->discount = tp_int(cx, 0);
+	if (pct)
+	{
+		line->discount = tp_round2(cx, tp_hundredth(cx, tp_mul(cx, line->subtotal, *pct)));
+		net = tp_sub(cx, line->subtotal, line->discount);
+	}
+	if (rate)
+		line->iva_rate = tp_load(cx, rate);
+	else if (request->has_iva)
+		line->iva_rate = tp_load(cx, &request->iva_rate);
+	else if (tariff->has_iva_rate)
+		line->iva_rate = tp_load(cx, &tariff->iva_rate);
+	else
+		line->iva_rate = tp_int(cx, 0);
+	line->iva = tp_round2(cx, tp_mul(cx, net, line->iva_rate));
+	line->total = tp_add(cx, net, line->iva);
+}
+
+/*
+ * All lines: the water line, then the concepts in their order.  line[] has
+ * room for 1 + concepts->n.
+ */
+static inline void
+TP(price_lines)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
+				const TariffConcepts *concepts, const TP(Water) *water, TP(Line) *line)
+{
+	TP_NUM		one = tp_int(cx, 1);
+	TP_NUM		zero = tp_int(cx, 0);
+	TP_NUM		pct = zero;
+	bool		own_discount = false;
+	int			i;
+	int			j;
+
+	if (request->has_discount)
+		pct = tp_load(cx, &request->discount);
+	else if (tariff->has_discount)
+	{
+		pct = tp_load(cx, &tariff->discount);
+		own_discount = true;
+	}
+
+	/* CFDI has no lines of quantity 0: without m3, the charge is one unit */
+	line->subtotal = water->charge;
+	line->quantity = water->billed;
+	line->base = zero;
+	if (tp_compare(cx, line->quantity, zero) == 0)
+		line->quantity = one;
+	line->unit_price = tp_divide(cx, line->subtotal, line->quantity, 6, TARIFF_ROUND_NEAREST);
+	TP(finish_line) (cx, tariff, request, NULL,
+					 request->has_discount ||
+					 (own_discount && TP(is_discounted) (tariff, TARIFF_WATER_CODE)) ?
+					 &pct : NULL, line);
+
+	for (i = 0; i < concepts->n; i++)
+	{
+		const TariffConcept *concept = &concepts->concept[i];
+		TP_NUM		value = tp_load(cx, &concept->value);
+		TP(Line)   *own = &line[i + 1];
+
+		tp_check(cx);
+		own->base = zero;
+		if (concept->percentage)
+		{
+			for (j = 0; j < concept->nbase; j++)
+				own->base = tp_add(cx, own->base, line[concept->base[j]].subtotal);
+			value = tp_mul(cx, own->base, value);
+			if (concept->percent)
+				value = tp_hundredth(cx, value);
+		}
+		own->subtotal = tp_round2(cx, value);
+		own->quantity = one;
+		own->unit_price = own->subtotal;
+		TP(finish_line) (cx, tariff, request, concept->has_iva_rate ? &concept->iva_rate : NULL,
+						 own_discount && TP(is_discounted) (tariff, concept->code) ?
+						 &pct : NULL, own);
+	}
+}
