@@ -19,4 +19,18 @@
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
 
+/* 16: summarizing indexes can be updated alone */
+#if PG_VERSION_NUM < 160000
+#define ExecInsertIndexTuplesCompat(rri, slot, estate) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
+#else
+#define ExecInsertIndexTuplesCompat(rri, slot, estate) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, false)
+#endif
+
+/* 17: an index may keep things between insertions (BRIN) and give them back */
+#if PG_VERSION_NUM < 170000
+#define index_insert_cleanup(index, info) ((void) 0)
+#endif
+
 #endif							/* AQUACIS_COMPAT_H */
