@@ -1,12 +1,95 @@
 /*
  * audit.c
- *	  Start-up of the audit part.
+ *	  Start-up of the audit part, and what reaches its caches from outside.
+ *
+ * Two caches live as long as the session, in TopMemoryContext: AuditTable, one
+ * for each trigger that has fired, and AuditLog, one for each log written to.
+ * An invalidation message only marks an entry; it is built again at its next
+ * use, because the message may arrive while the entry is being used.
+ *
+ * Locks on the log are taken once a transaction.  audit_lock_epoch says which
+ * of them are still held: it moves on at the end of every transaction and at
+ * every subtransaction that is rolled back (which releases the locks that it
+ * took).
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
+
 #include "audit/audit.h"
+
+uint64		audit_lock_epoch = 1;
+static uint32 xact_seq = 0;		/* rows logged in this transaction */
+
+/* Unsigned inside: two thousand million rows go on at the other end. */
+int32
+AuditNextXactSeq(void)
+{
+	return (int32) ++xact_seq;
+}
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	AuditTableInvalidate(relid);
+	AuditLogInvalidate(relid);
+}
+
+/* a schema was renamed, a cast or a type changed: rare, so all goes */
+static void
+catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	AuditTableInvalidate(InvalidOid);
+	AuditLogInvalidate(InvalidOid);
+}
+
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			audit_lock_epoch++;
+			xact_seq = 0;
+			/* relations made in an aborted transaction leave without a message */
+			if (event == XACT_EVENT_ABORT)
+			{
+				AuditTableInvalidate(InvalidOid);
+				AuditLogInvalidate(InvalidOid);
+			}
+			AuditTableEndXact();
+			AuditLogEndXact();
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		audit_lock_epoch++;
+		AuditTableInvalidate(InvalidOid);
+		AuditLogInvalidate(InvalidOid);
+	}
+}
 
 void
 AuditInit(void)
 {
+	AuditTableInit();
+	AuditLogInit();
+	AuditWhoInit();
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, catalog_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(CASTSOURCETARGET, catalog_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, catalog_changed, (Datum) 0);
+	RegisterXactCallback(transaction_ended, NULL);
+	RegisterSubXactCallback(subtransaction_ended, NULL);
 }

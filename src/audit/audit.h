@@ -1,10 +1,248 @@
 /*
  * audit.h
- *	  What the files of the audit part share, and its start-up.
+ *	  What the files of the audit part share.
+ *
+ *	  audit.c			start-up, invalidation, ends of transactions
+ *	  audit_args.c		the trigger's arguments
+ *	  audit_table.c		what is known of an audited table (AuditTable)
+ *	  audit_jsonb.c		values to JSONB, objects with prepared keys
+ *	  audit_who.c		user, session, context
+ *	  audit_trigger.c	fn_audit_trigger: what is logged
+ *	  audit_log.c		the log as a table: columns by name (AuditLog)
+ *	  audit_target.c	a row straight into its partition
+ *	  audit_route.c		which partition that is
+ *	  audit_admin.c		audit_enable, audit_disable
+ *	  audit_install.c	audit_install
+ *	  audit_history.c	audit_history
  */
 #ifndef AQUACIS_AUDIT_H
 #define AQUACIS_AUDIT_H
 
+#include "access/attnum.h"
+#include "access/tupdesc.h"
+#include "commands/trigger.h"
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "nodes/execnodes.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+#include "utils/relcache.h"
+#include "utils/tuplestore.h"
+
+/* ---- the trigger's arguments (audit_args.c) ------------------------------ */
+
+typedef struct AuditArgs
+{
+	List	   *key;			/* of char *, NIL: primary key */
+	List	   *exclude;
+	List	   *redact;
+	char	   *log_schema;		/* NULL: the trigger function's schema */
+	char	   *log_name;		/* never NULL */
+} AuditArgs;
+
+extern void AuditParseArgs(int nargs, char **args, AuditArgs *out);
+extern void AuditReadArgs(HeapTuple tup, TupleDesc desc, AuditArgs *out);
+extern bool AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args);
+extern char *AuditColumnList(List *names);
+
+/* ---- values and objects (audit_jsonb.c) ----------------------------------- */
+
+/* how a column's datum becomes JSON */
+typedef enum AuditConvert
+{
+	AUDIT_AS_TEXT,				/* text, varchar, char(n): the bytes are the string */
+	AUDIT_AS_BOOL,
+	AUDIT_AS_INT2,
+	AUDIT_AS_INT4,
+	AUDIT_AS_INT8,
+	AUDIT_AS_NUMERIC,
+	AUDIT_AS_FLOAT,				/* numeric of the output function's text */
+	AUDIT_AS_DATETIME,
+	AUDIT_AS_JSON,
+	AUDIT_AS_JSONB,
+	AUDIT_AS_OUTPUT,			/* string of the output function's text */
+	AUDIT_AS_TO_JSONB			/* whatever to_jsonb makes of it */
+} AuditConvert;
+
+typedef struct AuditColumn
+{
+	AttrNumber	attnum;
+	int16		typlen;
+	bool		typbyval;
+	bool		redact;
+	AuditConvert convert;
+	Oid			typid;			/* declared type */
+	Oid			basetypid;		/* domains resolved */
+	FmgrInfo	func;			/* output function, json's or to_jsonb */
+	char	   *name;
+	int			namelen;
+} AuditColumn;
+
+/* a JSON value that does not own what it points to */
+typedef struct AuditValue
+{
+	enum
+	{
+		AUDIT_NULL, AUDIT_FALSE, AUDIT_TRUE, AUDIT_STRING, AUDIT_NUMERIC, AUDIT_CONTAINER
+	}			kind;
+	int			len;			/* of string, numeric or container */
+	const char *data;
+} AuditValue;
+
+/* a jsonb object being written; data starts with room for the varlena header */
+typedef struct AuditBuffer
+{
+	char	   *data;
+	int			len;
+	int			size;
+} AuditBuffer;
+
+/* the part of an object that is the same for every row */
+typedef struct AuditKeys
+{
+	int			n;
+	int			prefix_len;		/* header, JEntries, key bytes */
+	char	   *prefix;			/* JEntries of the values are still zero */
+	uint32		keys_total;		/* sum of the key lengths */
+} AuditKeys;
+
+extern void AuditInitColumn(AuditColumn *col, Form_pg_attribute att, MemoryContext cxt);
+extern int	AuditCompareColumns(const void *a, const void *b);
+extern void AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out);
+extern bool AuditSameValue(const AuditValue *a, const AuditValue *b);
+extern bool AuditSameDatum(const AuditColumn *col, Datum a, Datum b);
+extern void AuditPrepareKeys(AuditKeys *keys, AuditColumn **cols, int n);
+extern void AuditBufferInit(AuditBuffer *buf, int size);
+extern Datum AuditFinishObject(AuditBuffer *buf);
+extern void AuditBeginObject(AuditBuffer *buf, const AuditKeys *keys);
+extern void AuditAddValue(AuditBuffer *buf, const AuditKeys *keys, int i, uint32 *total,
+						  const AuditValue *value);
+extern Datum AuditBuildDiff(AuditBuffer *buf, AuditColumn **cols, const AuditValue *olds,
+							const AuditValue *news, int n);
+extern Datum AuditValueToText(const AuditValue *value);
+
+/* ---- an audited table, seen through one trigger (audit_table.c) ------------ */
+
+typedef struct AuditTable
+{
+	Oid			tgoid;			/* hash key */
+	bool		valid;			/* cleared by invalidation, set last when built */
+	bool		stale;			/* invalidated while being built */
+	int			in_use;			/* calls on the stack that hold it */
+	MemoryContext cxt;			/* everything below; replaced as a whole */
+
+	/* what invalidates it: these relations, any type, cast or schema change */
+	Oid			relid;			/* fires the trigger */
+	Oid			rootid;			/* is logged: the partitioned table, or relid */
+	Oid			logid;
+
+	Datum		schema_name;	/* text */
+	Datum		table_name;		/* text */
+	int			natts;
+	int			ncols;			/* columns that are logged */
+	AuditColumn *cols;			/* in the order of a jsonb object's keys */
+	AuditColumn **colp;			/* pointers to them, for AuditPrepareKeys */
+	AuditKeys	keys;
+	int			nkeycols;
+	AuditColumn *keycols;		/* in jsonb key order, excluded ones too */
+	AuditColumn **keycolp;
+	AuditKeys	keykeys;
+	bool		integer_key;	/* one column of integers, numeric(n,0) included */
+	bool		numeric_wide;	/* a numeric that may not fit a bigint */
+	int			row_size;		/* of the last full row, to size the next buffer */
+} AuditTable;
+
+extern void AuditTableInit(void);
+extern AuditTable *AuditTableGet(TriggerData *trigdata, Oid fnoid);
+extern void AuditTableInvalidate(Oid relid);
+extern void AuditTableEndXact(void);
+extern List *AuditKeyNames(Relation rel, List *given);
+extern Oid	AuditResolveLog(const AuditArgs *args, Oid fnoid, bool missing_ok);
+extern Oid	AuditTriggerRoot(Oid tgoid, Oid relid);
+extern bool AuditIntegerKey(Relation rel, const char *column);
+extern void AuditRefuseOwnLog(Relation rel, Oid logid);
+
+/* ---- a row of the log ------------------------------------------------------- */
+
+typedef enum AuditField
+{
+	AUDIT_CHANGED_AT, AUDIT_XACT_ID, AUDIT_XACT_SEQ, AUDIT_TABLE_SCHEMA, AUDIT_TABLE_NAME,
+	AUDIT_RECORD_ID, AUDIT_RECORD_KEY, AUDIT_KEY_TEXT, AUDIT_ACTION, AUDIT_OLD_DATA, AUDIT_NEW_DATA,
+	AUDIT_CHANGED_FIELDS, AUDIT_USER_ID, AUDIT_DB_USER, AUDIT_SESSION_USER, AUDIT_SESSION_ID,
+	AUDIT_APP_CONTEXT,
+	AUDIT_NFIELDS
+} AuditField;
+
+typedef struct AuditRow
+{
+	Datum		values[AUDIT_NFIELDS];
+	bool		nulls[AUDIT_NFIELDS];
+} AuditRow;
+
+/* ---- the log (audit_log.c, audit_target.c, audit_route.c) ------------------- */
+
+struct AuditTarget;
+
+typedef struct AuditLog
+{
+	Oid			relid;			/* hash key */
+	bool		valid;			/* as in AuditTable */
+	bool		stale;
+	uint64		locked;			/* equals audit_lock_epoch: locks are held */
+	MemoryContext cxt;
+	char	   *name;			/* qualified, for messages */
+	AttrNumber	attnum[AUDIT_NFIELDS];	/* in the log, 0: has no such column */
+	Oid			typid[AUDIT_NFIELDS];
+	bool		direct;			/* rows may go straight into a partition */
+	struct AuditTarget *target; /* where they go now */
+	List	   *deps;			/* OIDs whose invalidation makes all this stale */
+} AuditLog;
+
+/* a leaf that takes rows directly, for changed_at in [from, to) */
+typedef struct AuditTarget
+{
+	Oid			relid;
+	TimestampTz from;
+	TimestampTz to;
+	EState	   *estate;
+	ResultRelInfo *rri;
+	TupleTableSlot *slot;
+	int			natts;
+	int			nindexes;
+	Oid		   *indexes;
+	struct AuditSlot *map;		/* one an attribute */
+	bool		has_generated;
+	List	   *ancestors;		/* partitioned tables between log and leaf */
+} AuditTarget;
+
+extern uint64 audit_lock_epoch;
+extern const Oid AuditFieldTypes[AUDIT_NFIELDS];
+
+extern void AuditLogInit(void);
+extern AuditLog *AuditLogGet(Oid relid);
+extern void AuditLogInvalidate(Oid relid);
+extern void AuditLogEndXact(void);
+extern void AuditLogInsert(AuditLog *log, AuditRow *row);
+extern AuditField AuditFieldOf(Form_pg_attribute att);
+extern void AuditDescribeLog(AuditLog *log, Relation rel);
+extern bool AuditLogTakesTruncate(Oid relid);
+extern void AuditTargetLock(AuditLog *log);
+extern bool AuditTargetOpen(AuditLog *log, TimestampTz at);
+extern void AuditTargetInsert(AuditLog *log, AuditRow *row);
+extern bool AuditRoute(Relation log, TimestampTz at, AuditTarget *target);
+
+/* ---- who (audit_who.c) ------------------------------------------------------ */
+
+extern void AuditWhoInit(void);
+extern void AuditFillWho(AuditRow *row, const AuditLog *log);
+
+/* ---- administration (audit_admin.c) ----------------------------------------- */
+
+extern Oid	AuditTriggerFunction(Oid fnoid);
+extern Tuplestorestate *AuditBeginSet(FunctionCallInfo fcinfo);
+
+extern int32 AuditNextXactSeq(void);
 extern void AuditInit(void);
 
 #endif							/* AQUACIS_AUDIT_H */

@@ -1,0 +1,323 @@
+/*
+ * audit_admin.c
+ *	  audit_enable and audit_disable: the triggers of a table.
+ *
+ * They write CREATE TRIGGER and DROP TRIGGER statements and run them as the
+ * caller, so that nobody may audit, or stop auditing, what is not theirs.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/catalog.h"
+#include "catalog/indexing.h"
+#include "catalog/partition.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "audit/audit.h"
+
+PG_FUNCTION_INFO_V1(audit_enable);
+PG_FUNCTION_INFO_V1(audit_disable);
+
+/* ---- arguments ------------------------------------------------------------------------ */
+
+static List *
+names_argument(FunctionCallInfo fcinfo, int n, const char *what)
+{
+	Datum	   *elems;
+	bool	   *nulls;
+	int			count;
+	List	   *names = NIL;
+
+	if (PG_ARGISNULL(n))
+		return NIL;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elems, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("column names must not be null"),
+					 errdetail("Element %d of \"%s\" is.", i + 1, what),
+					 errhint("Leave the element out.")));
+		names = lappend(names, TextDatumGetCString(elems[i]));
+	}
+	return names;
+}
+
+static void
+check_columns(Relation rel, List *names, const char *what)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		if (get_attnum(RelationGetRelid(rel), lfirst(lc)) <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of table \"%s\" does not exist",
+							(char *) lfirst(lc), RelationGetRelationName(rel)),
+					 errdetail("It is named in \"%s\".", what),
+					 errhint("Column names are taken as they stand, case included.")));
+	}
+}
+
+static void
+refuse_overlap(List *a, List *b, const char *message)
+{
+	ListCell   *x,
+			   *y;
+
+	foreach(x, a)
+	{
+		foreach(y, b)
+		{
+			if (strcmp(lfirst(x), lfirst(y)) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("%s", message),
+						 errdetail("Column \"%s\" is in both lists.", (char *) lfirst(x)),
+						 errhint("Take it out of one of them.")));
+		}
+	}
+}
+
+static Relation
+open_audited(Oid relid, LOCKMODE lockmode)
+{
+	Relation	rel = table_open(relid, lockmode);
+	char		kind = rel->rd_rel->relkind;
+
+	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE &&
+		kind != RELKIND_FOREIGN_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" cannot be audited", RelationGetRelationName(rel)),
+				 errdetail("It is not a table."),
+				 errhint("Audit the tables below it.")));
+	if (IsSystemRelation(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("\"%s\" cannot be audited", RelationGetRelationName(rel)),
+				 errdetail("It is a system catalog."),
+				 errhint("Use event triggers for changes of the schema.")));
+	return rel;
+}
+
+static char *
+qualified_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+static void
+run(const char *command)
+{
+	int			result = SPI_execute(command, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
+}
+
+/* ---- triggers --------------------------------------------------------------------------- */
+
+/* Drops the triggers of a table that call our function; those it made itself. */
+static int
+drop_triggers(Relation rel, Oid fnoid)
+{
+	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tup;
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationGetRelid(rel)));
+	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
+
+		if (trigger->tgfoid == fnoid && !OidIsValid(trigger->tgparentid))
+			names = lappend(names, pstrdup(NameStr(trigger->tgname)));
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+
+	foreach(lc, names)
+		run(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(lc)),
+					 qualified_name(RelationGetRelid(rel))));
+	return list_length(names);
+}
+
+static char *
+trigger_name(const char *table, const char *suffix)
+{
+	int			room = NAMEDATALEN - 1 - strlen("trg_audit_") - strlen(suffix);
+
+	return psprintf("trg_audit_%.*s%s", pg_mbcliplen(table, strlen(table), room), table, suffix);
+}
+
+static void
+add_argument(StringInfo args, const char *option, List *names)
+{
+	if (names == NIL)
+		return;
+	if (args->len > 0)
+		appendStringInfoString(args, ", ");
+	appendStringInfoString(args,
+						   quote_literal_cstr(psprintf("%s%s", option, AuditColumnList(names))));
+}
+
+static void
+create_trigger(Relation rel, const char *suffix, const char *events, const char *function,
+			   const char *args, bool replica)
+{
+	const char *table = qualified_name(RelationGetRelid(rel));
+	const char *name = quote_identifier(trigger_name(RelationGetRelationName(rel), suffix));
+
+	run(psprintf("CREATE TRIGGER %s AFTER %s EXECUTE FUNCTION %s(%s)",
+				 name, psprintf(events, table), function, args));
+	if (replica)
+		run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name));
+}
+
+/* fn_audit_trigger lives where the function that asks does */
+Oid
+AuditTriggerFunction(Oid fnoid)
+{
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+						   CStringGetDatum("fn_audit_trigger"),
+						   PointerGetDatum(buildoidvector(NULL, 0)),
+						   ObjectIdGetDatum(get_func_namespace(fnoid)));
+}
+
+/* A set-returning function in materialize mode. */
+Tuplestorestate *
+AuditBeginSet(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext old;
+	TupleDesc	desc;
+
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
+		(rsinfo->allowedModes & SFRM_Materialize) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+	old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	rsinfo->returnMode = SFRM_Materialize;
+	rsinfo->setResult = tuplestore_begin_heap(rsinfo->allowedModes & SFRM_Materialize_Random,
+											  false, work_mem);
+	rsinfo->setDesc = CreateTupleDescCopy(desc);
+	MemoryContextSwitchTo(old);
+	return rsinfo->setResult;
+}
+
+/*
+ * audit_enable(table, key, exclude, redact, log, replica)
+ *
+ * Called again, it replaces what an earlier call set up.
+ */
+Datum
+audit_enable(PG_FUNCTION_ARGS)
+{
+	Relation	rel;
+	AuditArgs	args = {0};
+	StringInfoData text;
+	Oid			trgoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
+	char	   *function = quote_qualified_identifier(get_namespace_name(get_func_namespace(trgoid)),
+													  "fn_audit_trigger");
+	Oid			logid;
+	bool		replica = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the table to audit must not be null"),
+				 errdetail("audit_enable(NULL) names no table."),
+				 errhint("Write audit_enable('schema.table').")));
+	rel = open_audited(PG_GETARG_OID(0), ShareRowExclusiveLock);
+	args.key = names_argument(fcinfo, 1, "key");
+	args.exclude = names_argument(fcinfo, 2, "exclude");
+	args.redact = names_argument(fcinfo, 3, "redact");
+	args.log_name = "audit_log";
+	if (!PG_ARGISNULL(4))
+	{
+		args.log_schema = get_namespace_name(get_rel_namespace(PG_GETARG_OID(4)));
+		args.log_name = get_rel_name(PG_GETARG_OID(4));
+	}
+	check_columns(rel, args.key, "key");
+	check_columns(rel, args.exclude, "exclude");
+	check_columns(rel, args.redact, "redact");
+	refuse_overlap(args.exclude, args.redact, "a column cannot be both excluded and redacted");
+	refuse_overlap(AuditKeyNames(rel, args.key), args.exclude,
+				   "a key column cannot be excluded from the audit");
+	refuse_overlap(AuditKeyNames(rel, args.key), args.redact,
+				   "a key column cannot be redacted");
+	logid = AuditResolveLog(&args, fcinfo->flinfo->fn_oid, false);
+	AuditRefuseOwnLog(rel, logid);
+
+	initStringInfo(&text);
+	add_argument(&text, "", args.key);
+	add_argument(&text, "exclude=", args.exclude);
+	add_argument(&text, "redact=", args.redact);
+	if (args.log_schema)
+	{
+		if (text.len > 0)
+			appendStringInfoString(&text, ", ");
+		appendStringInfoString(&text, quote_literal_cstr(psprintf("log=%s",
+																  qualified_name(logid))));
+	}
+
+	SPI_connect();
+	drop_triggers(rel, trgoid);
+	create_trigger(rel, "", "INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function,
+				   text.data, replica);
+	if (AuditLogTakesTruncate(logid))
+		create_trigger(rel, "_truncate", "TRUNCATE ON %s FOR EACH STATEMENT", function,
+					   text.data, replica);
+	else
+		ereport(NOTICE,
+				(errmsg("TRUNCATE of \"%s\" will not be logged", RelationGetRelationName(rel)),
+				 errdetail("The log \"%s\" demands a key for every row.", get_rel_name(logid)),
+				 errhint("Drop the NOT NULL of its key column and call audit_enable() again.")));
+	SPI_finish();
+	table_close(rel, NoLock);
+	PG_RETURN_VOID();
+}
+
+Datum
+audit_disable(PG_FUNCTION_ARGS)
+{
+	Relation	rel = open_audited(PG_GETARG_OID(0), AccessExclusiveLock);
+	Oid			trgoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
+
+	SPI_connect();
+	if (drop_triggers(rel, trgoid) == 0)
+		ereport(NOTICE,
+				(errmsg("table \"%s\" is not audited", RelationGetRelationName(rel))));
+	SPI_finish();
+	table_close(rel, NoLock);
+	PG_RETURN_VOID();
+}

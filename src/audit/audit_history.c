@@ -1,0 +1,262 @@
+/*
+ * audit_history.c
+ *	  audit_history: the changes of one record, newest first.
+ *
+ * The query is written for the log that the table's trigger names, with the
+ * columns that this log has, so that the planner sees constants and an index.
+ * It runs with the caller's rights on the log.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+#include "audit/audit.h"
+#include "compat.h"
+
+PG_FUNCTION_INFO_V1(audit_history);
+
+/* what a key given as text is compared with */
+typedef struct KeyMatch
+{
+	AuditField	field;
+	Oid			typid;
+	Datum		value;
+} KeyMatch;
+
+/* ---- which table, which log, which key ------------------------------------------------ */
+
+/* The arguments of the table's audit trigger; false when it has none. */
+bool
+AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args)
+{
+	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tup;
+	bool		found = false;
+
+	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
+	while (!found && HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
+
+		if (trigger->tgfoid == fnoid && TRIGGER_FOR_ROW(trigger->tgtype))
+		{
+			AuditReadArgs(tup, RelationGetDescr(catalog), args);
+			found = true;
+		}
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return found;
+}
+
+static KeyMatch
+json_match(const char *json)
+{
+	KeyMatch	match = {AUDIT_RECORD_KEY, JSONBOID};
+
+	match.value = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+	return match;
+}
+
+static KeyMatch
+integer_match(const char *key)
+{
+	KeyMatch	match = {AUDIT_RECORD_ID, INT8OID};
+
+	match.value = DirectFunctionCall1(int8in, CStringGetDatum(key));
+	return match;
+}
+
+static KeyMatch
+text_match(const char *key)
+{
+	KeyMatch	match = {AUDIT_KEY_TEXT, TEXTOID};
+
+	match.value = CStringGetTextDatum(key);
+	return match;
+}
+
+/* {"column": value} with the value as the column's type has it */
+static KeyMatch
+column_match(Relation rel, const char *column, const char *key)
+{
+	KeyMatch	match = {AUDIT_RECORD_KEY, JSONBOID};
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
+										  get_attnum(RelationGetRelid(rel), column) - 1);
+	AuditColumn col;
+	AuditColumn *colp = &col;
+	AuditKeys	keys;
+	AuditBuffer buf;
+	AuditValue	value;
+	Oid			input;
+	Oid			param;
+	uint32		total;
+
+	AuditInitColumn(&col, att, CurrentMemoryContext);
+	getTypeInputInfo(att->atttypid, &input, &param);
+	AuditToValue(&col, OidInputFunctionCall(input, pstrdup(key), param, att->atttypmod), false,
+				 &value);
+	AuditPrepareKeys(&keys, &colp, 1);
+	AuditBufferInit(&buf, 256);
+	AuditBeginObject(&buf, &keys);
+	total = keys.keys_total;
+	AuditAddValue(&buf, &keys, 0, &total, &value);
+	match.value = AuditFinishObject(&buf);
+	return match;
+}
+
+static KeyMatch
+match_key(Oid relid, const AuditArgs *args, const AuditLog *log, const char *key)
+{
+	bool		object = key[strspn(key, " \t\r\n")] == '{';
+	KeyMatch	match;
+	Relation	rel;
+	List	   *names;
+
+	if (log->attnum[AUDIT_RECORD_ID] == 0 && log->attnum[AUDIT_RECORD_KEY] == 0)
+		return text_match(key);
+	if (object && log->attnum[AUDIT_RECORD_KEY])
+		return json_match(key);
+	if (!OidIsValid(relid))
+		return integer_match(key);
+
+	rel = table_open(relid, AccessShareLock);
+	names = AuditKeyNames(rel, args->key);
+	if (list_length(names) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the key of table \"%s\" has several columns",
+						RelationGetRelationName(rel)),
+				 errdetail("\"%s\" is no JSON object.", key),
+				 errhint("Give it as in record_key: '{\"column\": value, ...}'.")));
+	if (log->attnum[AUDIT_RECORD_ID] &&
+		(AuditIntegerKey(rel, linitial(names)) || log->attnum[AUDIT_RECORD_KEY] == 0))
+		match = integer_match(key);
+	else
+		match = column_match(rel, linitial(names), key);
+	table_close(rel, NoLock);
+	return match;
+}
+
+/* ---- the query -------------------------------------------------------------------------- */
+
+static const char *
+column(const AuditLog *log, AuditField field)
+{
+	return psprintf("l.%s", quote_identifier(get_attname(log->relid, log->attnum[field], false)));
+}
+
+static char *
+write_query(const AuditLog *log, AuditField key_field)
+{
+	StringInfoData q;
+
+	initStringInfo(&q);
+	appendStringInfo(&q, "SELECT %s, ", column(log, AUDIT_CHANGED_AT));
+	appendStringInfo(&q, "%s, ", log->attnum[AUDIT_XACT_ID] ? column(log, AUDIT_XACT_ID) :
+					 "NULL::pg_catalog.xid8");
+	appendStringInfo(&q, "%s::pg_catalog.text, ", column(log, AUDIT_ACTION));
+	appendStringInfo(&q, "%s, ", log->attnum[AUDIT_USER_ID] ?
+					 psprintf("%s::pg_catalog.text", column(log, AUDIT_USER_ID)) :
+					 "NULL::pg_catalog.text");
+	appendStringInfo(&q, "c.key, c.old_value, c.new_value FROM %s l LEFT JOIN LATERAL ("
+					 "SELECT key, value OPERATOR(pg_catalog.->) 'old'::pg_catalog.text AS old_value, "
+					 "value OPERATOR(pg_catalog.->) 'new'::pg_catalog.text AS new_value "
+					 "FROM pg_catalog.jsonb_each(%s::pg_catalog.jsonb) "
+					 "UNION ALL SELECT key, value, NULL FROM pg_catalog.jsonb_each(%s::pg_catalog.jsonb) "
+					 "UNION ALL SELECT key, NULL, value FROM pg_catalog.jsonb_each(%s::pg_catalog.jsonb)"
+					 ") c ON true WHERE ", log->name, column(log, AUDIT_CHANGED_FIELDS),
+					 column(log, AUDIT_OLD_DATA), column(log, AUDIT_NEW_DATA));
+	appendStringInfo(&q, "%s OPERATOR(pg_catalog.=) $1 AND ", column(log, AUDIT_TABLE_NAME));
+	if (log->attnum[AUDIT_TABLE_SCHEMA])
+		appendStringInfo(&q, "($2 IS NULL OR %s OPERATOR(pg_catalog.=) $2) AND ",
+						 column(log, AUDIT_TABLE_SCHEMA));
+	appendStringInfo(&q, "%s OPERATOR(pg_catalog.=) $3 ORDER BY %s DESC",
+					 column(log, key_field), column(log, AUDIT_CHANGED_AT));
+	if (log->attnum[AUDIT_XACT_ID])
+		appendStringInfo(&q, ", %s DESC", column(log, AUDIT_XACT_ID));
+	if (log->attnum[AUDIT_XACT_SEQ])
+		appendStringInfo(&q, ", %s DESC", column(log, AUDIT_XACT_SEQ));
+	else if (get_attnum(log->relid, "id") > 0)
+		appendStringInfoString(&q, ", l.id DESC");
+	else if (get_attnum(log->relid, "al_id") > 0)
+		appendStringInfoString(&q, ", l.al_id DESC");
+	appendStringInfoString(&q, ", c.key");
+	return q.data;
+}
+
+/* audit_history(table, key) */
+Datum
+audit_history(PG_FUNCTION_ARGS)
+{
+	RangeVar   *name = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
+	char	   *key = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	Oid			relid = RangeVarGetRelid(name, NoLock, true);
+	Oid			fnoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
+	Oid			argtypes[3] = {TEXTOID, TEXTOID};
+	Datum		values[3];
+	char		nulls[4] = "   ";
+	AuditArgs	args;
+	AuditLog	log;
+	KeyMatch	match;
+	Relation	rel;
+	Tuplestorestate *store = AuditBeginSet(fcinfo);
+	TupleDesc	desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
+
+	if (!OidIsValid(relid) || !AuditFindTrigger(relid, fnoid, &args))
+		AuditParseArgs(0, NULL, &args);
+	rel = table_open(AuditResolveLog(&args, fnoid, false), AccessShareLock);
+	AuditDescribeLog(&log, rel);
+	match = match_key(relid, &args, &log, key);
+
+	argtypes[2] = match.typid;
+	values[2] = match.value;
+	if (OidIsValid(relid))
+	{
+		values[0] = CStringGetTextDatum(get_rel_name(relid));
+		values[1] = CStringGetTextDatum(get_namespace_name(get_rel_namespace(relid)));
+	}
+	else
+	{
+		values[0] = CStringGetTextDatum(name->relname);
+		values[1] = name->schemaname ? CStringGetTextDatum(name->schemaname) : (Datum) 0;
+		nulls[1] = name->schemaname ? ' ' : 'n';
+	}
+
+	SPI_connect();
+	if (SPI_execute_with_args(write_query(&log, match.field), 3, argtypes, values, nulls,
+							  true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the audit log");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Datum		row[7];
+		bool		isnull[7];
+
+		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row, isnull);
+		tuplestore_putvalues(store, desc, row, isnull);
+	}
+	SPI_finish();
+	table_close(rel, NoLock);
+	return (Datum) 0;
+}

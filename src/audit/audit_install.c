@@ -1,0 +1,113 @@
+/*
+ * audit_install.c
+ *	  audit_install: the log, its partitions and indexes.
+ *
+ * Months are months of UTC, so that sessions with different time zones agree on
+ * where one ends.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "audit/audit.h"
+#include "audit/audit_months.h"
+
+PG_FUNCTION_INFO_V1(audit_install);
+
+static void
+run(const char *command)
+{
+	int			result = SPI_execute(command, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
+}
+
+/* lz4 when this server was built with it */
+static bool
+have_lz4(void)
+{
+	bool		found;
+
+	if (SPI_execute("SELECT FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) "
+					"'default_toast_compression' AND 'lz4' OPERATOR(pg_catalog.=) ANY (enumvals)",
+					true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read pg_settings");
+	found = SPI_processed > 0;
+	return found;
+}
+
+static void
+create_log(const char *schema, bool gin)
+{
+	const char *log = psprintf("%s.audit_log", schema);
+	const char *packed = have_lz4() ? " COMPRESSION lz4" : "";
+
+	run(psprintf("CREATE TABLE %s ("
+				 "changed_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(), "
+				 "xact_id pg_catalog.xid8 NOT NULL, "
+				 "xact_seq pg_catalog.int4 NOT NULL, "
+				 "table_schema pg_catalog.text NOT NULL, "
+				 "table_name pg_catalog.text NOT NULL, "
+				 "record_id pg_catalog.int8, "
+				 "record_key pg_catalog.jsonb, "
+				 "action pg_catalog.bpchar(1) NOT NULL, "
+				 "old_data pg_catalog.jsonb%s, "
+				 "new_data pg_catalog.jsonb%s, "
+				 "changed_fields pg_catalog.jsonb%s, "
+				 "user_id pg_catalog.text NOT NULL, "
+				 "db_user pg_catalog.text, "
+				 "session_user_name pg_catalog.text, "
+				 "session_id pg_catalog.int8, "
+				 "app_context pg_catalog.jsonb%s, "
+				 "PRIMARY KEY (changed_at, xact_id, xact_seq)) PARTITION BY RANGE (changed_at)",
+				 log, packed, packed, packed, packed));
+	run(psprintf("CREATE INDEX audit_log_record_idx ON %s "
+				 "(table_name, record_id, changed_at)", log));
+	run(psprintf("CREATE INDEX audit_log_user_idx ON %s (user_id, changed_at)", log));
+	run(psprintf("CREATE INDEX audit_log_key_idx ON %s (table_name, record_key, changed_at) "
+				 "WHERE record_key IS NOT NULL", log));
+	if (gin)
+		run(psprintf("CREATE INDEX audit_log_changed_idx ON %s USING gin (changed_fields)", log));
+	run(psprintf("CREATE TABLE %s.audit_log_default PARTITION OF %s DEFAULT", schema, log));
+}
+
+/*
+ * audit_install(schema, gin, months)
+ */
+Datum
+audit_install(PG_FUNCTION_ARGS)
+{
+	Oid			nsp = PG_ARGISNULL(0) ? get_func_namespace(fcinfo->flinfo->fn_oid)
+		: get_namespace_oid(NameStr(*PG_GETARG_NAME(0)), false);
+	bool		gin = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	int			months = PG_ARGISNULL(2) ? 3 : PG_GETARG_INT32(2);
+	const char *schema = quote_identifier(get_namespace_name(nsp));
+	Oid			logid;
+	int			now;
+	int			created = 0;
+
+	if (months < 0 || months > 1200)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("months must be between 0 and 1200"),
+				 errdetail("It is %d.", months),
+				 errhint("3 months ahead are enough when audit_maintain runs every day.")));
+	SPI_connect();
+	if (!OidIsValid(get_relname_relid("audit_log", nsp)))
+		create_log(schema, gin);
+	logid = get_relname_relid("audit_log", nsp);
+	now = AuditMonthOf(GetCurrentTransactionStartTimestamp());
+	for (int i = 0; i <= months; i++)
+		AuditCreateMonth(logid, now + i, &created);
+	SPI_finish();
+	PG_RETURN_VOID();
+}

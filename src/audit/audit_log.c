@@ -1,0 +1,317 @@
+/*
+ * audit_log.c
+ *	  The log as a table that was found, not made: which column takes what.
+ *
+ * One AuditLog for each table that is written to, found by OID.  Columns are
+ * recognised by name, with or without the prefix al_; a column of an unknown
+ * name gets its default.  Everything hangs on the entry's context and is built
+ * again after an invalidation of the log, of the partition in use or of one of
+ * its indexes (AuditLog.deps).
+ *
+ * Locks: the log and the partition, RowExclusive, as an INSERT takes them, at
+ * the first row of a transaction; audit_lock_epoch tells.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "audit/audit.h"
+
+static HTAB *logs = NULL;
+static MemoryContext logs_cxt = NULL;
+static bool any_invalid = false;
+
+/* what the trigger hands over, before any conversion to the column's type */
+const Oid	AuditFieldTypes[AUDIT_NFIELDS] = {
+	[AUDIT_CHANGED_AT] = TIMESTAMPTZOID,
+	[AUDIT_XACT_ID] = XID8OID,
+	[AUDIT_XACT_SEQ] = INT4OID,
+	[AUDIT_TABLE_SCHEMA] = TEXTOID,
+	[AUDIT_TABLE_NAME] = TEXTOID,
+	[AUDIT_RECORD_ID] = INT8OID,
+	[AUDIT_RECORD_KEY] = JSONBOID,
+	[AUDIT_KEY_TEXT] = TEXTOID,
+	[AUDIT_ACTION] = BPCHAROID,
+	[AUDIT_OLD_DATA] = JSONBOID,
+	[AUDIT_NEW_DATA] = JSONBOID,
+	[AUDIT_CHANGED_FIELDS] = JSONBOID,
+	[AUDIT_USER_ID] = TEXTOID,
+	[AUDIT_DB_USER] = TEXTOID,
+	[AUDIT_SESSION_USER] = TEXTOID,
+	[AUDIT_SESSION_ID] = INT8OID,
+	[AUDIT_APP_CONTEXT] = JSONBOID,
+};
+
+static const struct
+{
+	const char *name;
+	AuditField	field;
+}			known_columns[] = {
+	{"changed_at", AUDIT_CHANGED_AT},
+	{"xact_id", AUDIT_XACT_ID},
+	{"xact_seq", AUDIT_XACT_SEQ},
+	{"table_schema", AUDIT_TABLE_SCHEMA},
+	{"table_name", AUDIT_TABLE_NAME},
+	{"record_id", AUDIT_RECORD_ID},
+	{"record_key", AUDIT_RECORD_KEY},
+	{"action", AUDIT_ACTION},
+	{"operation", AUDIT_ACTION},
+	{"old_data", AUDIT_OLD_DATA},
+	{"new_data", AUDIT_NEW_DATA},
+	{"changed_fields", AUDIT_CHANGED_FIELDS},
+	{"user_id", AUDIT_USER_ID},
+	{"db_user", AUDIT_DB_USER},
+	{"session_user_name", AUDIT_SESSION_USER},
+	{"session_id", AUDIT_SESSION_ID},
+	{"sesid", AUDIT_SESSION_ID},
+	{"app_context", AUDIT_APP_CONTEXT},
+};
+
+void
+AuditLogInit(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(AuditLog)};
+
+	logs_cxt = AllocSetContextCreate(TopMemoryContext, "aquacis audit logs",
+									 ALLOCSET_DEFAULT_SIZES);
+	ctl.hcxt = logs_cxt;
+	logs = hash_create("aquacis audit logs", 8, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+void
+AuditLogInvalidate(Oid relid)
+{
+	HASH_SEQ_STATUS scan;
+	AuditLog   *log;
+
+	hash_seq_init(&scan, logs);
+	while ((log = hash_seq_search(&scan)) != NULL)
+	{
+		if (relid == InvalidOid || log->relid == relid || list_member_oid(log->deps, relid))
+		{
+			log->valid = false;
+			log->stale = true;
+			any_invalid = true;
+		}
+	}
+}
+
+static void
+clear(AuditLog *log)
+{
+	if (log->cxt)
+		MemoryContextDelete(log->cxt);
+	log->cxt = NULL;
+	log->target = NULL;
+	log->deps = NIL;
+}
+
+void
+AuditLogEndXact(void)
+{
+	HASH_SEQ_STATUS scan;
+	AuditLog   *log;
+
+	if (!any_invalid)
+		return;
+	hash_seq_init(&scan, logs);
+	while ((log = hash_seq_search(&scan)) != NULL)
+	{
+		if (!log->valid)
+		{
+			clear(log);
+			hash_search(logs, &log->relid, HASH_REMOVE, NULL);
+		}
+	}
+	any_invalid = false;
+}
+
+/* ---- columns --------------------------------------------------------------------- */
+
+/* A key column takes the key in the form that its type can hold. */
+static AuditField
+key_field(AuditField field, Oid typid)
+{
+	char		category;
+	bool		preferred;
+
+	switch (getBaseType(typid))
+	{
+		case JSONOID:
+		case JSONBOID:
+			return AUDIT_RECORD_KEY;
+		default:
+			break;
+	}
+	get_type_category_preferred(getBaseType(typid), &category, &preferred);
+	return category == TYPCATEGORY_NUMERIC ? AUDIT_RECORD_ID : AUDIT_KEY_TEXT;
+}
+
+AuditField
+AuditFieldOf(Form_pg_attribute att)
+{
+	const char *name = NameStr(att->attname);
+
+	if (strncmp(name, "al_", 3) == 0)
+		name += 3;
+	for (int i = 0; i < lengthof(known_columns); i++)
+	{
+		if (strcmp(name, known_columns[i].name) == 0)
+		{
+			AuditField	field = known_columns[i].field;
+
+			if (field == AUDIT_RECORD_ID || field == AUDIT_RECORD_KEY)
+				return key_field(field, att->atttypid);
+			return field;
+		}
+	}
+	return AUDIT_NFIELDS;
+}
+
+static void
+require_column(AuditLog *log, AuditField field, const char *name)
+{
+	if (log->attnum[field] == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table \"%s\" cannot serve as an audit log", log->name),
+				 errdetail("It has no column %s.", name),
+				 errhint("Add the column, or make a log with audit_install().")));
+}
+
+static void
+map_columns(AuditLog *log, Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	memset(log->attnum, 0, sizeof(log->attnum));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		AuditField	field;
+
+		if (att->attisdropped || att->attgenerated)
+			continue;
+		field = AuditFieldOf(att);
+		if (field != AUDIT_NFIELDS && log->attnum[field] == 0)
+			log->attnum[field] = att->attnum;
+	}
+	require_column(log, AUDIT_CHANGED_AT, "\"changed_at\"");
+	require_column(log, AUDIT_TABLE_NAME, "\"table_name\"");
+	require_column(log, AUDIT_ACTION, "\"action\"");
+	require_column(log, AUDIT_OLD_DATA, "\"old_data\"");
+	require_column(log, AUDIT_NEW_DATA, "\"new_data\"");
+	require_column(log, AUDIT_CHANGED_FIELDS, "\"changed_fields\"");
+	if (log->attnum[AUDIT_RECORD_ID] == 0 && log->attnum[AUDIT_KEY_TEXT] == 0)
+		require_column(log, AUDIT_RECORD_KEY, "\"record_id\" or \"record_key\"");
+}
+
+/* ---- entries ----------------------------------------------------------------------- */
+
+static void
+build(AuditLog *log)
+{
+	Relation	rel;
+	MemoryContext old;
+
+	rel = table_open(log->relid, NoLock);
+	log->cxt = AllocSetContextCreate(logs_cxt, "aquacis audit log", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(log->cxt);
+	log->name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+										   RelationGetRelationName(rel));
+	map_columns(log, rel);
+	MemoryContextSwitchTo(old);
+	table_close(rel, NoLock);
+}
+
+/*
+ * The entry of a log, with the locks held that a row needs.  Not valid when it
+ * changed while we waited for a lock: the caller then looks the name up again.
+ */
+AuditLog *
+AuditLogGet(Oid relid)
+{
+	AuditLog   *log;
+	bool		found;
+	TimestampTz at = GetCurrentTransactionStartTimestamp();
+
+	log = hash_search(logs, &relid, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset(log, 0, sizeof(*log));
+		log->relid = relid;
+		any_invalid = true;
+	}
+	if (likely(log->valid && log->locked == audit_lock_epoch))
+		return log;
+
+	any_invalid = true;			/* should anything below fail */
+	LockRelationOid(relid, RowExclusiveLock);
+	if (!log->valid || log->target == NULL || at < log->target->from || at >= log->target->to)
+	{
+		clear(log);
+		log->valid = log->stale = false;
+		if (get_rel_relkind(relid) == '\0')
+			return log;			/* dropped meanwhile */
+		build(log);
+		log->direct = AuditTargetOpen(log, at);
+		log->valid = !log->stale;
+	}
+	AuditTargetLock(log);
+	log->locked = audit_lock_epoch;
+	return log;
+}
+
+void
+AuditLogInsert(AuditLog *log, AuditRow *row)
+{
+	if (likely(log->direct))
+		AuditTargetInsert(log, row);
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("audit log \"%s\" has triggers, rules or functions of users", log->name)));
+}
+
+/* ---- for the administrative functions --------------------------------------------------- */
+
+/* A description of the log outside the cache: its columns are checked. */
+void
+AuditDescribeLog(AuditLog *log, Relation rel)
+{
+	memset(log, 0, sizeof(*log));
+	log->relid = RelationGetRelid(rel);
+	log->name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+										   RelationGetRelationName(rel));
+	map_columns(log, rel);
+}
+
+/* TRUNCATE has no key: can the log take such a row? */
+bool
+AuditLogTakesTruncate(Oid relid)
+{
+	static const AuditField keys[] = {AUDIT_RECORD_ID, AUDIT_RECORD_KEY, AUDIT_KEY_TEXT};
+	Relation	rel = table_open(relid, AccessShareLock);
+	AuditLog	log;
+	bool		takes = true;
+
+	AuditDescribeLog(&log, rel);
+	for (int i = 0; i < lengthof(keys); i++)
+	{
+		AttrNumber	attnum = log.attnum[keys[i]];
+
+		if (attnum > 0 && TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attnotnull)
+			takes = false;
+	}
+	table_close(rel, AccessShareLock);
+	return takes;
+}

@@ -1,0 +1,238 @@
+/*
+ * audit_months.c
+ *	  Monthly partitions of a log: which exist, and making those that do not.
+ *
+ * A month that overlaps partitions of other limits (made by hand, in another
+ * time zone, by pg_partman) gets partitions for what is not covered, so that
+ * this never fails on what it finds.
+ *
+ * A new partition is made as a table of its own and attached: that locks the log
+ * in SHARE UPDATE EXCLUSIVE mode, which lets writers go on, and only its DEFAULT
+ * partition exclusively.  Rows of the month that are in the DEFAULT partition move
+ * into the new table in the same transaction.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "audit/audit.h"
+#include "audit/audit_months.h"
+
+/* ---- calendar ---------------------------------------------------------------------- */
+
+/* Months since January of year 0, in UTC. */
+int
+AuditMonthOf(TimestampTz at)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (timestamp2tm((Timestamp) at, NULL, &tm, &fsec, NULL, NULL) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp out of range")));
+	return tm.tm_year * 12 + tm.tm_mon - 1;
+}
+
+TimestampTz
+AuditMonthStart(int month)
+{
+	return (TimestampTz) (date2j(month / 12, month % 12 + 1, 1) - POSTGRES_EPOCH_JDATE) *
+		USECS_PER_DAY;
+}
+
+/* a literal that means the same in every session */
+static char *
+literal(TimestampTz at)
+{
+	char		text[MAXDATELEN + 1];
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (timestamp2tm((Timestamp) at, NULL, &tm, &fsec, NULL, NULL) != 0)
+		elog(ERROR, "timestamp out of range");
+	EncodeDateTime(&tm, fsec, true, 0, "UTC", USE_ISO_DATES, text);
+	return quote_literal_cstr(text);
+}
+
+/* ---- what is covered ------------------------------------------------------------------ */
+
+/*
+ * The ranges of a log's partitions in ascending order.  False when it is not
+ * partitioned by range of changed_at.
+ */
+bool
+AuditReadRanges(Relation log, AuditRanges *out)
+{
+	PartitionKey key;
+	PartitionDesc desc;
+	PartitionBoundInfo bounds;
+
+	memset(out, 0, sizeof(*out));
+	if (log->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return false;
+	key = RelationGetPartitionKey(log);
+	if (!AuditPartitionedByTime(log, key))
+		return false;
+	desc = RelationGetPartitionDesc(log, true);
+	if (desc->nparts == 0)
+		return true;
+	bounds = desc->boundinfo;
+	if (bounds->default_index >= 0)
+		out->default_part = desc->oids[bounds->default_index];
+	out->ranges = palloc(sizeof(AuditRange) * (bounds->ndatums + 1));
+	for (int i = 0; i <= bounds->ndatums; i++)
+	{
+		AuditRange *range = &out->ranges[out->n];
+
+		if (bounds->indexes[i] < 0)
+			continue;
+		range->relid = desc->oids[bounds->indexes[i]];
+		range->from = PG_INT64_MIN;
+		range->to = PG_INT64_MAX;
+		if (i > 0 && bounds->kind[i - 1][0] == PARTITION_RANGE_DATUM_VALUE)
+			range->from = DatumGetTimestampTz(bounds->datums[i - 1][0]);
+		if (i < bounds->ndatums && bounds->kind[i][0] == PARTITION_RANGE_DATUM_VALUE)
+			range->to = DatumGetTimestampTz(bounds->datums[i][0]);
+		out->n++;
+	}
+	return true;
+}
+
+/* ---- making one -------------------------------------------------------------------------- */
+
+static void
+run(const char *command)
+{
+	int			result = SPI_execute(command, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
+}
+
+static char *
+qualified_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+/* audit_log_2026_11, or the first of _2026_11_1, _2 ... that is free */
+static char *
+partition_name(Oid logid, int month)
+{
+	Oid			nsp = get_rel_namespace(logid);
+	char	   *suffix = psprintf("%04d_%02d", month / 12, month % 12 + 1);
+	char	   *name = makeObjectName(get_rel_name(logid), NULL, suffix);
+
+	for (int i = 1; OidIsValid(get_relname_relid(name, nsp)); i++)
+		name = makeObjectName(get_rel_name(logid), NULL, psprintf("%s_%d", suffix, i));
+	return name;
+}
+
+static const char *
+time_column(Oid logid)
+{
+	Relation	rel = table_open(logid, NoLock);
+	AttrNumber	attnum = RelationGetPartitionKey(rel)->partattrs[0];
+	const char *name = quote_identifier(get_attname(logid, attnum, false));
+
+	table_close(rel, NoLock);
+	return name;
+}
+
+/* Rows of [from, to) leave the DEFAULT partition for a table of the same columns. */
+static uint64
+move_rows(const char *source, const char *target, const char *column, const char *from,
+		  const char *to)
+{
+	run(psprintf("WITH moved AS (DELETE FROM ONLY %s WHERE %s OPERATOR(pg_catalog.>=) %s "
+				 "AND %s OPERATOR(pg_catalog.<) %s RETURNING *) "
+				 "INSERT INTO %s SELECT * FROM moved",
+				 source, column, from, column, to, target));
+	return SPI_processed;
+}
+
+static uint64
+create_partition(Oid logid, Oid default_part, int month, TimestampTz from, TimestampTz to)
+{
+	char	   *log = qualified_name(logid);
+	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(logid)),
+												  partition_name(logid, month));
+	uint64		moved = 0;
+
+	run(psprintf("CREATE TABLE %s (LIKE %s INCLUDING CONSTRAINTS INCLUDING GENERATED "
+				 "INCLUDING STORAGE INCLUDING COMPRESSION)", name, log));
+	if (OidIsValid(default_part))
+	{
+		char	   *spare = qualified_name(default_part);
+
+		/* attaching needs this lock anyway; taken later it could deadlock */
+		run(psprintf("LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE", log));
+		run(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", spare));
+		moved = move_rows(spare, name, time_column(logid), literal(from), literal(to));
+	}
+	run(psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)",
+				 log, name, literal(from), literal(to)));
+	return moved;
+}
+
+/*
+ * Makes what is missing of a month, within an SPI connection.  Returns the number
+ * of rows that came from the DEFAULT partition; *created counts partitions.
+ */
+uint64
+AuditCreateMonth(Oid logid, int month, int *created)
+{
+	TimestampTz from = AuditMonthStart(month);
+	TimestampTz end = AuditMonthStart(month + 1);
+	uint64		moved = 0;
+
+	while (from < end)
+	{
+		Relation	rel = table_open(logid, AccessShareLock);
+		AuditRanges found;
+		TimestampTz to = end;
+		TimestampTz next = end;
+
+		if (!AuditReadRanges(rel, &found))
+		{
+			table_close(rel, AccessShareLock);
+			return moved;
+		}
+		table_close(rel, NoLock);
+		for (int i = 0; i < found.n; i++)
+		{
+			AuditRange *range = &found.ranges[i];
+
+			if (range->from <= from && range->to > from)
+			{
+				to = from;
+				next = range->to;
+				break;
+			}
+			if (range->from > from && range->from < to)
+				next = to = range->from;
+		}
+		if (to > from)
+		{
+			moved += create_partition(logid, found.default_part, month, from, to);
+			(*created)++;
+		}
+		from = next;
+	}
+	return moved;
+}

@@ -1,0 +1,32 @@
+/*
+ * audit_months.h
+ *	  The partitions of a log, for audit_install, audit_maintain, audit_status.
+ */
+#ifndef AQUACIS_AUDIT_MONTHS_H
+#define AQUACIS_AUDIT_MONTHS_H
+
+#include "datatype/timestamp.h"
+#include "utils/partcache.h"
+#include "utils/relcache.h"
+
+typedef struct AuditRange
+{
+	Oid			relid;
+	TimestampTz from;			/* PG_INT64_MIN, PG_INT64_MAX: unbounded */
+	TimestampTz to;
+} AuditRange;
+
+typedef struct AuditRanges
+{
+	int			n;
+	AuditRange *ranges;			/* ascending, disjoint */
+	Oid			default_part;	/* InvalidOid: none */
+} AuditRanges;
+
+extern int	AuditMonthOf(TimestampTz at);
+extern TimestampTz AuditMonthStart(int month);
+extern bool AuditReadRanges(Relation log, AuditRanges *out);
+extern uint64 AuditCreateMonth(Oid logid, int month, int *created);
+extern bool AuditPartitionedByTime(Relation rel, PartitionKey key);
+
+#endif							/* AQUACIS_AUDIT_MONTHS_H */

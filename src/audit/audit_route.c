@@ -1,0 +1,117 @@
+/*
+ * audit_route.c
+ *	  Which partition of the log takes the rows of this transaction.
+ *
+ * changed_at is the transaction's start, so one partition takes all of them.  It
+ * is found by walking down while each level is partitioned by RANGE of that one
+ * column; the limits met on the way are intersected, so that later transactions
+ * know without looking whether the same partition is theirs.  Any other
+ * partitioning is left to the executor (audit_spi.c).
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/partition.h"
+#include "catalog/pg_type.h"
+#include "nodes/pg_list.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "audit/audit.h"
+#include "audit/audit_months.h"
+
+/* Whether a level is partitioned by range of changed_at alone. */
+bool
+AuditPartitionedByTime(Relation rel, PartitionKey key)
+{
+	AttrNumber	attnum;
+	Form_pg_attribute att;
+
+	if (key->strategy != PARTITION_STRATEGY_RANGE || key->partnatts != 1)
+		return false;
+	attnum = key->partattrs[0];
+	if (attnum <= 0 || key->parttypid[0] != TIMESTAMPTZOID)
+		return false;
+	att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+	return AuditFieldOf(att) == AUDIT_CHANGED_AT;
+}
+
+static void
+narrow(AuditTarget *target, PartitionBoundInfo bounds, int offset)
+{
+	if (offset >= 0 && bounds->kind[offset][0] == PARTITION_RANGE_DATUM_VALUE)
+		target->from = Max(target->from, DatumGetTimestampTz(bounds->datums[offset][0]));
+	if (offset + 1 < bounds->ndatums &&
+		bounds->kind[offset + 1][0] == PARTITION_RANGE_DATUM_VALUE)
+		target->to = Min(target->to, DatumGetTimestampTz(bounds->datums[offset + 1][0]));
+}
+
+static void
+no_partition(Relation rel, TimestampTz at)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CHECK_VIOLATION),
+			 errmsg("no partition of the audit log \"%s\" takes this change",
+					RelationGetRelationName(rel)),
+			 errdetail("None covers %s, and there is no DEFAULT partition.",
+					   timestamptz_to_str(at)),
+			 errhint("Create one with CALL audit_maintain().")));
+}
+
+/*
+ * Sets target->relid, from, to and ancestors; false when only the executor can
+ * tell.  The log is locked; what is below it is locked here.
+ */
+bool
+AuditRoute(Relation log, TimestampTz at, AuditTarget *target)
+{
+	Oid			relid = RelationGetRelid(log);
+
+	target->from = PG_INT64_MIN;
+	target->to = PG_INT64_MAX;
+	target->ancestors = NIL;
+	for (;;)
+	{
+		Relation	rel = table_open(relid, NoLock);
+		PartitionKey key;
+		PartitionDesc desc;
+		Datum		value = TimestampTzGetDatum(at);
+		bool		is_equal;
+		int			offset;
+		int			index;
+
+		if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		{
+			target->relid = relid;
+			table_close(rel, NoLock);
+			return true;
+		}
+		target->ancestors = lappend_oid(target->ancestors, relid);
+		key = RelationGetPartitionKey(rel);
+		if (!AuditPartitionedByTime(rel, key))
+		{
+			table_close(rel, NoLock);
+			return false;
+		}
+		desc = RelationGetPartitionDesc(rel, !IsolationUsesXactSnapshot());
+		if (desc->nparts == 0)
+			no_partition(rel, at);
+		offset = partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
+											   desc->boundinfo, 1, &value, &is_equal);
+		index = desc->boundinfo->indexes[offset + 1];
+		if (index < 0)
+			index = desc->boundinfo->default_index;
+		if (index < 0)
+			no_partition(rel, at);
+		narrow(target, desc->boundinfo, offset);
+		relid = desc->oids[index];
+		table_close(rel, NoLock);
+		LockRelationOid(relid, RowExclusiveLock);
+	}
+}

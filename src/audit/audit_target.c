@@ -1,0 +1,358 @@
+/*
+ * audit_target.c
+ *	  A finished row, straight into the partition that takes it.
+ *
+ * The way logical replication's apply worker stores a row: constraints and
+ * generated columns, table_tuple_insert, ExecInsertIndexTuples; no planner, no
+ * executor node.  What that needs (an EState, a ResultRelInfo with its
+ * IndexInfos, a slot, compiled expressions) is set up once and kept with the
+ * AuditLog, over rows and transactions.  It holds no reference to a relation:
+ * those are taken and given back around each row, so that nothing is left over
+ * at the end of a statement or subtransaction, and DDL on the log is possible
+ * between two statements of a transaction.  A relcache entry whose address
+ * changed, or was invalidated, makes all of it be set up again.
+ *
+ * Only logs without code of users take this way: a trigger or a rule on the
+ * log, a CHECK, default, generated column or index that calls a function which
+ * is not PostgreSQL's own, deferrable constraints, foreign partitions and views
+ * go through SPI (audit_spi.c), as the log's owner.  So nothing here can come
+ * back to the trigger while the slot is in use.
+ */
+#include "postgres.h"
+
+#include "access/amapi.h"
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parse_coerce.h"
+#include "rewrite/rewriteHandler.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "audit/audit.h"
+#include "compat.h"
+
+/* where the value of one attribute comes from */
+typedef struct AuditSlot
+{
+	AuditField	field;			/* AUDIT_NFIELDS: none */
+	ExprState  *expr;			/* the field converted, or the default; may be NULL */
+	Oid			sequence;		/* of an identity or serial column */
+} AuditSlot;
+
+/* ---- code of users? ----------------------------------------------------------------- */
+
+static bool
+foreign_function(Oid funcid, void *context)
+{
+	return funcid >= FirstNormalObjectId;
+}
+
+static bool
+user_code_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, NextValueExpr))
+		return false;
+	if (check_functions_in_node(node, foreign_function, NULL))
+		return true;
+	return expression_tree_walker(node, user_code_walker, context);
+}
+
+/* CHECK constraints, generated columns */
+static bool
+table_has_user_code(Relation rel)
+{
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+
+	if (constr == NULL)
+		return false;
+	for (int i = 0; i < constr->num_check; i++)
+		if (user_code_walker(stringToNode(constr->check[i].ccbin), NULL))
+			return true;
+	for (int i = 0; i < constr->num_defval; i++)
+		if (user_code_walker(stringToNode(constr->defval[i].adbin), NULL))
+			return true;
+	return false;
+}
+
+static bool
+index_has_user_code(Relation index)
+{
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+		if (index->rd_opcintype[i] >= FirstNormalObjectId ||
+			index->rd_support[i * index->rd_indam->amsupport] >= FirstNormalObjectId)
+			return true;
+	return user_code_walker((Node *) RelationGetIndexExpressions(index), NULL) ||
+		user_code_walker((Node *) RelationGetIndexPredicate(index), NULL);
+}
+
+/* ---- columns ------------------------------------------------------------------------- */
+
+/* An expression that turns a field's value (a CaseTestExpr) into the column's. */
+static ExprState *
+conversion(AuditLog *log, AuditField field, Form_pg_attribute att)
+{
+	CaseTestExpr *source;
+	Node	   *expr;
+	Oid			typid = AuditFieldTypes[field];
+
+	if (att->atttypid == typid && att->atttypmod == -1)
+		return NULL;
+	/* our action is one character */
+	if (field == AUDIT_ACTION && att->atttypid == typid && att->atttypmod == VARHDRSZ + 1)
+		return NULL;
+	source = makeNode(CaseTestExpr);
+	source->typeId = typid;
+	source->typeMod = -1;
+	source->collation = get_typcollation(typid);
+	expr = coerce_to_target_type(NULL, (Node *) source, typid, att->atttypid, att->atttypmod,
+								 COERCION_ASSIGNMENT, COERCE_IMPLICIT_CAST, -1);
+	if (expr == NULL)
+		expr = coerce_to_target_type(NULL, (Node *) source, typid, att->atttypid,
+									 att->atttypmod, COERCION_EXPLICIT,
+									 COERCE_IMPLICIT_CAST, -1);
+	if (expr == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("table \"%s\" cannot serve as an audit log", log->name),
+				 errdetail("Column \"%s\" of type %s cannot take a value of type %s.",
+						   NameStr(att->attname), format_type_be(att->atttypid),
+						   format_type_be(typid)),
+				 errhint("Change the column's type, or make a log with audit_install().")));
+	return ExecInitExpr((Expr *) expression_planner((Expr *) expr), NULL);
+}
+
+/* The default an INSERT through the log would use: the log's, not the leaf's. */
+static ExprState *
+column_default(AuditLog *log, Relation root, Form_pg_attribute leafatt)
+{
+	TupleDesc	desc = RelationGetDescr(root);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Node	   *expr;
+
+		if (att->attisdropped || strcmp(NameStr(att->attname), NameStr(leafatt->attname)) != 0)
+			continue;
+		expr = build_column_default(root, att->attnum);
+		if (expr != NULL)
+			return ExecInitExpr((Expr *) expression_planner((Expr *) expr), NULL);
+		if (leafatt->attnotnull)
+			ereport(ERROR,
+					(errcode(ERRCODE_NOT_NULL_VIOLATION),
+					 errmsg("table \"%s\" cannot serve as an audit log", log->name),
+					 errdetail("Column \"%s\" is NOT NULL, has no default, and the audit knows "
+							   "nothing to put there.", NameStr(leafatt->attname)),
+					 errhint("Give the column a default.")));
+		break;
+	}
+	return NULL;
+}
+
+static void
+map_attributes(AuditLog *log, AuditTarget *target, Relation root, Relation leaf)
+{
+	TupleDesc	desc = RelationGetDescr(leaf);
+	bool		taken[AUDIT_NFIELDS] = {false};
+
+	target->natts = desc->natts;
+	target->map = palloc0(sizeof(AuditSlot) * desc->natts);
+	target->has_generated = desc->constr && desc->constr->has_generated_stored;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		AuditSlot  *slot = &target->map[i];
+		AuditField	field = AUDIT_NFIELDS;
+
+		slot->field = AUDIT_NFIELDS;
+		if (att->attisdropped || att->attgenerated)
+			continue;
+		field = AuditFieldOf(att);
+		if (field != AUDIT_NFIELDS && !taken[field])
+		{
+			taken[field] = true;
+			slot->field = field;
+			slot->expr = conversion(log, field, att);
+		}
+		else
+			slot->expr = column_default(log, root, att);
+	}
+}
+
+/* ---- setting up ------------------------------------------------------------------------ */
+
+/* The indexes, as ExecOpenIndices makes them known, but closed again. */
+static bool
+open_indexes(AuditLog *log, AuditTarget *target, Relation leaf)
+{
+	ResultRelInfo *rri = target->rri;
+	List	   *oids = RelationGetIndexList(leaf);
+	int			n = list_length(oids);
+	bool		plain = true;
+	ListCell   *lc;
+	int			i = 0;
+
+	target->indexes = palloc(sizeof(Oid) * Max(n, 1));
+	rri->ri_IndexRelationDescs = palloc0(sizeof(Relation) * Max(n, 1));
+	rri->ri_IndexRelationInfo = palloc0(sizeof(IndexInfo *) * Max(n, 1));
+	foreach(lc, oids)
+	{
+		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
+
+		target->indexes[i] = lfirst_oid(lc);
+		log->deps = lappend_oid(log->deps, lfirst_oid(lc));
+		if (index_has_user_code(index) || !index->rd_index->indimmediate)
+			plain = false;
+		rri->ri_IndexRelationInfo[i++] = BuildIndexInfo(index);
+		index_close(index, NoLock);
+	}
+	target->nindexes = rri->ri_NumIndices = n;
+	return plain;
+}
+
+static bool
+has_insert_triggers(Relation rel)
+{
+	return rel->trigdesc != NULL &&
+		(rel->trigdesc->trig_insert_before_row || rel->trigdesc->trig_insert_after_row ||
+		 rel->trigdesc->trig_insert_instead_row || rel->trigdesc->trig_insert_before_statement ||
+		 rel->trigdesc->trig_insert_after_statement);
+}
+
+/*
+ * Finds and prepares the leaf for rows of this moment.  False when rows have to
+ * take the way through SPI.
+ */
+bool
+AuditTargetOpen(AuditLog *log, TimestampTz at)
+{
+	AuditTarget *target;
+	Relation	root;
+	Relation	leaf;
+	MemoryContext old = MemoryContextSwitchTo(log->cxt);
+	bool		direct;
+
+	log->target = target = palloc0(sizeof(AuditTarget));
+	root = table_open(log->relid, NoLock);
+	direct = (root->rd_rel->relkind == RELKIND_RELATION ||
+			  root->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
+		root->rd_rules == NULL && !has_insert_triggers(root) &&
+		!table_has_user_code(root) && AuditRoute(root, at, target);
+	log->deps = list_concat(log->deps, target->ancestors);
+	if (direct)
+	{
+		leaf = table_open(target->relid, NoLock);
+		log->deps = lappend_oid(log->deps, target->relid);
+		direct = leaf->rd_rel->relkind == RELKIND_RELATION && !has_insert_triggers(leaf) &&
+			!table_has_user_code(leaf);
+		if (direct)
+		{
+			target->estate = CreateExecutorState();
+			MemoryContextSwitchTo(target->estate->es_query_cxt);
+			target->rri = makeNode(ResultRelInfo);
+			InitResultRelInfo(target->rri, leaf, 0, NULL, 0);
+			map_attributes(log, target, root, leaf);
+			target->slot = MakeTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(leaf)),
+											  table_slot_callbacks(leaf));
+			direct = open_indexes(log, target, leaf);
+		}
+		table_close(leaf, NoLock);
+	}
+	table_close(root, NoLock);
+	MemoryContextSwitchTo(old);
+	return direct;
+}
+
+/* The locks of an INSERT, on what was found in an earlier transaction. */
+void
+AuditTargetLock(AuditLog *log)
+{
+	AuditTarget *target = log->target;
+	ListCell   *lc;
+
+	if (!log->direct)
+		return;
+	foreach(lc, target->ancestors)
+		LockRelationOid(lfirst_oid(lc), RowExclusiveLock);
+	LockRelationOid(target->relid, RowExclusiveLock);
+	for (int i = 0; i < target->nindexes; i++)
+		LockRelationOid(target->indexes[i], RowExclusiveLock);
+}
+
+/* ---- one row ---------------------------------------------------------------------------- */
+
+static void
+fill_slot(AuditTarget *target, AuditRow *row, ExprContext *econtext)
+{
+	TupleTableSlot *slot = target->slot;
+
+	ExecClearTuple(slot);
+	for (int i = 0; i < target->natts; i++)
+	{
+		AuditSlot  *from = &target->map[i];
+		Datum		value = (Datum) 0;
+		bool		isnull = true;
+
+		if (from->field != AUDIT_NFIELDS)
+		{
+			value = row->values[from->field];
+			isnull = row->nulls[from->field];
+		}
+		if (from->expr != NULL)
+		{
+			econtext->caseValue_datum = value;
+			econtext->caseValue_isNull = isnull;
+			value = ExecEvalExprSwitchContext(from->expr, econtext, &isnull);
+		}
+		slot->tts_values[i] = value;
+		slot->tts_isnull[i] = isnull;
+	}
+	ExecStoreVirtualTuple(slot);
+}
+
+void
+AuditTargetInsert(AuditLog *log, AuditRow *row)
+{
+	AuditTarget *target = log->target;
+	EState	   *estate = target->estate;
+	ResultRelInfo *rri = target->rri;
+	Relation	leaf = table_open(target->relid, NoLock);
+
+	if (unlikely(leaf != rri->ri_RelationDesc))
+		elog(ERROR, "the relation cache entry of audit log \"%s\" moved unnoticed", log->name);
+	for (int i = 0; i < target->nindexes; i++)
+		rri->ri_IndexRelationDescs[i] = index_open(target->indexes[i], NoLock);
+
+	fill_slot(target, row, GetPerTupleExprContext(estate));
+	if (target->has_generated)
+		ExecComputeStoredGenerated(rri, estate, target->slot, CMD_INSERT);
+	if (leaf->rd_att->constr)
+		ExecConstraints(rri, target->slot, estate);
+	table_tuple_insert(leaf, target->slot, GetCurrentCommandId(true), 0, NULL);
+	if (target->nindexes > 0)
+		ExecInsertIndexTuples(rri, target->slot, estate, false, false, NULL, NIL, false);
+
+	for (int i = 0; i < target->nindexes; i++)
+	{
+		index_insert_cleanup(rri->ri_IndexRelationDescs[i], rri->ri_IndexRelationInfo[i]);
+		index_close(rri->ri_IndexRelationDescs[i], NoLock);
+	}
+	ExecClearTuple(target->slot);
+	ResetPerTupleExprContext(estate);
+	table_close(leaf, NoLock);
+}

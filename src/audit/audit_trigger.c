@@ -1,0 +1,343 @@
+/*
+ * audit_trigger.c
+ *	  fn_audit_trigger: decides whether a change is logged, and as what.
+ *
+ * An UPDATE first compares the bytes of old and new datums.  Only columns whose
+ * bytes differ are converted to JSON, and only those whose JSON differs are
+ * logged; when none does, nothing is.
+ *
+ * All that is allocated here lives in the trigger's per-row context.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+#include "audit/audit.h"
+
+PG_FUNCTION_INFO_V1(fn_audit_trigger);
+
+static TriggerData *
+check_protocol(FunctionCallInfo fcinfo)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	bool		truncate;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("fn_audit_trigger was not called by a trigger"),
+				 errdetail("It is a trigger function."),
+				 errhint("Attach it with audit_enable().")));
+	truncate = TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event);
+	if (!TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
+		(TRIGGER_FIRED_FOR_STATEMENT(trigdata->tg_event) && !truncate))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("fn_audit_trigger must be fired AFTER, FOR EACH ROW"),
+				 errdetail("Trigger \"%s\" on table \"%s\" fires it otherwise.",
+						   trigdata->tg_trigger->tgname,
+						   RelationGetRelationName(trigdata->tg_relation)),
+				 errhint("Make it AFTER INSERT OR UPDATE OR DELETE ... FOR EACH ROW, or AFTER "
+						 "TRUNCATE ... FOR EACH STATEMENT; audit_enable() does.")));
+	return trigdata;
+}
+
+/* ---- data ------------------------------------------------------------------------- */
+
+static Datum
+full_row(AuditTable *table, TupleTableSlot *slot)
+{
+	static const AuditValue hidden = {AUDIT_STRING, 10, "[redacted]"};
+	AuditBuffer buf;
+	uint32		total = table->keys.keys_total;
+
+	AuditBufferInit(&buf, table->row_size + table->row_size / 4);
+	AuditBeginObject(&buf, &table->keys);
+	for (int i = 0; i < table->ncols; i++)
+	{
+		AuditColumn *col = &table->cols[i];
+		AuditValue	value;
+
+		if (col->redact)
+			value = hidden;
+		else
+			AuditToValue(col, slot->tts_values[col->attnum - 1],
+						 slot->tts_isnull[col->attnum - 1], &value);
+		AuditAddValue(&buf, &table->keys, i, &total, &value);
+	}
+	/* a rare huge row shall not make every later one allocate as much */
+	table->row_size = Min(buf.len, 64 * 1024);
+	return AuditFinishObject(&buf);
+}
+
+/* The columns that changed; false when none did. */
+static bool
+diff_row(AuditTable *table, TupleTableSlot *oldslot, TupleTableSlot *newslot, Datum *result)
+{
+	AuditColumn **changed = NULL;
+	AuditValue *olds = NULL;
+	AuditValue *news = NULL;
+	AuditBuffer buf;
+	int			n = 0;
+
+	for (int i = 0; i < table->ncols; i++)
+	{
+		AuditColumn *col = &table->cols[i];
+		int			a = col->attnum - 1;
+		bool		oldnull = oldslot->tts_isnull[a];
+		bool		newnull = newslot->tts_isnull[a];
+
+		if (oldnull && newnull)
+			continue;
+		if (oldnull == newnull &&
+			AuditSameDatum(col, oldslot->tts_values[a], newslot->tts_values[a]))
+			continue;
+		if (changed == NULL)
+		{
+			changed = palloc(sizeof(AuditColumn *) * table->ncols);
+			olds = palloc(sizeof(AuditValue) * table->ncols * 2);
+			news = olds + table->ncols;
+		}
+		AuditToValue(col, oldslot->tts_values[a], oldnull, &olds[n]);
+		AuditToValue(col, newslot->tts_values[a], newnull, &news[n]);
+		if (AuditSameValue(&olds[n], &news[n]))
+			continue;
+		changed[n++] = col;
+	}
+	if (n == 0)
+		return false;
+	AuditBufferInit(&buf, 1024);
+	*result = AuditBuildDiff(&buf, changed, olds, news, n);
+	return true;
+}
+
+/* ---- key -------------------------------------------------------------------------- */
+
+/* The bigint that a numeric key is, or false: NaN, or too many digits. */
+static bool
+numeric_key(AuditTable *table, Datum datum, int64 *id)
+{
+	if (table->numeric_wide)
+	{
+		Numeric		num = DatumGetNumeric(datum);
+
+		if (numeric_is_nan(num) || numeric_is_inf(num) ||
+			DatumGetBool(DirectFunctionCall2(numeric_gt, datum,
+											 NumericGetDatum(int64_to_numeric(PG_INT64_MAX)))) ||
+			DatumGetBool(DirectFunctionCall2(numeric_lt, datum,
+											 NumericGetDatum(int64_to_numeric(PG_INT64_MIN)))))
+			return false;
+	}
+	else if (numeric_is_nan(DatumGetNumeric(datum)))
+		return false;
+	*id = DatumGetInt64(DirectFunctionCall1(numeric_int8, datum));
+	return true;
+}
+
+static bool
+integer_key(AuditTable *table, TupleTableSlot *slot, int64 *id)
+{
+	AuditColumn *col = &table->keycols[0];
+	Datum		datum = slot->tts_values[col->attnum - 1];
+
+	if (slot->tts_isnull[col->attnum - 1])
+		return false;
+	switch (col->convert)
+	{
+		case AUDIT_AS_INT2:
+			*id = DatumGetInt16(datum);
+			return true;
+		case AUDIT_AS_INT4:
+			*id = DatumGetInt32(datum);
+			return true;
+		case AUDIT_AS_INT8:
+			*id = DatumGetInt64(datum);
+			return true;
+		default:
+			return numeric_key(table, datum, id);
+	}
+}
+
+static Datum
+key_object(AuditTable *table, TupleTableSlot *slot)
+{
+	AuditBuffer buf;
+	uint32		total = table->keykeys.keys_total;
+
+	AuditBufferInit(&buf, 256);
+	AuditBeginObject(&buf, &table->keykeys);
+	for (int i = 0; i < table->nkeycols; i++)
+	{
+		AuditColumn *col = &table->keycols[i];
+		AuditValue	value;
+
+		AuditToValue(col, slot->tts_values[col->attnum - 1],
+					 slot->tts_isnull[col->attnum - 1], &value);
+		AuditAddValue(&buf, &table->keykeys, i, &total, &value);
+	}
+	return AuditFinishObject(&buf);
+}
+
+/* One column as ->> shows it, several as the text of the object. */
+static bool
+key_text(AuditTable *table, TupleTableSlot *slot, Datum *result)
+{
+	AuditColumn *col = &table->keycols[0];
+	AuditValue	value;
+	Datum		object;
+
+	if (table->nkeycols > 1)
+	{
+		object = key_object(table, slot);
+		*result = CStringGetTextDatum(JsonbToCString(NULL, &DatumGetJsonbP(object)->root,
+													 VARSIZE(DatumGetPointer(object))));
+		return true;
+	}
+	AuditToValue(col, slot->tts_values[col->attnum - 1],
+				 slot->tts_isnull[col->attnum - 1], &value);
+	if (value.kind == AUDIT_NULL)
+		return false;
+	*result = AuditValueToText(&value);
+	return true;
+}
+
+/*
+ * record_id where the key is an integer and the log has that column, else
+ * record_key.  A log that has record_id alone gets any key that reads as one.
+ */
+static void
+fill_key(AuditTable *table, const AuditLog *log, TupleTableSlot *slot, AuditRow *row)
+{
+	int64		id;
+
+	if (log->attnum[AUDIT_KEY_TEXT])
+		row->nulls[AUDIT_KEY_TEXT] = !key_text(table, slot, &row->values[AUDIT_KEY_TEXT]);
+	if (log->attnum[AUDIT_RECORD_ID] && table->integer_key && integer_key(table, slot, &id))
+	{
+		row->values[AUDIT_RECORD_ID] = Int64GetDatum(id);
+		row->nulls[AUDIT_RECORD_ID] = false;
+	}
+	else if (log->attnum[AUDIT_RECORD_KEY])
+	{
+		row->values[AUDIT_RECORD_KEY] = key_object(table, slot);
+		row->nulls[AUDIT_RECORD_KEY] = false;
+	}
+	else if (log->attnum[AUDIT_RECORD_ID])
+	{
+		Datum		key;
+
+		if (key_text(table, slot, &key))
+		{
+			row->values[AUDIT_RECORD_ID] =
+				DirectFunctionCall1(int8in, CStringGetDatum(TextDatumGetCString(key)));
+			row->nulls[AUDIT_RECORD_ID] = false;
+		}
+	}
+}
+
+/* ---- the trigger -------------------------------------------------------------------- */
+
+static Datum
+action_datum(char action)
+{
+	struct varlena *v = palloc(VARHDRSZ_SHORT + 1);
+
+	SET_VARSIZE_SHORT(v, VARHDRSZ_SHORT + 1);
+	*VARDATA_SHORT(v) = action;
+	return PointerGetDatum(v);
+}
+
+static void
+fill_rest(AuditTable *table, const AuditLog *log, char action, AuditRow *row)
+{
+	row->values[AUDIT_ACTION] = action_datum(action);
+	row->nulls[AUDIT_ACTION] = false;
+	row->values[AUDIT_TABLE_SCHEMA] = table->schema_name;
+	row->nulls[AUDIT_TABLE_SCHEMA] = false;
+	row->values[AUDIT_TABLE_NAME] = table->table_name;
+	row->nulls[AUDIT_TABLE_NAME] = false;
+	row->values[AUDIT_CHANGED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	row->nulls[AUDIT_CHANGED_AT] = false;
+	if (log->attnum[AUDIT_XACT_ID])
+	{
+		row->values[AUDIT_XACT_ID] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+		row->nulls[AUDIT_XACT_ID] = false;
+	}
+	if (log->attnum[AUDIT_XACT_SEQ])
+	{
+		row->values[AUDIT_XACT_SEQ] = Int32GetDatum(AuditNextXactSeq());
+		row->nulls[AUDIT_XACT_SEQ] = false;
+	}
+	AuditFillWho(row, log);
+}
+
+static void
+log_change(AuditTable *table, AuditLog *log, TriggerData *trigdata)
+{
+	TupleTableSlot *slot = trigdata->tg_trigslot;
+	TupleTableSlot *newslot = trigdata->tg_newslot;
+	AuditRow	row;
+	char		action;
+
+	memset(row.nulls, true, sizeof(row.nulls));
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event))
+		action = 'T';
+	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+	{
+		action = 'U';
+		slot_getallattrs(slot);
+		slot_getallattrs(newslot);
+		if (!diff_row(table, slot, newslot, &row.values[AUDIT_CHANGED_FIELDS]))
+			return;
+		row.nulls[AUDIT_CHANGED_FIELDS] = false;
+	}
+	else
+	{
+		AuditField	field;
+
+		action = TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) ? 'I' : 'D';
+		field = action == 'I' ? AUDIT_NEW_DATA : AUDIT_OLD_DATA;
+		slot_getallattrs(slot);
+		row.values[field] = full_row(table, slot);
+		row.nulls[field] = false;
+	}
+	if (action != 'T')
+		fill_key(table, log, slot, &row);
+	fill_rest(table, log, action, &row);
+	AuditLogInsert(log, &row);
+}
+
+Datum
+fn_audit_trigger(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = check_protocol(fcinfo);
+	AuditTable *table;
+	AuditTable	mine;
+	AuditLog   *log;
+
+	/* taking the first lock of a transaction may reveal that the log changed */
+	do
+	{
+		table = AuditTableGet(trigdata, fcinfo->flinfo->fn_oid);
+		log = AuditLogGet(table->logid);
+	} while (unlikely(!table->valid || !log->valid));
+
+	/*
+	 * A conversion may run code of users (a cast to json) that makes the entry
+	 * be built again; the copy goes on with what it began with.
+	 */
+	table->in_use++;
+	mine = *table;
+	log_change(&mine, log, trigdata);
+	table->row_size = mine.row_size;
+	table->in_use--;
+
+	return PointerGetDatum(NULL);
+}
