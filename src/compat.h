@@ -8,7 +8,13 @@
 #ifndef AQUACIS_COMPAT_H
 #define AQUACIS_COMPAT_H
 
+#include "catalog/pg_class.h"
+#include "executor/executor.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/tuplesort.h"
 
 #if PG_VERSION_NUM < 140000
 #error "aquacis needs PostgreSQL 14 or newer"
@@ -17,6 +23,59 @@
 /* 15: a prefix can be reserved, not only warned about */
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+/* 15: set-returning functions that fill a tuplestore set themselves up */
+#if PG_VERSION_NUM < 150000
+static inline void
+InitMaterializedSRF(FunctionCallInfo fcinfo, bits32 flags)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext old;
+
+	if (result == NULL || !IsA(result, ReturnSetInfo) ||
+		!(result->allowedModes & SFRM_Materialize))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+	old = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
+	if (get_call_result_type(fcinfo, NULL, &result->setDesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	result->returnMode = SFRM_Materialize;
+	result->setResult = tuplestore_begin_heap((result->allowedModes & SFRM_Materialize_Random) != 0,
+											  false, work_mem);
+	MemoryContextSwitchTo(old);
+}
+#endif
+
+/* 15: says in words what a relation is not */
+#if PG_VERSION_NUM < 150000
+#define errdetail_relkind_not_supported(relkind) \
+	errdetail("This operation is not supported for relations of kind \"%c\".", (relkind))
+#endif
+
+/* 16: ownership and rights of any object by one function each */
+#if PG_VERSION_NUM < 160000
+#include "catalog/pg_namespace.h"
+static inline bool
+object_ownercheck(Oid classid, Oid objectid, Oid roleid)
+{
+	Assert(classid == RelationRelationId);
+	return pg_class_ownercheck(objectid, roleid);
+}
+
+static inline AclResult
+object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
+{
+	Assert(classid == NamespaceRelationId);
+	return pg_namespace_aclcheck(objectid, roleid, mode);
+}
+
+/* 16: only summarizing indexes, and whether a sorted datum is copied */
+#define ExecInsertIndexTuples(rri, slot, estate, update, nodup, conflict, arbiters, summarizing) \
+	ExecInsertIndexTuples(rri, slot, estate, update, nodup, conflict, arbiters)
+#define tuplesort_getdatum(state, forward, copy, val, isnull, abbrev) \
+	tuplesort_getdatum(state, forward, val, isnull, abbrev)
 #endif
 
 #endif							/* AQUACIS_COMPAT_H */
