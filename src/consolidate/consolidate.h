@@ -1,10 +1,220 @@
 /*
  * consolidate.h
  *	  What the files of the consolidate part share, and its start-up.
+ *
+ * Vocabulary: a family is a set of tables named after processes
+ * (tmp_deuda_1779865), a source is one of them, the target is the one table
+ * that takes their rows with a proceso_id, the shape is the family's columns
+ * as the target holds them.
  */
 #ifndef AQUACIS_CONSOLIDATE_H
 #define AQUACIS_CONSOLIDATE_H
 
+#include "access/tableam.h"
+#include "executor/tuptable.h"
+#include "nodes/pg_list.h"
+#include "storage/itemptr.h"
+#include "utils/hsearch.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+#include "utils/typcache.h"
+
+#define PROCESS_COLUMN	"proceso_id"
+#define CREATED_COLUMN	"created_at"
+
+/* What of a value goes into the checksum. */
+typedef enum HashBy
+{
+	HASH_BY_VALUE,				/* passed by value: the value */
+	HASH_BY_BYTES,				/* text: its bytes */
+	HASH_BY_FUNCTION,			/* the type's extended hash function */
+	HASH_BY_TEXT				/* a type without one: its output */
+} HashBy;
+
+/* One column of a family. */
+typedef struct ShapeColumn
+{
+	char	   *name;
+	Oid			type;
+	int32		typmod;
+	Oid			collation;
+	bool		notnull;		/* in the target, keys included */
+	bool		key;
+	AttrNumber	target_attno;	/* 0 while there is no target */
+	TypeCacheEntry *cache;		/* of type; lives as long as the backend */
+	uint64		name_hash;
+	HashBy		hash_by;
+	FmgrInfo	out;			/* for HASH_BY_TEXT */
+} ShapeColumn;
+
+typedef struct Shape
+{
+	int			ncolumns;
+	ShapeColumn *columns;
+	int			nkeys;
+	int		   *keys;			/* positions in columns, in key order */
+	bool		exact_key;		/* one integer: its 64 bits are the key itself */
+} Shape;
+
+typedef struct Family
+{
+	char	   *name;
+	char	   *schema;			/* of the sources and of the target */
+	Oid			schema_oid;
+	char	   *extschema_name;	/* where our own tables are */
+	char	   *extschema;		/* the same, quoted */
+	char	   *pattern;
+	char	   *target;
+	List	   *key_columns;	/* of char * */
+	List	   *column_defs;	/* of char *, "name type"; NIL: ask the sources */
+	Oid			target_oid;		/* InvalidOid while there is no target */
+	Shape		shape;
+} Family;
+
+typedef enum SourceState
+{
+	SOURCE_TODO,
+	SOURCE_BUSY,				/* locked by somebody, will be tried again */
+	SOURCE_DONE,
+	SOURCE_SKIPPED
+} SourceState;
+
+typedef enum SourceRecord
+{
+	RECORD_NONE,
+	RECORD_COPIED,				/* copied, and kept */
+	RECORD_MOVED				/* moved: this table is a new one */
+} SourceRecord;
+
+/* A table whose name the family's pattern matches. */
+typedef struct Source
+{
+	Oid			oid;
+	char	   *name;
+	bool		has_id;
+	int64		process_id;
+	char	   *problem;		/* found by its name alone, or NULL */
+	int64		bytes;
+	SourceRecord recorded;		/* what consolidate_source says of it */
+	int64		recorded_rows;
+	int64		recorded_rejects;
+	char	   *recorded_checksum;
+	SourceState state;
+	bool		alone;			/* its batch failed: try it by itself */
+} Source;
+
+/* How a source's value becomes the target's. */
+typedef enum Fit
+{
+	FIT_SAME,
+	FIT_NUMBER,					/* integers and numeric, value unchanged or refused */
+	FIT_LENGTH					/* text and varchar, refused when too long */
+} Fit;
+
+typedef struct SourceColumn
+{
+	AttrNumber	attno;			/* in the source */
+	Fit			fit;
+	Oid			type;
+} SourceColumn;
+
+typedef enum RejectKind
+{
+	REJECT_NULL,
+	REJECT_MISFIT,
+	REJECT_DUPLICATE
+} RejectKind;
+
+typedef struct Reject
+{
+	ItemPointerData tid;
+	uint8		kind;			/* RejectKind */
+	int16		column;			/* position in the shape */
+} Reject;
+
+/* What a source holds, as examine_source found it. */
+typedef struct Contents
+{
+	int64		rows;			/* all of them */
+	int64		nrejects;
+	Reject	   *rejects;		/* in the order of a scan */
+	int64		allocated;
+	int64		count[3];		/* by RejectKind */
+	int16		first_misfit;	/* a column, for the message */
+	int16		first_null;
+	uint64		checksum;		/* of the rows that are not rejected */
+	bool		too_many;		/* rejects: gave up collecting */
+} Contents;
+
+/* Rows and checksum of one process in the target. */
+typedef struct ProcessSum
+{
+	int64		process_id;		/* hash key */
+	int64		rows;
+	uint64		checksum;
+} ProcessSum;
+
+typedef struct CopyState CopyState;
+
+/* consolidate.c */
 extern void ConsolidateInit(void);
+
+/* family.c */
+extern uint64 ConsolidateQuery(const char *sql, int nargs, const char *const *args,
+							   bool read_only);
+extern char *ConsolidateField(int row, int column);
+extern Family *FamilyLoad(Oid extnamespace, const char *schema, const char *name);
+extern List *FamilySources(Family *family);
+extern List *FamilyLookalikes(Family *family);
+extern bool FamilyResolveShape(Family *family);
+
+/* shape.c */
+extern void ShapeFromDefinitions(Family *family, List *defs);
+extern void ShapeFromTarget(Family *family, Relation target);
+extern void ShapeFinish(Family *family);
+extern char *ShapeMatch(const Shape *shape, Relation source, SourceColumn *columns);
+extern bool ShapeFit(const ShapeColumn *column, const SourceColumn *from, Datum in, Datum *out);
+
+/* checksum.c */
+extern void ChecksumPrepare(ShapeColumn *column);
+extern uint64 ChecksumRow(const Shape *shape, const Datum *values, const bool *nulls);
+extern uint64 ChecksumKey(const Shape *shape, const Datum *values);
+extern char *ChecksumText(uint64 checksum);
+
+/* examine.c */
+extern bool ShapeRow(const Shape *shape, const SourceColumn *columns, TupleTableSlot *slot,
+					 Datum *values, bool *nulls, RejectKind *kind, int *column);
+extern TableScanDesc ExamineBeginScan(Relation source, Snapshot snapshot);
+extern void ExamineSource(const Shape *shape, Relation source, const SourceColumn *columns,
+						  Snapshot snapshot, Contents *contents);
+extern char *ContentsProblem(const Shape *shape, const Contents *contents);
+extern char *RejectReason(const Shape *shape, const Reject *reject);
+
+/* inspect.c */
+extern char *InspectRights(Oid relid);
+extern char *InspectSource(Relation source, int *locks);
+
+/* target.c */
+extern bool TargetMake(Family *family);
+extern void TargetCheck(Family *family);
+extern bool TargetIsIndexed(Family *family);
+extern void TargetIndex(Family *family);
+extern HTAB *TargetPresent(Family *family, List *sources);
+extern HTAB *TargetSums(Family *family, const int64 *only);
+
+/* copy.c */
+extern CopyState *CopyBegin(Family *family);
+extern void CopySource(CopyState *copy, int64 process_id, Relation source,
+					   const SourceColumn *columns, Snapshot snapshot, const Contents *contents);
+extern void CopyFlush(CopyState *copy);
+extern void CopyEnd(CopyState *copy);
+
+/* reject.c */
+extern void RejectedMakeTable(Family *family, bool needed);
+extern void RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
+						  const Contents *contents);
+
+/* definition.c */
+extern char *DefinitionOf(Relation source);
 
 #endif							/* AQUACIS_CONSOLIDATE_H */

@@ -1,0 +1,821 @@
+/*
+ * run.c
+ *	  CALL consolidate(): the sources of a family into its target.
+ *
+ * A run goes over the sources in the order of their process ids, in batches.
+ * One batch is one transaction: every source in it is locked, looked at,
+ * examined, copied and recorded; then all are dropped by one DROP TABLE, the
+ * run's row in consolidate_run is brought up to date, and it commits.  A crash
+ * at any moment undoes a whole batch or nothing, so a source is there whole or
+ * in the target whole; what a later call finds is what is left to do.
+ *
+ * Locks.  A source is locked ACCESS EXCLUSIVE, and only conditionally: we never
+ * queue for a lock while we hold others, so nobody waits behind us for a table
+ * that somebody else keeps busy.  A busy source is tried again after all
+ * others, until lock_wait has passed.  A batch ends at "batch" sources, when
+ * its drop would hold more than LOCKS_MAX locks, or after BATCH_MS, so
+ * that sessions that do want one of its tables do not wait long.
+ *
+ * Errors.  What is ordinary (rights, dependants, other columns, refused rows,
+ * locks) is found by looking.  The unexpected is caught by one subtransaction
+ * around a batch: it is rolled back, and its sources are tried again one by
+ * one, so that the one at fault is known, recorded and left alone.  There is
+ * never more than one subtransaction in a transaction.  Cancelling ends the
+ * run at once, with all batches before it committed.
+ *
+ * Two runs of one family in one schema are kept apart by a session-level
+ * advisory lock, which survives our commits; it is released at the end, in
+ * case of an error by PG_CATCH, and by the server if the session goes away.
+ *
+ * Every transaction is READ COMMITTED, whatever the session's default: rows
+ * that were committed before a source's lock was got must be seen.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/latch.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "compat.h"
+#include "consolidate/consolidate.h"
+
+#define LOCK_CLASS		0x61717563	/* "aquc": the advisory lock's first key */
+#define LOCKS_MAX		600
+#define BATCH_MS		1000
+#define NOTICE_MS		1000
+#define POLL_MS			50
+
+/* What a call was given. */
+typedef struct Options
+{
+	int			batch;
+	bool		drop_source;
+	bool		keep_rejects;
+	int64		lock_wait_ms;
+	bool		skip_locked;
+} Options;
+
+/* What a run has done so far; a batch that fails gives it back. */
+typedef struct Tally
+{
+	int64		done;
+	int64		skipped;
+	int64		rows;
+	int64		rejected;
+	int64		bytes;
+} Tally;
+
+typedef struct Run
+{
+	Family	   *family;
+	Options		options;
+	List	   *sources;
+	HTAB	   *present;		/* processes with rows in the target before us */
+	TimestampTz started;
+	int64		bytes_total;
+	Tally		tally;
+	char	   *last_error;
+	TimestampTz noticed;
+	MemoryContext context;		/* lives as long as the call */
+} Run;
+
+/* One row of consolidate_source to be. */
+enum
+{
+	REC_ID, REC_TABLE, REC_STATE, REC_ROWS, REC_REJECTS, REC_CHECKSUM, REC_DEFINITION, REC_FIELDS
+};
+
+/* One batch, in a context of its own. */
+typedef struct Batch
+{
+	Run		   *run;
+	CopyState  *copy;			/* NULL until a source needs it */
+	int			ntaken;			/* sources that this transaction moves */
+	Datum	   *records[REC_FIELDS];
+	StringInfoData drop;		/* DROP TABLE of them */
+	int			locks;
+	TimestampTz started;
+} Batch;
+
+static void
+begin_transaction(void)
+{
+	SetConfigOption("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+}
+
+static void
+commit_transaction(void)
+{
+	SPI_commit();
+	SPI_start_transaction();
+	begin_transaction();
+}
+
+static int32
+lock_key(Family *family)
+{
+	return (int32) (hash_bytes((const unsigned char *) family->name, strlen(family->name)) ^
+					hash_bytes_uint32(family->schema_oid));
+}
+
+static bool
+lock_family(LOCKTAG *tag, Family *family)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, LOCK_CLASS, (uint32) lock_key(family), 2);
+	return LockAcquire(tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* ---- records -------------------------------------------------------------------- */
+
+static void
+record_problem(Run *run, Source *source, const char *problem)
+{
+	Family	   *family = run->family;
+	const char *args[] = {
+		family->schema, family->name, source->name,
+		source->has_id ? psprintf("%lld", (long long) source->process_id) : NULL, problem
+	};
+
+	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_problem"
+							  " (source_schema, family, source_table, process_id, problem)"
+							  " VALUES ($1, $2, $3, $4::pg_catalog.int8, $5)"
+							  " ON CONFLICT (source_schema, family, source_table) DO UPDATE"
+							  " SET process_id = EXCLUDED.process_id, problem = EXCLUDED.problem,"
+							  "  seen_at = EXCLUDED.seen_at", family->extschema), 5, args, false);
+	source->state = SOURCE_SKIPPED;
+	run->tally.skipped++;
+	run->last_error = MemoryContextStrdup(run->context,
+										  psprintf("table \"%s\" %s", source->name, problem));
+	ereport(NOTICE,
+			(errmsg("consolidate: \"%s.%s\" left alone: %s", family->schema, source->name, problem)));
+}
+
+static void
+add_record(Batch *batch, Source *source, const char *state, const Contents *contents,
+		   const char *definition)
+{
+	int			n = batch->ntaken++;
+
+	batch->records[REC_ID][n] = Int64GetDatum(source->process_id);
+	batch->records[REC_TABLE][n] = CStringGetTextDatum(source->name);
+	batch->records[REC_STATE][n] = CStringGetTextDatum(state);
+	batch->records[REC_ROWS][n] = Int64GetDatum(contents->rows - contents->nrejects);
+	batch->records[REC_REJECTS][n] = Int64GetDatum(contents->nrejects);
+	batch->records[REC_CHECKSUM][n] = CStringGetTextDatum(ChecksumText(contents->checksum));
+	batch->records[REC_DEFINITION][n] = CStringGetTextDatum(definition);
+}
+
+static Datum
+int8_array(Datum *values, int n)
+{
+	return PointerGetDatum(construct_array(values, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+										   TYPALIGN_DOUBLE));
+}
+
+static Datum
+text_array(Datum *values, int n)
+{
+	return PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* Writes the batch's records in one statement. */
+static void
+write_records(Batch *batch)
+{
+	Family	   *family = batch->run->family;
+	Oid			types[] = {
+		TEXTOID, TEXTOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+		TEXTARRAYOID, TEXTARRAYOID
+	};
+	Datum		values[lengthof(types)];
+	int			i,
+				result;
+
+	values[0] = CStringGetTextDatum(family->schema);
+	values[1] = CStringGetTextDatum(family->name);
+	for (i = 0; i < REC_FIELDS; i++)
+		values[i + 2] = types[i + 2] == INT8ARRAYOID ?
+			int8_array(batch->records[i], batch->ntaken) :
+			text_array(batch->records[i], batch->ntaken);
+	result = SPI_execute_with_args(
+								   psprintf("INSERT INTO %s.consolidate_source"
+											" (source_schema, family, process_id, source_table, state,"
+											"  row_count, rejected_count, checksum, definition)"
+											" SELECT $1, $2, u.* FROM ROWS FROM ("
+											"  pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
+											"  pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8),"
+											"  pg_catalog.unnest($9)) u"
+											" ON CONFLICT (source_schema, family, process_id) DO UPDATE"
+											" SET source_table = EXCLUDED.source_table, state = EXCLUDED.state,"
+											"  row_count = EXCLUDED.row_count,"
+											"  rejected_count = EXCLUDED.rejected_count,"
+											"  checksum = EXCLUDED.checksum, definition = EXCLUDED.definition,"
+											"  changed_at = EXCLUDED.changed_at", family->extschema),
+								   lengthof(types), types, values, NULL, false, 0);
+	if (result < 0 || SPI_processed != batch->ntaken)
+		elog(ERROR, "recorded %llu of %d sources: %s", (unsigned long long) SPI_processed,
+			 batch->ntaken, SPI_result_code_string(result));
+}
+
+/* Brings the run's row up to date; state is NULL while it goes on. */
+static void
+write_progress(Run *run, const char *state)
+{
+	Family	   *family = run->family;
+	Tally	   *tally = &run->tally;
+	const char *args[] = {
+		family->schema, family->name, timestamptz_to_str(run->started),
+		psprintf("{%lld,%lld,%lld,%lld,%lld}", (long long) tally->done, (long long) tally->skipped,
+				 (long long) tally->rows, (long long) tally->rejected, (long long) tally->bytes),
+		run->last_error, state
+	};
+
+	ConsolidateQuery(psprintf("UPDATE %s.consolidate_run r SET"
+							  "  tables_done = n.n[1], tables_skipped = n.n[2], rows_done = n.n[3],"
+							  "  rows_rejected = n.n[4], bytes_done = n.n[5],"
+							  "  last_error = $5, updated_at = pg_catalog.clock_timestamp(),"
+							  "  state = COALESCE($6, state),"
+							  "  finished_at = CASE WHEN $6 IS NOT NULL THEN pg_catalog.clock_timestamp() END"
+							  " FROM (SELECT $4::pg_catalog.int8[]) n(n)"
+							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+							  "  AND family OPERATOR(pg_catalog.=) $2"
+							  "  AND started_at OPERATOR(pg_catalog.=) $3::pg_catalog.timestamptz",
+							  family->extschema), 6, args, false);
+}
+
+/* A line for whoever watches, not more than one a second. */
+static void
+notice_progress(Run *run)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(run->noticed, now, NOTICE_MS))
+		return;
+	run->noticed = now;
+	ereport(NOTICE,
+			(errmsg("consolidate: %lld of %d tables, %lld rows, %lld s", (long long) run->tally.done,
+					list_length(run->sources), (long long) run->tally.rows,
+					(long long) ((now - run->started) / USECS_PER_SEC))));
+}
+
+/* ---- one source ----------------------------------------------------------------- */
+
+/*
+ * Decides, with the source locked, whether it can be taken.  Returns the
+ * problem or NULL.  *stored: its rows are in the target already; *kept: so are
+ * its rejected rows in consolidate_rejected.
+ */
+static char *
+judge_contents(Batch *batch, Source *source, const Contents *contents, bool *stored, bool *kept)
+{
+	Run		   *run = batch->run;
+	Family	   *family = run->family;
+	int64		rows = contents->rows - contents->nrejects;
+
+	*stored = false;
+	*kept = source->recorded == RECORD_COPIED &&
+		source->recorded_rejects == contents->nrejects && source->recorded_rows == rows &&
+		strcmp(source->recorded_checksum, ChecksumText(contents->checksum)) == 0;
+
+	if (hash_search(run->present, &source->process_id, HASH_FIND, NULL))
+	{
+		HTAB	   *sums;
+		ProcessSum *sum;
+
+		if (batch->copy)
+			CopyFlush(batch->copy);
+		sums = TargetSums(family, &source->process_id);
+		sum = hash_search(sums, &source->process_id, HASH_FIND, NULL);
+		if (sum && (sum->rows != rows || sum->checksum != contents->checksum))
+			return psprintf("the target already holds %lld rows of process %lld that are not these",
+							(long long) sum->rows, (long long) source->process_id);
+		*stored = sum != NULL;
+		hash_destroy(sums);
+	}
+	if (!*kept && source->recorded != RECORD_NONE && source->recorded_rejects > 0)
+		return psprintf("process %lld was consolidated before, with other rows rejected",
+						(long long) source->process_id);
+	if (contents->too_many || (contents->nrejects > 0 && !run->options.keep_rejects && !*kept))
+		return ContentsProblem(&family->shape, contents);
+	return NULL;
+}
+
+static void
+take_source(Batch *batch, Source *source, Relation rel, const SourceColumn *columns,
+			const Contents *contents, Snapshot snapshot, bool stored, bool kept)
+{
+	Run		   *run = batch->run;
+	bool		drop = run->options.drop_source;
+
+	if (!stored && contents->rows > contents->nrejects)
+	{
+		if (batch->copy == NULL)
+			batch->copy = CopyBegin(run->family);
+		CopySource(batch->copy, source->process_id, rel, columns, snapshot, contents);
+	}
+	if (contents->nrejects > 0 && !kept)
+		RejectedWrite(run->family, source, rel, snapshot, contents);
+	add_record(batch, source, drop ? "moved" : "copied", contents, DefinitionOf(rel));
+	if (drop)
+		appendStringInfo(&batch->drop, "%s%s", batch->drop.len ? ", " : "DROP TABLE ",
+						 quote_qualified_identifier(run->family->schema, source->name));
+	source->state = SOURCE_DONE;
+	run->tally.done++;
+	run->tally.rows += contents->rows - contents->nrejects;
+	run->tally.rejected += contents->nrejects;
+	run->tally.bytes += source->bytes;
+}
+
+/*
+ * Takes one source into the batch, leaves it alone, or finds it busy.  The
+ * locks of what is left alone are given back at once.
+ */
+static void
+process_source(Batch *batch, Source *source)
+{
+	Run		   *run = batch->run;
+	Shape	   *shape = &run->family->shape;
+	SourceColumn *columns = palloc(sizeof(SourceColumn) * shape->ncolumns);
+	Contents	contents;
+	Relation	rel;
+	Snapshot	snapshot;
+	char	   *problem = source->problem;
+	bool		stored = false,
+				kept = false;
+	int			locks = 0;
+
+	if (problem == NULL)
+		problem = SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->oid)) ?
+			InspectRights(source->oid) : pstrdup("has been dropped by somebody else");
+	if (problem)
+	{
+		record_problem(run, source, problem);
+		return;
+	}
+	if (!ConditionalLockRelationOid(source->oid, AccessExclusiveLock))
+	{
+		source->state = SOURCE_BUSY;
+		return;
+	}
+	rel = try_relation_open(source->oid, NoLock);
+	if (rel == NULL || strcmp(RelationGetRelationName(rel), source->name) != 0 ||
+		RelationGetNamespace(rel) != run->family->schema_oid)
+	{
+		if (rel)
+			relation_close(rel, NoLock);
+		UnlockRelationOid(source->oid, AccessExclusiveLock);
+		record_problem(run, source, "has been dropped or renamed by somebody else");
+		return;
+	}
+
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (rel->rd_refcnt > 1 || AfterTriggerPendingOnRel(source->oid))
+		problem = "is in use by this session";
+	if (problem == NULL)
+		problem = InspectSource(rel, &locks);
+	if (problem == NULL)
+		problem = ShapeMatch(shape, rel, columns);
+	if (problem == NULL)
+	{
+		ExamineSource(shape, rel, columns, snapshot, &contents);
+		problem = judge_contents(batch, source, &contents, &stored, &kept);
+	}
+	if (problem == NULL)
+	{
+		take_source(batch, source, rel, columns, &contents, snapshot, stored, kept);
+		batch->locks += locks;
+	}
+	UnregisterSnapshot(snapshot);
+	relation_close(rel, NoLock);
+	if (problem)
+	{
+		UnlockRelationOid(source->oid, AccessExclusiveLock);
+		record_problem(run, source, problem);
+	}
+}
+
+/* ---- batches -------------------------------------------------------------------- */
+
+static bool
+batch_is_full(Batch *batch)
+{
+	return batch->ntaken >= batch->run->options.batch || batch->locks >= LOCKS_MAX ||
+		TimestampDifferenceExceeds(batch->started, GetCurrentTimestamp(), BATCH_MS);
+}
+
+/*
+ * Processes sources from *next on, until the batch is full.  *next is then the
+ * first source that it did not look at.
+ */
+static void
+fill_batch(Batch *batch, SourceState wanted, int *next)
+{
+	Run		   *run = batch->run;
+
+	while (*next < list_length(run->sources))
+	{
+		Source	   *source = list_nth(run->sources, *next);
+
+		CHECK_FOR_INTERRUPTS();
+		if (source->state == wanted)
+		{
+			if (source->alone && batch->ntaken > 0)
+				break;
+			process_source(batch, source);
+			if (source->alone)
+			{
+				(*next)++;
+				break;
+			}
+		}
+		(*next)++;
+		if (batch_is_full(batch))
+			break;
+	}
+}
+
+static void
+finish_batch(Batch *batch)
+{
+	if (batch->copy)
+		CopyEnd(batch->copy);
+	if (batch->ntaken > 0)
+		write_records(batch);
+	if (batch->drop.len > 0)
+	{
+		int			result = SPI_execute(batch->drop.data, false, 0);
+
+		if (result < 0)
+			elog(ERROR, "\"%s\" failed: %s", batch->drop.data, SPI_result_code_string(result));
+	}
+	write_progress(batch->run, NULL);
+}
+
+static Batch *
+make_batch(Run *run)
+{
+	Batch	   *batch = palloc0(sizeof(Batch));
+	int			i;
+
+	batch->run = run;
+	batch->started = GetCurrentTimestamp();
+	initStringInfo(&batch->drop);
+	for (i = 0; i < REC_FIELDS; i++)
+		batch->records[i] = palloc(sizeof(Datum) * run->options.batch);
+	return batch;
+}
+
+/*
+ * The batch failed: its sources from first to before next will be tried one by
+ * one, or, if there was only one, it is the one at fault.
+ */
+static void
+blame_batch(Run *run, SourceState wanted, int first, int *next, ErrorData *error)
+{
+	Source	   *only = list_nth(run->sources, first);
+	int			i;
+
+	if (only->alone)
+	{
+		record_problem(run, only, psprintf("failed: %s (SQLSTATE %s)", error->message,
+										   unpack_sql_state(error->sqlerrcode)));
+		write_progress(run, NULL);
+		*next = first + 1;
+		return;
+	}
+	for (i = first; i <= *next && i < list_length(run->sources); i++)
+	{
+		Source	   *source = list_nth(run->sources, i);
+
+		if (source->alone)
+			break;
+		source->state = wanted;
+		source->alone = true;
+	}
+	*next = first;
+}
+
+/* Errors that are about the whole call, not about one source. */
+static bool
+must_stop(int sqlerrcode)
+{
+	int			category = ERRCODE_TO_CATEGORY(sqlerrcode);
+
+	return category == ERRCODE_OPERATOR_INTERVENTION ||
+		category == ERRCODE_INSUFFICIENT_RESOURCES || sqlerrcode == ERRCODE_QUERY_CANCELED;
+}
+
+/* One batch in one transaction; see the top of the file for its errors. */
+static void
+run_batch(Run *run, SourceState wanted, int *next)
+{
+	MemoryContext context = AllocSetContextCreate(run->context, "aquacis batch",
+												  ALLOCSET_DEFAULT_SIZES);
+	ResourceOwner owner = CurrentResourceOwner;
+	Tally		before = run->tally;
+	int			first = *next;
+
+	while (first < list_length(run->sources) &&
+		   ((Source *) list_nth(run->sources, first))->state != wanted)
+		first++;
+	*next = first;
+	if (first == list_length(run->sources))
+	{
+		MemoryContextDelete(context);
+		return;
+	}
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		Batch	   *batch = make_batch(run);
+
+		PushActiveSnapshot(GetLatestSnapshot());
+		fill_batch(batch, wanted, next);
+		finish_batch(batch);
+		PopActiveSnapshot();
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (must_stop(error->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		run->tally = before;
+		blame_batch(run, wanted, first, next, error);
+	}
+	PG_END_TRY();
+
+	MemoryContextSwitchTo(run->context);
+	commit_transaction();
+	notice_progress(run);
+	MemoryContextSwitchTo(run->context);
+	MemoryContextDelete(context);
+}
+
+static int
+count_sources(Run *run, SourceState state)
+{
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, run->sources)
+		if (((Source *) lfirst(lc))->state == state)
+			n++;
+	return n;
+}
+
+static void
+run_over(Run *run, SourceState wanted)
+{
+	int			next = 0;
+
+	while (next < list_length(run->sources))
+		run_batch(run, wanted, &next);
+}
+
+static void
+nap(int64 ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * The busy sources again, until lock_wait is over since the first of them was
+ * met: the time that the others took counts.
+ */
+static void
+run_over_busy(Run *run, TimestampTz since)
+{
+	ListCell   *lc;
+	Family	   *family = run->family;
+
+	while (count_sources(run, SOURCE_BUSY) > 0 &&
+		   !TimestampDifferenceExceeds(since, GetCurrentTimestamp(),
+									   Min(run->options.lock_wait_ms, INT_MAX)))
+	{
+		nap(Min(POLL_MS, Max(run->options.lock_wait_ms, 1)));
+		run_over(run, SOURCE_BUSY);
+	}
+	foreach(lc, run->sources)
+	{
+		Source	   *source = lfirst(lc);
+
+		if (source->state != SOURCE_BUSY)
+			continue;
+		record_problem(run, source, "is in use by another session");
+		if (!run->options.skip_locked)
+		{
+			write_progress(run, "failed");
+			commit_transaction();
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("table \"%s.%s\" is in use by another session",
+							family->schema, source->name),
+					 errhint("Call again later, or with skip_locked => true.")));
+		}
+	}
+}
+
+/* ---- the whole ------------------------------------------------------------------ */
+
+static void
+start_run(Run *run)
+{
+	Family	   *family = run->family;
+	const char *args[5];
+	ListCell   *lc;
+
+	run->sources = FamilySources(family);
+	foreach(lc, run->sources)
+		run->bytes_total += ((Source *) lfirst(lc))->bytes;
+
+	args[0] = family->schema;
+	args[1] = family->name;
+	args[2] = psprintf("%d", lock_key(family));
+	args[3] = psprintf("{%d,%lld}", list_length(run->sources), (long long) run->bytes_total);
+	args[4] = timestamptz_to_str(run->started);
+	ConsolidateQuery(psprintf("UPDATE %s.consolidate_run SET state = 'interrupted'"
+							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+							  "  AND family OPERATOR(pg_catalog.=) $2"
+							  "  AND state OPERATOR(pg_catalog.=) 'running'",
+							  family->extschema), 2, args, false);
+	ConsolidateQuery(psprintf("DELETE FROM %s.consolidate_problem"
+							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema), 2, args, false);
+	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_run (source_schema, family, started_at,"
+							  "  updated_at, state, lock_key, tables_total, bytes_total)"
+							  " SELECT $1, $2, $5::pg_catalog.timestamptz, pg_catalog.clock_timestamp(),"
+							  "  'running', $3::pg_catalog.int4, n.n[1], n.n[2]"
+							  " FROM (SELECT $4::pg_catalog.int8[]) n(n)", family->extschema), 5, args, false);
+
+	if (FamilyResolveShape(family))
+	{
+		if (!TargetMake(family))
+			TargetCheck(family);
+		run->present = TargetPresent(family, run->sources);
+	}
+	RejectedMakeTable(family, run->options.keep_rejects);
+	commit_transaction();
+	MemoryContextSwitchTo(run->context);
+}
+
+static void
+finish_run(Run *run)
+{
+	Family	   *family = run->family;
+	Tally	   *tally = &run->tally;
+
+	if (OidIsValid(family->target_oid) && !TargetIsIndexed(family))
+		TargetIndex(family);
+	write_progress(run, "finished");
+	commit_transaction();
+	ereport(NOTICE,
+			(errmsg("consolidate: \"%s\" in \"%s\": %lld tables with %lld rows into \"%s\", "
+					"%lld rows rejected, %lld tables left alone", family->name, family->schema,
+					(long long) tally->done, (long long) tally->rows, family->target,
+					(long long) tally->rejected, (long long) tally->skipped)));
+}
+
+static void
+consolidate_family(Run *run)
+{
+	TimestampTz since;
+
+	since = GetCurrentTimestamp();
+	start_run(run);
+	if (run->family->shape.ncolumns > 0)
+	{
+		run_over(run, SOURCE_TODO);
+		run_over_busy(run, since);
+	}
+	finish_run(run);
+}
+
+static void
+read_options(FunctionCallInfo fcinfo, Options *options)
+{
+	int			i;
+	char	   *on_reject;
+	Interval   *wait;
+
+	for (i = 0; i < PG_NARGS(); i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument %d of consolidate must not be null", i + 1)));
+	options->batch = PG_GETARG_INT32(2);
+	if (options->batch < 1 || options->batch > 1000)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch must be between 1 and 1000"),
+				 errdetail("It is %d.", options->batch),
+				 errhint("50 to 100 tables a commit is the range that costs least.")));
+	options->drop_source = PG_GETARG_BOOL(3);
+	on_reject = text_to_cstring(PG_GETARG_TEXT_PP(4));
+	options->keep_rejects = strcmp(on_reject, "keep") == 0;
+	if (!options->keep_rejects && strcmp(on_reject, "stop") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("on_reject must be \"stop\" or \"keep\""),
+				 errdetail("It is \"%s\".", on_reject)));
+	wait = PG_GETARG_INTERVAL_P(5);
+	options->lock_wait_ms = wait->time / 1000 +
+		((int64) wait->month * DAYS_PER_MONTH + wait->day) * (SECS_PER_DAY * INT64CONST(1000));
+	if (options->lock_wait_ms < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("lock_wait must not be negative")));
+	options->skip_locked = PG_GETARG_BOOL(6);
+}
+
+PG_FUNCTION_INFO_V1(consolidate);
+
+Datum
+consolidate(PG_FUNCTION_ARGS)
+{
+	bool		atomic = !fcinfo->context || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic;
+	Options		options;
+	Run		   *run;
+	LOCKTAG		tag;
+	char	   *schema;
+	char	   *name;
+	Oid			extnamespace = get_func_namespace(fcinfo->flinfo->fn_oid);
+
+	if (atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("consolidate commits on its way and cannot run inside a transaction block"),
+				 errhint("CALL it by itself, outside BEGIN ... COMMIT and outside functions.")));
+	read_options(fcinfo, &options);
+	schema = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	run = palloc0(sizeof(Run));
+	run->context = AllocSetContextCreate(CurrentMemoryContext, "aquacis consolidate",
+										 ALLOCSET_DEFAULT_SIZES);
+	run->options = options;
+	/* the first transaction took its snapshot, and its isolation, before us */
+	commit_transaction();
+	MemoryContextSwitchTo(run->context);
+	run->started = run->noticed = GetCurrentTimestamp();
+	run->family = FamilyLoad(extnamespace, schema, name);
+	if (!lock_family(&tag, run->family))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("family \"%s\" in schema \"%s\" is being consolidated by another session",
+						name, schema),
+				 errhint("consolidate_progress shows how far it is.")));
+	PG_TRY();
+	{
+		consolidate_family(run);
+	}
+	PG_CATCH();
+	{
+		LockRelease(&tag, ExclusiveLock, true);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	LockRelease(&tag, ExclusiveLock, true);
+	SPI_finish();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,323 @@
+/*
+ * target.c
+ *	  The one table that takes the rows of all sources.
+ *
+ * A target that is not there is made, without indexes: they come after the
+ * first load, when building them costs a fraction.  consolidate_target
+ * remembers that they are owed, so a crash in between loses nothing: the next
+ * run builds them.  A target that is there is used as it is.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+
+#include "compat.h"
+#include "consolidate/consolidate.h"
+
+#define FETCH_ROWS 1000
+
+static void
+run_utility(const char *sql)
+{
+	int			result = SPI_execute(sql, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
+}
+
+static char *
+target_name(Family *family)
+{
+	return quote_qualified_identifier(family->schema, family->target);
+}
+
+static char *
+key_list(Family *family)
+{
+	StringInfoData list;
+	ListCell   *lc;
+
+	initStringInfo(&list);
+	foreach(lc, family->key_columns)
+		appendStringInfo(&list, "%s%s", list.len ? ", " : "", quote_identifier(lfirst(lc)));
+	return list.data;
+}
+
+/* Makes the target if there is none.  Returns whether it did. */
+bool
+TargetMake(Family *family)
+{
+	Shape	   *shape = &family->shape;
+	StringInfoData sql;
+	const char *args[] = {family->schema, family->name};
+	int			i;
+
+	if (OidIsValid(family->target_oid))
+		return false;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE TABLE %s (%s pg_catalog.int8 NOT NULL",
+					 target_name(family), PROCESS_COLUMN);
+	for (i = 0; i < shape->ncolumns; i++)
+	{
+		ShapeColumn *column = &shape->columns[i];
+
+		appendStringInfo(&sql, ", %s %s%s", quote_identifier(column->name),
+						 format_type_extended(column->type, column->typmod,
+											  FORMAT_TYPE_TYPEMOD_GIVEN |
+											  FORMAT_TYPE_FORCE_QUALIFY),
+						 column->key ? " NOT NULL" : "");
+	}
+	appendStringInfo(&sql, ", %s pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now())",
+					 CREATED_COLUMN);
+	run_utility(sql.data);
+
+	resetStringInfo(&sql);
+	appendStringInfo(&sql, "COMMENT ON TABLE %s IS %s", target_name(family),
+					 quote_literal_cstr(psprintf("Rows of all %s_* tables, one proceso_id each table.",
+												 family->target)));
+	run_utility(sql.data);
+	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_target VALUES ($1, $2, false)"
+							  " ON CONFLICT (source_schema, family) DO UPDATE SET indexed = false",
+							  family->extschema), 2, args, false);
+	family->target_oid = get_relname_relid(family->target, family->schema_oid);
+	FamilyResolveShape(family);
+	return true;
+}
+
+/*
+ * Can this role fill this target?  Raises an error that says why not.  What
+ * the shape does not fill must fill itself.
+ */
+void
+TargetCheck(Family *family)
+{
+	Relation	target = relation_open(family->target_oid, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(target);
+	char		kind = target->rd_rel->relkind;
+	bool		has_process = false;
+	AclResult	acl;
+	int			i;
+
+	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE &&
+		kind != RELKIND_FOREIGN_TABLE && kind != RELKIND_VIEW)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("target \"%s.%s\" cannot take rows", family->schema, family->target),
+				 errdetail_relkind_not_supported(kind)));
+	acl = pg_class_aclcheck(family->target_oid, GetUserId(), ACL_INSERT | ACL_SELECT);
+	if (acl != ACLCHECK_OK || pg_class_aclcheck(family->target_oid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, family->target);
+	if (check_enable_rls(family->target_oid, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row security hides rows of target \"%s.%s\" from role \"%s\"",
+						family->schema, family->target, GetUserNameFromId(GetUserId(), false)),
+				 errhint("Call consolidate as the owner of the target, or as a role with BYPASSRLS.")));
+
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		bool		filled = false;
+		int			j;
+
+		if (att->attisdropped)
+			continue;
+		if (strcmp(NameStr(att->attname), PROCESS_COLUMN) == 0)
+		{
+			if (att->atttypid != INT8OID)
+				ereport(ERROR,
+						(errcode(ERRCODE_DATATYPE_MISMATCH),
+						 errmsg("target \"%s.%s\" does not fit family \"%s\"",
+								family->schema, family->target, family->name),
+						 errdetail("Column \"%s\" is %s, it must be bigint.", PROCESS_COLUMN,
+								   format_type_be(att->atttypid))));
+			has_process = true;
+			continue;
+		}
+		for (j = 0; j < family->shape.ncolumns; j++)
+			if (family->shape.columns[j].target_attno == att->attnum)
+				filled = true;
+		if (!filled && att->attnotnull && !att->atthasdef && !att->attidentity)
+			ereport(ERROR,
+					(errcode(ERRCODE_NOT_NULL_VIOLATION),
+					 errmsg("target \"%s.%s\" does not fit family \"%s\"",
+							family->schema, family->target, family->name),
+					 errdetail("Column \"%s\" is not in the family, may not be null and has no default.",
+							   NameStr(att->attname))));
+	}
+	if (!has_process)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("target \"%s.%s\" does not fit family \"%s\"",
+						family->schema, family->target, family->name),
+				 errdetail("It has no column \"%s\".", PROCESS_COLUMN),
+				 errhint("Rename the table: consolidate then makes its own.")));
+	relation_close(target, AccessShareLock);
+}
+
+/* False while a target that we made still owes its key. */
+bool
+TargetIsIndexed(Family *family)
+{
+	const char *args[] = {family->schema, family->name};
+	bool		owed;
+
+	owed = ConsolidateQuery(psprintf("SELECT FROM %s.consolidate_target"
+									 " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+									 "  AND family OPERATOR(pg_catalog.=) $2 AND NOT indexed",
+									 family->extschema), 2, args, false) > 0;
+	SPI_freetuptable(SPI_tuptable);
+	return !owed;
+}
+
+/* A name of our choice where it is free, else the server's. */
+static const char *
+free_name(Family *family, const char *name)
+{
+	if (strlen(name) >= NAMEDATALEN || OidIsValid(get_relname_relid(name, family->schema_oid)))
+		return NULL;
+	return quote_identifier(name);
+}
+
+/* Primary key, and an index on the key by itself. */
+void
+TargetIndex(Family *family)
+{
+	const char *args[] = {family->schema, family->name};
+	const char *name = free_name(family, psprintf("pk_%s", family->target));
+	char	   *keys = key_list(family);
+
+	run_utility(psprintf("ALTER TABLE %s ADD %s%s PRIMARY KEY (%s, %s)", target_name(family),
+						 name ? "CONSTRAINT " : "", name ? name : "", PROCESS_COLUMN, keys));
+	name = free_name(family, psprintf("idx_%s_%s", family->target,
+									  (char *) linitial(family->key_columns)));
+	run_utility(psprintf("CREATE INDEX %s ON %s (%s)", name ? name : "", target_name(family), keys));
+	ConsolidateQuery(psprintf("UPDATE %s.consolidate_target SET indexed = true"
+							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
+					 2, args, false);
+}
+
+static HTAB *
+sums_create(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(int64), .entrysize = sizeof(ProcessSum),
+	.hcxt = CurrentMemoryContext};
+
+	return hash_create("aquacis processes", 1024, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/*
+ * The processes of these sources that have rows in the target already: left
+ * there by a script that copied and failed to drop, or by an application that
+ * inserts them itself.  Rows and checksum are not filled in.
+ */
+HTAB *
+TargetPresent(Family *family, List *sources)
+{
+	HTAB	   *present = sums_create();
+	StringInfoData ids;
+	ListCell   *lc;
+	uint64		n,
+				i;
+	const char *args[1];
+
+	initStringInfo(&ids);
+	appendStringInfoChar(&ids, '{');
+	foreach(lc, sources)
+	{
+		Source	   *source = lfirst(lc);
+
+		if (source->has_id && source->problem == NULL)
+			appendStringInfo(&ids, "%s%lld", ids.len > 1 ? "," : "",
+							 (long long) source->process_id);
+	}
+	appendStringInfoChar(&ids, '}');
+	args[0] = ids.data;
+	n = ConsolidateQuery(psprintf("SELECT u.id FROM pg_catalog.unnest($1::pg_catalog.int8[]) u(id)"
+								  " WHERE EXISTS (SELECT FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) u.id)",
+								  target_name(family), PROCESS_COLUMN), 1, args, true);
+	for (i = 0; i < n; i++)
+	{
+		int64		id = strtoll(ConsolidateField(i, 1), NULL, 10);
+
+		hash_search(present, &id, HASH_ENTER, NULL);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return present;
+}
+
+/*
+ * Rows and checksum of every process in the target, or of one.  Reads through
+ * a cursor: the target may be partitioned, or large.
+ */
+HTAB *
+TargetSums(Family *family, const int64 *only)
+{
+	Shape	   *shape = &family->shape;
+	MemoryContext keep = CurrentMemoryContext;
+	MemoryContext work = AllocSetContextCreate(keep, "aquacis sums", ALLOCSET_DEFAULT_SIZES);
+	HTAB	   *sums = sums_create();
+	StringInfoData sql;
+	Portal		cursor;
+	Datum	   *values;
+	bool	   *nulls;
+	int			i;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s", PROCESS_COLUMN);
+	for (i = 0; i < shape->ncolumns; i++)
+		appendStringInfo(&sql, ", %s", quote_identifier(shape->columns[i].name));
+	appendStringInfo(&sql, " FROM %s", target_name(family));
+	if (only)
+		appendStringInfo(&sql, " WHERE %s OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8",
+						 PROCESS_COLUMN, *only);
+	values = palloc(sizeof(Datum) * (shape->ncolumns + 1));
+	nulls = palloc(sizeof(bool) * (shape->ncolumns + 1));
+	cursor = SPI_cursor_open_with_args(NULL, sql.data, 0, NULL, NULL, NULL, true,
+									   CURSOR_OPT_NO_SCROLL);
+	for (;;)
+	{
+		uint64		row;
+
+		SPI_cursor_fetch(cursor, true, FETCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+		MemoryContextSwitchTo(work);
+		for (row = 0; row < SPI_processed; row++)
+		{
+			ProcessSum *sum;
+			int64		process_id;
+			bool		found;
+
+			CHECK_FOR_INTERRUPTS();
+			heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+			process_id = DatumGetInt64(values[0]);
+			sum = hash_search(sums, &process_id, HASH_ENTER, &found);
+			if (!found)
+				sum->rows = 0, sum->checksum = 0;
+			sum->rows++;
+			sum->checksum += ChecksumRow(shape, values + 1, nulls + 1);
+		}
+		MemoryContextSwitchTo(keep);
+		MemoryContextReset(work);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(cursor);
+	MemoryContextDelete(work);
+	return sums;
+}
