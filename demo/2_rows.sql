@@ -30,6 +30,17 @@ CREATE FUNCTION demo.surname(n bigint, salt int) RETURNS text LANGUAGE sql IMMUT
 CREATE FUNCTION demo.user_name(n bigint) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN demo.pick(n, 'lperez', 'mgarcia', 'jlopez', 'CONVERSION', 'batch');
 
+-- A tax id with its check digit: letters, a birthday in the fifties to nineties,
+-- homoclave.  The digit weighs position i of 12 by 14 - i; the letters' and the
+-- homoclave's share modulo 11 is the array of five numbers.
+CREATE FUNCTION demo.rfc(n bigint) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN demo.pick(n, 'HEMG', 'GAVL', 'MALS', 'LOJC', 'PETM')
+           || (5 + n % 5)::text || (n / 5 % 10)::text || '0' || (1 + n / 7 % 9)::text || '1' || (n / 11 % 10)::text
+           || demo.pick(n, 'AB', 'QX', '1H', 'K2', '3D')
+           || substr('0A987654321',
+                     1 + (('{1,10,1,3,7}'::int[])[1 + n % 5]
+                          + 9 * (5 + n % 5) + 8 * (n / 5 % 10) + 6 * (1 + n / 7 % 9) + 4 * (n / 11 % 10))::int % 11, 1);
+
 -- Somewhere in Querétaro, and how the legacy text columns have it: mostly right,
 -- some with a decimal comma, in blanks or in degrees and minutes, some of no use.
 CREATE FUNCTION demo.latitude(n bigint) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -53,7 +64,7 @@ CREATE FUNCTION demo.longitude_text(n bigint) RETURNS text LANGUAGE sql IMMUTABL
     RETURN CASE n % 50
            WHEN 1 THEN '  '
            WHEN 2 THEN '0'
-           WHEN 3 THEN ''
+           WHEN 3 THEN 'PENDIENTE'
            WHEN 4 THEN replace(demo.longitude(n), '.', '')
            WHEN 5 THEN demo.latitude(n)
            WHEN 6 THEN replace(demo.longitude(n), '.', ',')
@@ -89,7 +100,7 @@ persona;prsnombre;demo.given_name(n)
 persona;prspriapel;demo.surname(n, 22)
 persona;prssegapel;CASE WHEN n % 9 > 0 THEN demo.surname(n, 23) END
 persona;prsnomcpto;demo.given_name(n) || ' ' || demo.surname(n, 22) || ' '
-persona;prsnif;CASE n % 25 WHEN 0 THEN NULL WHEN 1 THEN '' WHEN 2 THEN 'heml7503' || 10 + n % 18 || 'ab1' WHEN 3 THEN 'GAML-800101-QX' || n % 10 WHEN 4 THEN 'SIN RFC' WHEN 5 THEN 'XAXX010101000' ELSE demo.pick(n, 'HEMG', 'GAVL', 'MALS', 'LOJC', 'GORR', 'PETM') || 50 + n % 49 || '0' || 1 + n % 9 || 10 + n % 18 || demo.pick(n, 'AB1', 'QX7', '1H5', 'K29') END
+persona;prsnif;CASE n % 25 WHEN 0 THEN NULL WHEN 1 THEN '' WHEN 2 THEN 'heml7503' || 10 + n % 18 || 'ab1' WHEN 3 THEN 'GAML-800101-QX' || n % 10 WHEN 4 THEN 'SIN RFC' WHEN 5 THEN 'XAXX010101000' ELSE demo.rfc(n) END
 persona;prstelef;demo.pick(n, NULL, ' ', (4421000000 + demo.hash(n, 24) % 8000000)::text, (4421000000 + demo.hash(n, 24) % 8000000)::text)
 persona;prspassweb;CASE WHEN n % 6 = 0 THEN 'agua' || n % 10000 END
 persona;prsjuridic;CASE WHEN n % 15 = 0 THEN 'S' ELSE 'N' END
