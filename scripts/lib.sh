@@ -14,7 +14,7 @@
 # flags.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-work=
+work= child= apt_conf= apt_log=
 
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 say() { printf '%s\n' "$*"; }
@@ -54,7 +54,7 @@ can_be_root() {
 # Installing Debian's postgresql package creates and starts a cluster "main".
 # Nobody asked us for one, so that is switched off for the time of the install.
 install_packages() {
-  local missing conf=/etc/postgresql-common/createcluster.d/aquacis-no-main.conf
+  local missing
   missing=$(missing_packages "$@")
   [ -n "$missing" ] || return 0
   command -v apt-get >/dev/null ||
@@ -66,13 +66,20 @@ install_packages() {
   fi
   say "installing: $missing"
   as_root apt-get update -qq || die "apt-get update failed"
-  [ -d /etc/postgresql-common/createcluster.d ] || { as_root mkdir -p /etc/postgresql-common/createcluster.d; }
-  echo 'create_main_cluster = false' | as_root tee $conf >/dev/null
+  apt_conf=/etc/postgresql-common/createcluster.d/aquacis-no-main.conf
+  apt_log=$(mktemp /tmp/aquacis-apt.XXXXXX) || die "cannot make a temporary file"
+  as_root mkdir -p "$(dirname "$apt_conf")"
+  echo 'create_main_cluster = false' | as_root tee "$apt_conf" >/dev/null
   # shellcheck disable=SC2086
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/tmp/aquacis-apt.$$ 2>&1 ||
-    { cat /tmp/aquacis-apt.$$; rm -f /tmp/aquacis-apt.$$; as_root rm -f $conf; die "apt-get install failed"; }
-  rm -f /tmp/aquacis-apt.$$
-  as_root rm -f $conf
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >"$apt_log" 2>&1 ||
+    { cat "$apt_log"; die "apt-get install failed"; }
+  install_cleanup
+}
+
+install_cleanup() {
+  if [ -n "$apt_conf" ]; then as_root rm -f "$apt_conf"; fi
+  if [ -n "$apt_log" ]; then rm -f "$apt_log"; fi
+  apt_conf= apt_log=
 }
 
 # ---- temporary directory, unprivileged user -----------------------------------
@@ -92,7 +99,10 @@ as_runner() {
 
 cleanup() {
   local status=$?
-  trap - EXIT INT TERM HUP
+  trap - EXIT
+  trap '' INT TERM HUP
+  if [ -n "$child" ]; then kill "$child" 2>/dev/null; wait "$child" 2>/dev/null; fi
+  install_cleanup
   if [ -n "$work" ] && [ -d "$work" ]; then
     server_stop
     rm -rf "$work"
@@ -103,14 +113,13 @@ cleanup() {
 aquacis_begin() {
   local purpose=$1
   shift
-  pick_pg_major
-  install_packages gcc make libc6-dev "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR-postgis-3" "$@"
   trap cleanup EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
+  pick_pg_major
+  install_packages gcc make libc6-dev "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR-postgis-3" "$@"
   work=$(mktemp -d "/tmp/aquacis-$purpose.XXXXXX") || die "cannot make a temporary directory"
   if [ "$(id -u)" = 0 ]; then chown postgres:postgres "$work"; fi
-  chmod 755 "$work"
   private_installation
   build
 }
