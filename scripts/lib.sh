@@ -120,6 +120,7 @@ aquacis_begin() {
   install_packages gcc make libc6-dev "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR-postgis-3" "$@"
   work=$(mktemp -d "/tmp/aquacis-$purpose.XXXXXX") || die "cannot make a temporary directory"
   if [ "$(id -u)" = 0 ]; then chown postgres:postgres "$work"; fi
+  cd "$work" || die "cannot enter $work"    # the caller's place may be closed to the unprivileged user
   private_installation
   build
 }
