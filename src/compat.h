@@ -28,6 +28,15 @@
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, false)
 #endif
 
+/* 16: RelFileNode became RelFileLocator */
+#if PG_VERSION_NUM < 160000
+#define RD_LOCATOR rd_node
+#define SEQ_LOCATOR node
+#else
+#define RD_LOCATOR rd_locator
+#define SEQ_LOCATOR locator
+#endif
+
 /* 17: an index may keep things between insertions (BRIN) and give them back */
 #if PG_VERSION_NUM < 170000
 #define index_insert_cleanup(index, info) ((void) 0)
