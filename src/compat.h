@@ -83,6 +83,15 @@ object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 #include "varatt.h"
 #endif
 
+/* 16: RelFileNode became RelFileLocator */
+#if PG_VERSION_NUM < 160000
+#define RD_LOCATOR rd_node
+#define SEQ_LOCATOR node
+#else
+#define RD_LOCATOR rd_locator
+#define SEQ_LOCATOR locator
+#endif
+
 /* 17: an index may keep things between insertions (BRIN) and give them back */
 #if PG_VERSION_NUM < 170000
 #define index_insert_cleanup(index, info) ((void) 0)

@@ -11,6 +11,8 @@
  *	  audit_log.c		the log as a table: columns by name (AuditLog)
  *	  audit_target.c	a row straight into its partition
  *	  audit_route.c		which partition that is
+ *	  audit_spi.c		a row through the executor, for other logs
+ *	  audit_seq.c		values of a log's sequence, unseen by lastval()
  *	  audit_admin.c		audit_enable, audit_disable
  *	  audit_install.c	audit_install
  *	  audit_history.c	audit_history
@@ -183,6 +185,7 @@ typedef struct AuditRow
 /* ---- the log (audit_log.c, audit_target.c, audit_route.c) ------------------- */
 
 struct AuditTarget;
+struct AuditPlan;
 
 typedef struct AuditLog
 {
@@ -196,6 +199,9 @@ typedef struct AuditLog
 	Oid			typid[AUDIT_NFIELDS];
 	bool		direct;			/* rows may go straight into a partition */
 	struct AuditTarget *target; /* where they go now */
+	struct AuditPlan *plan;		/* else: the way through SPI */
+	int			in_use;			/* such plans being executed */
+	Oid			owner;
 	List	   *deps;			/* OIDs whose invalidation makes all this stale */
 } AuditLog;
 
@@ -231,6 +237,11 @@ extern void AuditTargetLock(AuditLog *log);
 extern bool AuditTargetOpen(AuditLog *log, TimestampTz at);
 extern void AuditTargetInsert(AuditLog *log, AuditRow *row);
 extern bool AuditRoute(Relation log, TimestampTz at, AuditTarget *target);
+
+extern void AuditSpiInsert(AuditLog *log, AuditRow *row);
+extern void AuditSpiFree(struct AuditPlan *plan);
+extern Oid	AuditColumnSequence(Relation rel, AttrNumber attnum);
+extern int64 AuditNextval(Oid seqid);
 
 /* ---- who (audit_who.c) ------------------------------------------------------ */
 

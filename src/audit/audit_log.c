@@ -29,6 +29,8 @@
 static HTAB *logs = NULL;
 static MemoryContext logs_cxt = NULL;
 static bool any_invalid = false;
+static List *old_plans = NIL;	/* to free when the transaction ends */
+static List *old_contexts = NIL;
 
 /* what the trigger hands over, before any conversion to the column's type */
 const Oid	AuditFieldTypes[AUDIT_NFIELDS] = {
@@ -105,14 +107,49 @@ AuditLogInvalidate(Oid relid)
 	}
 }
 
+/*
+ * Lets go of what an entry holds.  A plan that is being executed further up the
+ * stack (a trigger of the log changed an audited table) stays until the
+ * transaction ends; so does the context, which has its parameters.
+ */
 static void
 clear(AuditLog *log)
 {
-	if (log->cxt)
-		MemoryContextDelete(log->cxt);
+	if (log->in_use > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(logs_cxt);
+
+		old_plans = lappend(old_plans, log->plan);
+		old_contexts = lappend(old_contexts, log->cxt);
+		MemoryContextSwitchTo(old);
+	}
+	else
+	{
+		if (log->plan)
+			AuditSpiFree(log->plan);
+		if (log->cxt)
+			MemoryContextDelete(log->cxt);
+	}
+	log->in_use = 0;
+	log->plan = NULL;
 	log->cxt = NULL;
 	log->target = NULL;
 	log->deps = NIL;
+}
+
+static void
+free_old(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, old_plans)
+		if (lfirst(lc))
+			AuditSpiFree(lfirst(lc));
+	foreach(lc, old_contexts)
+		MemoryContextDelete(lfirst(lc));
+	list_free(old_plans);
+	list_free(old_contexts);
+	old_plans = old_contexts = NIL;
 }
 
 void
@@ -121,11 +158,13 @@ AuditLogEndXact(void)
 	HASH_SEQ_STATUS scan;
 	AuditLog   *log;
 
+	free_old();
 	if (!any_invalid)
 		return;
 	hash_seq_init(&scan, logs);
 	while ((log = hash_seq_search(&scan)) != NULL)
 	{
+		log->in_use = 0;		/* left over where an error went through */
 		if (!log->valid)
 		{
 			clear(log);
@@ -228,6 +267,7 @@ build(AuditLog *log)
 	old = MemoryContextSwitchTo(log->cxt);
 	log->name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 										   RelationGetRelationName(rel));
+	log->owner = rel->rd_rel->relowner;
 	map_columns(log, rel);
 	MemoryContextSwitchTo(old);
 	table_close(rel, NoLock);
@@ -277,9 +317,7 @@ AuditLogInsert(AuditLog *log, AuditRow *row)
 	if (likely(log->direct))
 		AuditTargetInsert(log, row);
 	else
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("audit log \"%s\" has triggers, rules or functions of users", log->name)));
+		AuditSpiInsert(log, row);
 }
 
 /* ---- for the administrative functions --------------------------------------------------- */

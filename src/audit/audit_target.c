@@ -28,6 +28,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
 #include "nodes/makefuncs.h"
@@ -37,6 +38,7 @@
 #include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -64,8 +66,6 @@ static bool
 user_code_walker(Node *node, void *context)
 {
 	if (node == NULL)
-		return false;
-	if (IsA(node, NextValueExpr))
 		return false;
 	if (check_functions_in_node(node, foreign_function, NULL))
 		return true;
@@ -136,32 +136,72 @@ conversion(AuditLog *log, AuditField field, Form_pg_attribute att)
 	return ExecInitExpr((Expr *) expression_planner((Expr *) expr), NULL);
 }
 
-/* The default an INSERT through the log would use: the log's, not the leaf's. */
-static ExprState *
-column_default(AuditLog *log, Relation root, Form_pg_attribute leafatt)
+/* A sequence's value in a default expression, replaced by a CaseTestExpr. */
+static Node *
+sequence_mutator(Node *node, Oid *seqid)
 {
-	TupleDesc	desc = RelationGetDescr(root);
+	CaseTestExpr *value;
+	Oid			typid = INT8OID;
 
-	for (int i = 0; i < desc->natts; i++)
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, NextValueExpr))
 	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-		Node	   *expr;
-
-		if (att->attisdropped || strcmp(NameStr(att->attname), NameStr(leafatt->attname)) != 0)
-			continue;
-		expr = build_column_default(root, att->attnum);
-		if (expr != NULL)
-			return ExecInitExpr((Expr *) expression_planner((Expr *) expr), NULL);
-		if (leafatt->attnotnull)
-			ereport(ERROR,
-					(errcode(ERRCODE_NOT_NULL_VIOLATION),
-					 errmsg("table \"%s\" cannot serve as an audit log", log->name),
-					 errdetail("Column \"%s\" is NOT NULL, has no default, and the audit knows "
-							   "nothing to put there.", NameStr(leafatt->attname)),
-					 errhint("Give the column a default.")));
-		break;
+		*seqid = ((NextValueExpr *) node)->seqid;
+		typid = ((NextValueExpr *) node)->typeId;
 	}
-	return NULL;
+	else if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid == F_NEXTVAL &&
+			 IsA(linitial(((FuncExpr *) node)->args), Const))
+		*seqid = DatumGetObjectId(((Const *) linitial(((FuncExpr *) node)->args))->constvalue);
+	else
+		return expression_tree_mutator(node, sequence_mutator, seqid);
+
+	value = makeNode(CaseTestExpr);
+	value->typeId = INT8OID;
+	value->typeMod = -1;
+	if (typid == INT8OID)
+		return (Node *) value;
+	return coerce_to_target_type(NULL, (Node *) value, INT8OID, typid, -1, COERCION_ASSIGNMENT,
+								 COERCE_IMPLICIT_CAST, -1);
+}
+
+/* The sequence behind an identity or serial column, else InvalidOid. */
+Oid
+AuditColumnSequence(Relation rel, AttrNumber attnum)
+{
+	Node	   *expr = build_column_default(rel, attnum);
+	Oid			seqid = InvalidOid;
+
+	if (expr != NULL)
+		sequence_mutator(expr, &seqid);
+	return seqid;
+}
+
+static void
+no_value(AuditLog *log, const char *column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NOT_NULL_VIOLATION),
+			 errmsg("table %s cannot serve as an audit log", log->name),
+			 errdetail("Column \"%s\" is NOT NULL, has no default, and the audit has nothing "
+					   "to put there.", column),
+			 errhint("Give the column a default.")));
+}
+
+/* The default an INSERT through the log would use: the log's, not the leaf's. */
+static void
+use_default(AuditLog *log, AuditSlot *slot, Relation root, Form_pg_attribute leafatt)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(root), NameStr(leafatt->attname));
+	Node	   *expr = build_column_default(root, attnum);
+
+	if (expr != NULL)
+	{
+		expr = sequence_mutator(expr, &slot->sequence);
+		slot->expr = ExecInitExpr((Expr *) expression_planner((Expr *) expr), NULL);
+	}
+	else if (leafatt->attnotnull)
+		no_value(log, NameStr(leafatt->attname));
 }
 
 static void
@@ -190,7 +230,7 @@ map_attributes(AuditLog *log, AuditTarget *target, Relation root, Relation leaf)
 			slot->expr = conversion(log, field, att);
 		}
 		else
-			slot->expr = column_default(log, root, att);
+			use_default(log, slot, root, att);
 	}
 }
 
@@ -248,6 +288,8 @@ AuditTargetOpen(AuditLog *log, TimestampTz at)
 	bool		direct;
 
 	log->target = target = palloc0(sizeof(AuditTarget));
+	target->from = PG_INT64_MIN;
+	target->to = PG_INT64_MAX;
 	root = table_open(log->relid, NoLock);
 	direct = (root->rd_rel->relkind == RELKIND_RELATION ||
 			  root->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
@@ -296,6 +338,18 @@ AuditTargetLock(AuditLog *log)
 
 /* ---- one row ---------------------------------------------------------------------------- */
 
+/* the column whose value is being converted, for the error's context */
+static Form_pg_attribute converting = NULL;
+
+static void
+name_column(void *arg)
+{
+	if (converting != NULL)
+		errcontext("column \"%s\" of audit log %s", NameStr(converting->attname),
+				   ((AuditLog *) arg)->name);
+	converting = NULL;
+}
+
 static void
 fill_slot(AuditTarget *target, AuditRow *row, ExprContext *econtext)
 {
@@ -313,11 +367,18 @@ fill_slot(AuditTarget *target, AuditRow *row, ExprContext *econtext)
 			value = row->values[from->field];
 			isnull = row->nulls[from->field];
 		}
+		else if (OidIsValid(from->sequence))
+		{
+			value = Int64GetDatum(AuditNextval(from->sequence));
+			isnull = false;
+		}
 		if (from->expr != NULL)
 		{
 			econtext->caseValue_datum = value;
 			econtext->caseValue_isNull = isnull;
+			converting = TupleDescAttr(slot->tts_tupleDescriptor, i);
 			value = ExecEvalExprSwitchContext(from->expr, econtext, &isnull);
+			converting = NULL;
 		}
 		slot->tts_values[i] = value;
 		slot->tts_isnull[i] = isnull;
@@ -332,13 +393,20 @@ AuditTargetInsert(AuditLog *log, AuditRow *row)
 	EState	   *estate = target->estate;
 	ResultRelInfo *rri = target->rri;
 	Relation	leaf = table_open(target->relid, NoLock);
+	ErrorContextCallback context;
 
 	if (unlikely(leaf != rri->ri_RelationDesc))
 		elog(ERROR, "the relation cache entry of audit log \"%s\" moved unnoticed", log->name);
 	for (int i = 0; i < target->nindexes; i++)
 		rri->ri_IndexRelationDescs[i] = index_open(target->indexes[i], NoLock);
 
+	context.callback = name_column;
+	context.arg = log;
+	context.previous = error_context_stack;
+	error_context_stack = &context;
 	fill_slot(target, row, GetPerTupleExprContext(estate));
+	error_context_stack = context.previous;
+
 	if (target->has_generated)
 		ExecComputeStoredGenerated(rri, estate, target->slot, CMD_INSERT);
 	if (leaf->rd_att->constr)
