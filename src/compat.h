@@ -78,4 +78,7 @@ object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 	tuplesort_getdatum(state, forward, val, isnull, abbrev)
 #endif
 
+/* 18: a table column's NOT NULL is a row of pg_constraint */
+#define NOT_NULL_IS_CONSTRAINT (PG_VERSION_NUM >= 180000)
+
 #endif							/* AQUACIS_COMPAT_H */
