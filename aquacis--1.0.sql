@@ -105,7 +105,8 @@ CREATE TABLE @extschema@.consolidate_source (
     row_count      bigint NOT NULL,
     rejected_count bigint NOT NULL,
     checksum       text NOT NULL,
-    definition     text NOT NULL,
+    definition       text NOT NULL,
+    definition_after text NOT NULL,
     changed_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (source_schema, family, process_id)
 );
@@ -154,11 +155,40 @@ CREATE TABLE @extschema@.consolidate_target (
 COMMENT ON TABLE @extschema@.consolidate_target IS
 'targets that consolidate made, and whether they have their primary key and index yet (built after the first load)';
 
+CREATE TABLE @extschema@.consolidate_guard_schema (
+    source_schema text PRIMARY KEY,
+    mode          text NOT NULL CHECK (mode IN ('warn', 'block'))
+);
+COMMENT ON TABLE @extschema@.consolidate_guard_schema IS
+'schemas in which new tables of a family are warned of or blocked, see consolidate_guard()';
+-- whoever makes a table reads these two through the event trigger
+GRANT SELECT ON @extschema@.consolidate_guard_schema, @extschema@.consolidate_family TO PUBLIC;
+
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.consolidate_guard_schema', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.consolidate_family', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.consolidate_source', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.consolidate_problem', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.consolidate_run', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.consolidate_target', '');
+
+CREATE FUNCTION @extschema@.consolidate_define(family text, pattern text, target text, key text[],
+    columns text[] DEFAULT NULL)
+    RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.consolidate_define(text, text, text, text[], text[]) IS
+'defines a family: a pattern with one group for the process id, the target table, the key within a process';
+
+CREATE FUNCTION @extschema@.consolidate_guard(source_schema text, mode text)
+    RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.consolidate_guard(text, text) IS
+'what happens when somebody makes a table of a family in this schema: off, warn or block (an event trigger: superusers)';
+
+CREATE FUNCTION @extschema@.consolidate_guard_trigger()
+    RETURNS event_trigger
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.consolidate_guard_trigger() IS
+'event trigger function behind consolidate_guard()';
 
 CREATE FUNCTION @extschema@.consolidate_plan(source_schema text, family text,
     OUT table_name text, OUT process_id bigint, OUT row_count bigint, OUT byte_size bigint, OUT problem text)
@@ -173,6 +203,12 @@ CREATE PROCEDURE @extschema@.consolidate(source_schema text, family text, batch 
     AS 'MODULE_PATHNAME' LANGUAGE C;
 COMMENT ON PROCEDURE @extschema@.consolidate(text, text, integer, boolean, text, interval, boolean) IS
 'moves the tables of a family into its target, batch by batch; commits on its way, resumes by being called again';
+
+CREATE PROCEDURE @extschema@.consolidate_restore(source_schema text, family text, process_id bigint DEFAULT NULL,
+    batch integer DEFAULT 50, force boolean DEFAULT false)
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+COMMENT ON PROCEDURE @extschema@.consolidate_restore(text, text, bigint, integer, boolean) IS
+'makes the table of one process (or of all) again, with its rows, the rejected ones included';
 
 CREATE FUNCTION @extschema@.consolidate_verify(source_schema text, family text,
     OUT process_id bigint, OUT rows_recorded bigint, OUT checksum_recorded text,
@@ -218,8 +254,30 @@ FROM (SELECT DISTINCT ON (source_schema, family) *
 COMMENT ON VIEW @extschema@.consolidate_progress IS
 'the last run of each family: tables and rows done and left, rate, time left, last error, tables left alone and why';
 
+CREATE VIEW @extschema@.re_accumulation AS
+SELECT n.nspname::text AS source_schema, f.family, c.relname::text AS table_name,
+       pg_catalog.substring(c.relname::text, f.pattern) AS process_id,
+       r.last_run_at
+FROM @extschema@.consolidate_family f
+     JOIN (SELECT source_schema, family, pg_catalog.max(started_at) AS last_run_at
+           FROM @extschema@.consolidate_run GROUP BY source_schema, family) r ON r.family = f.family
+     JOIN pg_catalog.pg_namespace n ON n.nspname = r.source_schema
+     JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname ~ f.pattern AND c.relname <> f.target
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND NOT EXISTS (SELECT FROM @extschema@.consolidate_problem p
+                  WHERE p.source_schema = r.source_schema AND p.family = f.family AND p.source_table = c.relname)
+  AND NOT EXISTS (SELECT FROM @extschema@.consolidate_source s
+                  WHERE s.source_schema = r.source_schema AND s.family = f.family AND s.source_table = c.relname
+                    AND s.state IN ('copied', 'restored'));
+COMMENT ON VIEW @extschema@.re_accumulation IS
+'tables of consolidated families that have appeared since the last run (not those it left alone, kept or restored)';
+
+REVOKE ALL ON FUNCTION @extschema@.consolidate_define(text, text, text, text[], text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.consolidate_guard(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.consolidate_guard_trigger() FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.consolidate_plan(text, text) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE @extschema@.consolidate(text, text, integer, boolean, text, interval, boolean) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE @extschema@.consolidate_restore(text, text, bigint, integer, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.consolidate_verify(text, text) FROM PUBLIC;
 
 

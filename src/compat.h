@@ -97,4 +97,7 @@ object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 #define index_insert_cleanup(index, info) ((void) 0)
 #endif
 
+/* 18: a table column's NOT NULL is a row of pg_constraint */
+#define NOT_NULL_IS_CONSTRAINT (PG_VERSION_NUM >= 180000)
+
 #endif							/* AQUACIS_COMPAT_H */

@@ -12,8 +12,10 @@
 
 #include "access/tableam.h"
 #include "executor/tuptable.h"
+#include "fmgr.h"
 #include "nodes/pg_list.h"
 #include "storage/itemptr.h"
+#include "storage/lock.h"
 #include "utils/hsearch.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
@@ -214,7 +216,16 @@ extern void RejectedMakeTable(Family *family, bool needed);
 extern void RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 						  const Contents *contents);
 
+/* run.c */
+extern void ConsolidateCommit(void);
+extern void ConsolidateLock(LOCKTAG *tag, Family *family);
+extern void ConsolidateRequireNonatomic(FunctionCallInfo fcinfo, const char *procedure);
+extern bool ConsolidateMustStop(int sqlerrcode);
+
+/* restore.c */
+extern bool ConsolidateRestoring;
+
 /* definition.c */
-extern char *DefinitionOf(Relation source);
+extern void DefinitionOf(Relation source, char **before, char **after);
 
 #endif							/* AQUACIS_CONSOLIDATE_H */

@@ -184,6 +184,67 @@ relkind_problem(char relkind)
 	}
 }
 
+static int
+compare_process(const void *key, const void *element)
+{
+	int64		id = *(const int64 *) key;
+	const Source *source = lfirst((const ListCell *) element);
+
+	return id < source->process_id ? -1 : id > source->process_id;
+}
+
+/*
+ * What consolidate_source knows of processes whose tables are (again) there.
+ * The sources are sorted by process id.
+ */
+static void
+load_records(Family *family, List *sources)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	const char *args[] = {family->schema, family->name};
+	int			ids = 0;
+	uint64		n,
+				i;
+
+	while (ids < list_length(sources) && ((Source *) list_nth(sources, ids))->has_id)
+		ids++;
+	n = ConsolidateQuery(psprintf("SELECT process_id, source_table, state, row_count,"
+								  "  rejected_count, checksum FROM %s.consolidate_source"
+								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+								  "  AND family OPERATOR(pg_catalog.=) $2"
+								  "  AND state OPERATOR(pg_catalog.<>) 'restored'",
+								  family->extschema), 2, args, false);
+	for (i = 0; i < n && ids > 0; i++)
+	{
+		int64		id = strtoll(ConsolidateField(i, 1), NULL, 10);
+		ListCell   *cell = bsearch(&id, list_head(sources), ids, sizeof(ListCell), compare_process);
+		MemoryContext spi;
+		Source	   *source;
+		char	   *table;
+
+		if (cell == NULL)
+			continue;
+		/* of several tables of one process the first is not refused already */
+		while (cell > list_head(sources) &&
+			   ((Source *) lfirst(cell - 1))->process_id == id)
+			cell--;
+		spi = MemoryContextSwitchTo(caller);
+		source = lfirst(cell);
+		table = ConsolidateField(i, 2);
+		source->recorded = strcmp(ConsolidateField(i, 3), "copied") == 0 ?
+			RECORD_COPIED : RECORD_MOVED;
+		source->recorded_rows = strtoll(ConsolidateField(i, 4), NULL, 10);
+		source->recorded_rejects = strtoll(ConsolidateField(i, 5), NULL, 10);
+		source->recorded_checksum = ConsolidateField(i, 6);
+		if (source->problem == NULL && strcmp(table, source->name) != 0)
+			source->problem = psprintf("process %lld was consolidated from table \"%s\"",
+									   (long long) id, table);
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	MemoryContextSwitchTo(caller);
+}
+
 /*
  * Every relation of the family, in the order of the process ids, with the
  * problems that show without opening it.
@@ -197,32 +258,26 @@ FamilySources(Family *family)
 	Source	   *previous = NULL;
 	uint64		n,
 				i;
-	const char *args[] = {family->schema, family->pattern, family->name, family->target};
+	const char *args[] = {family->schema, family->pattern, family->target};
 
-	n = ConsolidateQuery(psprintf(
+	n = ConsolidateQuery(
 								  "SELECT c.oid, c.relname, c.relkind, "
 								  "  pg_catalog.substring(c.relname::pg_catalog.text, $2), "
 								  "  CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'r'"
-								  "    THEN pg_catalog.pg_relation_filepath(c.oid) END,"
-								  "  s.state, s.row_count, s.rejected_count, s.checksum, s.source_table "
+								  "    THEN pg_catalog.pg_relation_filepath(c.oid) END "
 								  "FROM pg_catalog.pg_class c "
 								  "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-								  "LEFT JOIN %s.consolidate_source s"
-								  "  ON s.source_schema OPERATOR(pg_catalog.=) $1"
-								  "  AND s.family OPERATOR(pg_catalog.=) $3"
-								  "  AND s.source_table OPERATOR(pg_catalog.=) c.relname "
 								  "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
 								  "  AND c.relname OPERATOR(pg_catalog.~) $2"
-								  "  AND c.relname OPERATOR(pg_catalog.<>) $4"
+								  "  AND c.relname OPERATOR(pg_catalog.<>) $3"
 								  "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}')",
-								  family->extschema), 4, args, false);
+								  3, args, false);
 	for (i = 0; i < n; i++)
 	{
 		MemoryContext spi = MemoryContextSwitchTo(caller);
 		Source	   *source = palloc0(sizeof(Source));
 		char	   *id;
 		char	   *path;
-		char	   *state;
 
 		source->oid = strtoul(ConsolidateField(i, 1), NULL, 10);
 		source->name = ConsolidateField(i, 2);
@@ -235,14 +290,6 @@ FamilySources(Family *family)
 			source->problem = relkind_problem(ConsolidateField(i, 3)[0]);
 		path = ConsolidateField(i, 5);
 		source->bytes = file_size(path);
-		state = ConsolidateField(i, 6);
-		if (state && strcmp(state, "restored") != 0)
-		{
-			source->recorded = strcmp(state, "copied") == 0 ? RECORD_COPIED : RECORD_MOVED;
-			source->recorded_rows = strtoll(ConsolidateField(i, 7), NULL, 10);
-			source->recorded_rejects = strtoll(ConsolidateField(i, 8), NULL, 10);
-			source->recorded_checksum = ConsolidateField(i, 9);
-		}
 		sources = lappend(sources, source);
 		MemoryContextSwitchTo(spi);
 	}
@@ -261,6 +308,7 @@ FamilySources(Family *family)
 		else
 			previous = source->has_id ? source : NULL;
 	}
+	load_records(family, sources);
 	return sources;
 }
 

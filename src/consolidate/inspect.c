@@ -14,7 +14,6 @@
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/objectaddress.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
@@ -22,6 +21,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_publication_rel.h"
+#include "catalog/pg_rewrite.h"
 #include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
@@ -33,7 +33,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "consolidate/consolidate.h"
@@ -47,6 +47,50 @@ InspectRights(Oid relid)
 	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		return psprintf("role \"%s\" may not read it", GetUserNameFromId(GetUserId(), false));
 	return NULL;
+}
+
+/* A check, key or NOT NULL of the table itself (a CHECK depends on its columns). */
+static bool
+is_own_constraint(Oid constraint, Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
+	Form_pg_constraint form;
+	bool		own;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_constraint) GETSTRUCT(tuple);
+	own = form->conrelid == relid && form->contype != CONSTRAINT_FOREIGN;
+	ReleaseSysCache(tuple);
+	return own;
+}
+
+/* In words; of a view, the view and not its rule. */
+static char *
+describe_dependant(Form_pg_depend dep)
+{
+	ObjectAddress address = {dep->classid, dep->objid, dep->objsubid};
+
+	if (dep->classid == RewriteRelationId)
+	{
+		Relation	rewrite = table_open(RewriteRelationId, AccessShareLock);
+		ScanKeyData key;
+		SysScanDesc scan;
+		HeapTuple	tuple;
+
+		ScanKeyInit(&key, Anum_pg_rewrite_oid, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(dep->objid));
+		scan = systable_beginscan(rewrite, RewriteOidIndexId, true, NULL, 1, &key);
+		if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			address.classId = RelationRelationId;
+			address.objectId = ((Form_pg_rewrite) GETSTRUCT(tuple))->ev_class;
+			address.objectSubId = 0;
+		}
+		systable_endscan(scan);
+		table_close(rewrite, AccessShareLock);
+	}
+	return psprintf("%s depends on it", getObjectDescription(&address, false));
 }
 
 /*
@@ -71,7 +115,6 @@ find_dependant(Oid classid, Oid objid, int *parts)
 	while (found == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_depend dep = (Form_pg_depend) GETSTRUCT(tuple);
-		ObjectAddress address = {dep->classid, dep->objid, dep->objsubid};
 		bool		part = dep->deptype == DEPENDENCY_INTERNAL || dep->deptype == DEPENDENCY_AUTO;
 
 		/* a column default: depends on the column, is no object to look at */
@@ -84,23 +127,19 @@ find_dependant(Oid classid, Oid objid, int *parts)
 		/* sequences of serial columns would be re-made with another state */
 		if (dep->classid == RelationRelationId && get_rel_relkind(dep->objid) == RELKIND_SEQUENCE)
 			part = false;
-		if (dep->classid == PolicyRelationId || dep->classid == TriggerRelationId ||
-			dep->classid == PublicationRelRelationId)
+		if (dep->classid == ConstraintRelationId && classid == RelationRelationId)
+			part = is_own_constraint(dep->objid, objid);
+		if (dep->classid == StatisticExtRelationId || dep->classid == PolicyRelationId ||
+			dep->classid == TriggerRelationId || dep->classid == PublicationRelRelationId)
 			part = false;
 		if (part)
 			(*parts)++;
 		else
-			found = getObjectDescription(&address, false);
+			found = describe_dependant(dep);
 	}
 	systable_endscan(scan);
 	table_close(depend, AccessShareLock);
 	return found;
-}
-
-static char *
-describe_dependant(const char *object)
-{
-	return psprintf("%s depends on it", object);
 }
 
 /*
@@ -154,14 +193,14 @@ InspectSource(Relation source, int *locks)
 	if (dependant == NULL && OidIsValid(array_type))
 		dependant = find_dependant(TypeRelationId, array_type, &parts);
 	if (dependant)
-		return describe_dependant(dependant);
+		return dependant;
 
 	indexes = RelationGetIndexList(source);
 	foreach(lc, indexes)
 	{
 		dependant = find_dependant(RelationRelationId, lfirst_oid(lc), &parts);
 		if (dependant)
-			return describe_dependant(dependant);
+			return dependant;
 	}
 	list_free(indexes);
 

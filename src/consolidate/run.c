@@ -106,7 +106,8 @@ typedef struct Run
 /* One row of consolidate_source to be. */
 enum
 {
-	REC_ID, REC_TABLE, REC_STATE, REC_ROWS, REC_REJECTS, REC_CHECKSUM, REC_DEFINITION, REC_FIELDS
+	REC_ID, REC_TABLE, REC_STATE, REC_ROWS, REC_REJECTS, REC_CHECKSUM, REC_BEFORE, REC_AFTER,
+	REC_FIELDS
 };
 
 /* One batch, in a context of its own. */
@@ -121,6 +122,8 @@ typedef struct Batch
 	TimestampTz started;
 } Batch;
 
+/* ---- shared with restore.c -------------------------------------------------------- */
+
 static void
 begin_transaction(void)
 {
@@ -128,8 +131,9 @@ begin_transaction(void)
 	SetConfigOption("transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
 }
 
-static void
-commit_transaction(void)
+/* Commits, and begins the next transaction. */
+void
+ConsolidateCommit(void)
 {
 	SPI_commit();
 	SPI_start_transaction();
@@ -143,11 +147,39 @@ lock_key(Family *family)
 					hash_bytes_uint32(family->schema_oid));
 }
 
-static bool
-lock_family(LOCKTAG *tag, Family *family)
+/* Keeps others away from the family until LockRelease of the tag. */
+void
+ConsolidateLock(LOCKTAG *tag, Family *family)
 {
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, LOCK_CLASS, (uint32) lock_key(family), 2);
-	return LockAcquire(tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+	if (LockAcquire(tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("family \"%s\" in schema \"%s\" is being consolidated by another session",
+						family->name, family->schema),
+				 errhint("consolidate_progress shows how far it is.")));
+}
+
+void
+ConsolidateRequireNonatomic(FunctionCallInfo fcinfo, const char *procedure)
+{
+	if (!fcinfo->context || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("%s commits on its way and cannot run inside a transaction block",
+						procedure),
+				 errhint("CALL it by itself, outside BEGIN ... COMMIT and outside functions.")));
+}
+
+/* Errors that are about the whole call, not about one table. */
+bool
+ConsolidateMustStop(int sqlerrcode)
+{
+	int			category = ERRCODE_TO_CATEGORY(sqlerrcode);
+
+	return category == ERRCODE_OPERATOR_INTERVENTION ||
+		category == ERRCODE_INSUFFICIENT_RESOURCES;
 }
 
 /* ---- records -------------------------------------------------------------------- */
@@ -176,10 +208,12 @@ record_problem(Run *run, Source *source, const char *problem)
 }
 
 static void
-add_record(Batch *batch, Source *source, const char *state, const Contents *contents,
-		   const char *definition)
+add_record(Batch *batch, Source *source, Relation rel, const char *state,
+		   const Contents *contents)
 {
 	int			n = batch->ntaken++;
+	char	   *before;
+	char	   *after;
 
 	batch->records[REC_ID][n] = Int64GetDatum(source->process_id);
 	batch->records[REC_TABLE][n] = CStringGetTextDatum(source->name);
@@ -187,7 +221,9 @@ add_record(Batch *batch, Source *source, const char *state, const Contents *cont
 	batch->records[REC_ROWS][n] = Int64GetDatum(contents->rows - contents->nrejects);
 	batch->records[REC_REJECTS][n] = Int64GetDatum(contents->nrejects);
 	batch->records[REC_CHECKSUM][n] = CStringGetTextDatum(ChecksumText(contents->checksum));
-	batch->records[REC_DEFINITION][n] = CStringGetTextDatum(definition);
+	DefinitionOf(rel, &before, &after);
+	batch->records[REC_BEFORE][n] = CStringGetTextDatum(before);
+	batch->records[REC_AFTER][n] = CStringGetTextDatum(after);
 }
 
 static Datum
@@ -210,7 +246,7 @@ write_records(Batch *batch)
 	Family	   *family = batch->run->family;
 	Oid			types[] = {
 		TEXTOID, TEXTOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-		TEXTARRAYOID, TEXTARRAYOID
+		TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID
 	};
 	Datum		values[lengthof(types)];
 	int			i,
@@ -225,16 +261,18 @@ write_records(Batch *batch)
 	result = SPI_execute_with_args(
 								   psprintf("INSERT INTO %s.consolidate_source"
 											" (source_schema, family, process_id, source_table, state,"
-											"  row_count, rejected_count, checksum, definition)"
+											"  row_count, rejected_count, checksum,"
+											"  definition, definition_after)"
 											" SELECT $1, $2, u.* FROM ROWS FROM ("
 											"  pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
 											"  pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8),"
-											"  pg_catalog.unnest($9)) u"
+											"  pg_catalog.unnest($9), pg_catalog.unnest($10)) u"
 											" ON CONFLICT (source_schema, family, process_id) DO UPDATE"
 											" SET source_table = EXCLUDED.source_table, state = EXCLUDED.state,"
 											"  row_count = EXCLUDED.row_count,"
 											"  rejected_count = EXCLUDED.rejected_count,"
 											"  checksum = EXCLUDED.checksum, definition = EXCLUDED.definition,"
+											"  definition_after = EXCLUDED.definition_after,"
 											"  changed_at = EXCLUDED.changed_at", family->extschema),
 								   lengthof(types), types, values, NULL, false, 0);
 	if (result < 0 || SPI_processed != batch->ntaken)
@@ -340,7 +378,7 @@ take_source(Batch *batch, Source *source, Relation rel, const SourceColumn *colu
 	}
 	if (contents->nrejects > 0 && !kept)
 		RejectedWrite(run->family, source, rel, snapshot, contents);
-	add_record(batch, source, drop ? "moved" : "copied", contents, DefinitionOf(rel));
+	add_record(batch, source, rel, drop ? "moved" : "copied", contents);
 	if (drop)
 		appendStringInfo(&batch->drop, "%s%s", batch->drop.len ? ", " : "DROP TABLE ",
 						 quote_qualified_identifier(run->family->schema, source->name));
@@ -520,16 +558,6 @@ blame_batch(Run *run, SourceState wanted, int first, int *next, ErrorData *error
 	*next = first;
 }
 
-/* Errors that are about the whole call, not about one source. */
-static bool
-must_stop(int sqlerrcode)
-{
-	int			category = ERRCODE_TO_CATEGORY(sqlerrcode);
-
-	return category == ERRCODE_OPERATOR_INTERVENTION ||
-		category == ERRCODE_INSUFFICIENT_RESOURCES || sqlerrcode == ERRCODE_QUERY_CANCELED;
-}
-
 /* One batch in one transaction; see the top of the file for its errors. */
 static void
 run_batch(Run *run, SourceState wanted, int *next)
@@ -570,7 +598,7 @@ run_batch(Run *run, SourceState wanted, int *next)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (must_stop(error->sqlerrcode))
+		if (ConsolidateMustStop(error->sqlerrcode))
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
@@ -582,7 +610,7 @@ run_batch(Run *run, SourceState wanted, int *next)
 	PG_END_TRY();
 
 	MemoryContextSwitchTo(run->context);
-	commit_transaction();
+	ConsolidateCommit();
 	notice_progress(run);
 	MemoryContextSwitchTo(run->context);
 	MemoryContextDelete(context);
@@ -644,7 +672,7 @@ run_over_busy(Run *run, TimestampTz since)
 		if (!run->options.skip_locked)
 		{
 			write_progress(run, "failed");
-			commit_transaction();
+			ConsolidateCommit();
 			ereport(ERROR,
 					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 					 errmsg("table \"%s.%s\" is in use by another session",
@@ -693,7 +721,7 @@ start_run(Run *run)
 		run->present = TargetPresent(family, run->sources);
 	}
 	RejectedMakeTable(family, run->options.keep_rejects);
-	commit_transaction();
+	ConsolidateCommit();
 	MemoryContextSwitchTo(run->context);
 }
 
@@ -706,7 +734,7 @@ finish_run(Run *run)
 	if (OidIsValid(family->target_oid) && !TargetIsIndexed(family))
 		TargetIndex(family);
 	write_progress(run, "finished");
-	commit_transaction();
+	ConsolidateCommit();
 	ereport(NOTICE,
 			(errmsg("consolidate: \"%s\" in \"%s\": %lld tables with %lld rows into \"%s\", "
 					"%lld rows rejected, %lld tables left alone", family->name, family->schema,
@@ -771,8 +799,6 @@ PG_FUNCTION_INFO_V1(consolidate);
 Datum
 consolidate(PG_FUNCTION_ARGS)
 {
-	bool		atomic = !fcinfo->context || !IsA(fcinfo->context, CallContext) ||
-		castNode(CallContext, fcinfo->context)->atomic;
 	Options		options;
 	Run		   *run;
 	LOCKTAG		tag;
@@ -780,11 +806,7 @@ consolidate(PG_FUNCTION_ARGS)
 	char	   *name;
 	Oid			extnamespace = get_func_namespace(fcinfo->flinfo->fn_oid);
 
-	if (atomic)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-				 errmsg("consolidate commits on its way and cannot run inside a transaction block"),
-				 errhint("CALL it by itself, outside BEGIN ... COMMIT and outside functions.")));
+	ConsolidateRequireNonatomic(fcinfo, "consolidate");
 	read_options(fcinfo, &options);
 	schema = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(1));
@@ -795,27 +817,20 @@ consolidate(PG_FUNCTION_ARGS)
 										 ALLOCSET_DEFAULT_SIZES);
 	run->options = options;
 	/* the first transaction took its snapshot, and its isolation, before us */
-	commit_transaction();
+	ConsolidateCommit();
 	MemoryContextSwitchTo(run->context);
 	run->started = run->noticed = GetCurrentTimestamp();
 	run->family = FamilyLoad(extnamespace, schema, name);
-	if (!lock_family(&tag, run->family))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("family \"%s\" in schema \"%s\" is being consolidated by another session",
-						name, schema),
-				 errhint("consolidate_progress shows how far it is.")));
+	ConsolidateLock(&tag, run->family);
 	PG_TRY();
 	{
 		consolidate_family(run);
 	}
-	PG_CATCH();
+	PG_FINALLY();
 	{
 		LockRelease(&tag, ExclusiveLock, true);
-		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	LockRelease(&tag, ExclusiveLock, true);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

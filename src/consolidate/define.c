@@ -1,0 +1,158 @@
+/*
+ * define.c
+ *	  consolidate_define(): families of one's own.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "regex/regex.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "consolidate/consolidate.h"
+
+/* The whole name must match, and one group of it be the process id. */
+static void
+check_pattern(text *pattern)
+{
+	char	   *string = text_to_cstring(pattern);
+	int			len = strlen(string);
+	regex_t    *regex = RE_compile_and_cache(pattern, REG_ADVANCED, C_COLLATION_OID);
+
+	if (len < 2 || string[0] != '^' || string[len - 1] != '$' || string[len - 2] == '\\')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("pattern of a family must match whole names"),
+				 errdetail("The pattern is \"%s\".", string),
+				 errhint("Begin it with ^ and end it with $, as in ^mi_tmp_(\\d+)$.")));
+	if (regex->re_nsub != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("pattern of a family must have exactly one group, the process id"),
+				 errdetail("The pattern \"%s\" has %d.", string, (int) regex->re_nsub),
+				 errhint("Put parentheses around the digits, as in ^mi_tmp_(\\d+)$; (?:...) groups without counting.")));
+}
+
+static void
+check_key(ArrayType *key)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n,
+				i,
+				j;
+
+	deconstruct_array(key, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	for (i = 0; i < n; i++)
+	{
+		char	   *column = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
+
+		if (column == NULL || column[0] == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("key columns of a family must have names")));
+		if (strcmp(column, PROCESS_COLUMN) == 0 || strcmp(column, CREATED_COLUMN) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("key column \"%s\" is a column of the target alone", column),
+					 errhint("Name the columns that identify a row within one source.")));
+		for (j = 0; j < i; j++)
+			if (strcmp(column, TextDatumGetCString(elements[j])) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_COLUMN),
+						 errmsg("key column \"%s\" is there twice", column)));
+	}
+	if (n == 0 || n >= INDEX_MAX_KEYS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key of a family must have between 1 and %d columns", INDEX_MAX_KEYS - 1),
+				 errdetail("It has %d.", n)));
+}
+
+static void
+check_redefinition(const char *extschema, const char *family)
+{
+	bool		builtin;
+
+	if (ConsolidateQuery(psprintf("SELECT builtin FROM %s.consolidate_family"
+								  " WHERE family OPERATOR(pg_catalog.=) $1", extschema),
+						 1, &family, false) == 0)
+		return;
+	builtin = strcmp(ConsolidateField(0, 1), "t") == 0;
+	if (builtin ||
+		ConsolidateQuery(psprintf("SELECT FROM %s.consolidate_source"
+								  " WHERE family OPERATOR(pg_catalog.=) $1"
+								  "  AND state OPERATOR(pg_catalog.<>) 'restored' LIMIT 1", extschema),
+						 1, &family, false) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("family \"%s\" is defined already", family),
+				 builtin ? errdetail("It is one of the extension's own.") :
+				 errdetail("Tables of it have been consolidated."),
+				 errhint("Choose another name.")));
+}
+
+PG_FUNCTION_INFO_V1(consolidate_define);
+
+Datum
+consolidate_define(PG_FUNCTION_ARGS)
+{
+	const char *extschema =
+		quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)));
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
+	Datum		values[5];
+	char		nulls[] = "    n";
+	char	   *family;
+	int			i,
+				result;
+
+	for (i = 0; i < 4; i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument %d of consolidate_define must not be null", i + 1)));
+	family = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	check_pattern(PG_GETARG_TEXT_PP(1));
+	check_key(PG_GETARG_ARRAYTYPE_P(3));
+	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(2)) == 0 ||
+		VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(2)) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("target of a family must be a table name without schema"),
+				 errdetail("The target is \"%s\".", text_to_cstring(PG_GETARG_TEXT_PP(2)))));
+	if (!PG_ARGISNULL(4))
+	{
+		Family		probe = {0};
+		Datum	   *elements;
+		List	   *defs = NIL;
+		int			n;
+
+		/* says now what is wrong with a name or a type */
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(4), TEXTOID, -1, false, TYPALIGN_INT,
+						  &elements, NULL, &n);
+		for (i = 0; i < n; i++)
+			defs = lappend(defs, TextDatumGetCString(elements[i]));
+		ShapeFromDefinitions(&probe, defs);
+		nulls[4] = ' ';
+	}
+
+	SPI_connect();
+	check_redefinition(extschema, family);
+	for (i = 0; i < 5; i++)
+		values[i] = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
+	result = SPI_execute_with_args(psprintf("INSERT INTO %s.consolidate_family"
+											" (family, pattern, target, key_columns, columns)"
+											" VALUES ($1, $2, $3, $4, $5)"
+											" ON CONFLICT (family) DO UPDATE SET"
+											"  pattern = EXCLUDED.pattern, target = EXCLUDED.target,"
+											"  key_columns = EXCLUDED.key_columns,"
+											"  columns = EXCLUDED.columns", extschema),
+								   5, types, values, nulls, false, 0);
+	if (result < 0)
+		elog(ERROR, "defining family \"%s\" failed: %s", family, SPI_result_code_string(result));
+	SPI_finish();
+	PG_RETURN_VOID();
+}

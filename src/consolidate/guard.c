@@ -1,0 +1,206 @@
+/*
+ * guard.c
+ *	  An event trigger against new tables of a consolidated family.
+ *
+ * consolidate_guard() notes the mode of a schema in consolidate_guard_schema
+ * and makes the event trigger when the first schema is guarded; with the last
+ * one the trigger goes away.  Making it needs a superuser: PostgreSQL lets
+ * nobody else make event triggers (18 included), and this extension will not
+ * work around that.
+ *
+ * The trigger fires at ddl_command_end, when the name, the schema and the kind
+ * of what was made are final.  ALTER is looked at only where it renames a
+ * relation or moves it into another schema; changing a table that is still
+ * waiting to be consolidated stays possible.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "catalog/namespace.h"
+#include "commands/event_trigger.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "consolidate/consolidate.h"
+
+#define TRIGGER_NAME "aquacis_consolidate_guard"
+
+/* ---- switching ------------------------------------------------------------------- */
+
+static bool
+event_trigger_exists(void)
+{
+	const char *name = TRIGGER_NAME;
+
+	return ConsolidateQuery("SELECT FROM pg_catalog.pg_event_trigger"
+							" WHERE evtname OPERATOR(pg_catalog.=) $1", 1, &name, false) > 0;
+}
+
+static void
+switch_event_trigger(const char *extschema, bool on)
+{
+	char	   *sql;
+	int			result;
+
+	if (event_trigger_exists() == on)
+		return;
+	if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("only a superuser can switch the guard on for the first schema or off for the last"),
+				 errdetail("The guard is an event trigger, which PostgreSQL lets only superusers make and drop.")));
+	if (on)
+		sql = psprintf("CREATE EVENT TRIGGER " TRIGGER_NAME " ON ddl_command_end"
+					   " WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO',"
+					   "  'CREATE FOREIGN TABLE', 'CREATE VIEW', 'CREATE MATERIALIZED VIEW',"
+					   "  'ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER VIEW',"
+					   "  'ALTER MATERIALIZED VIEW', 'ALTER INDEX', 'ALTER SEQUENCE')"
+					   " EXECUTE FUNCTION %s.consolidate_guard_trigger()", extschema);
+	else
+		sql = "DROP EVENT TRIGGER " TRIGGER_NAME;
+	result = SPI_execute(sql, false, 0);
+	if (result < 0)
+		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
+	if (on)
+		SPI_execute("COMMENT ON EVENT TRIGGER " TRIGGER_NAME " IS"
+					" 'aquacis: warns of or blocks new per-process tables, see consolidate_guard()'",
+					false, 0);
+}
+
+PG_FUNCTION_INFO_V1(consolidate_guard);
+
+Datum
+consolidate_guard(PG_FUNCTION_ARGS)
+{
+	const char *extschema =
+		quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)));
+	const char *args[2];
+	const char *schema = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	const char *mode = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool		any;
+
+	if (strcmp(mode, "off") != 0 && strcmp(mode, "warn") != 0 && strcmp(mode, "block") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("mode must be \"off\", \"warn\" or \"block\""),
+				 errdetail("It is \"%s\".", mode)));
+	(void) get_namespace_oid(schema, false);
+
+	args[0] = schema;
+	args[1] = mode;
+	SPI_connect();
+	if (strcmp(mode, "off") == 0)
+		ConsolidateQuery(psprintf("DELETE FROM %s.consolidate_guard_schema"
+								  " WHERE source_schema OPERATOR(pg_catalog.=) $1", extschema),
+						 1, args, false);
+	else
+		ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_guard_schema VALUES ($1, $2)"
+								  " ON CONFLICT (source_schema) DO UPDATE SET mode = EXCLUDED.mode",
+								  extschema), 2, args, false);
+	any = ConsolidateQuery(psprintf("SELECT FROM %s.consolidate_guard_schema LIMIT 1", extschema),
+						   0, NULL, false) > 0;
+	switch_event_trigger(extschema, any);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* ---- firing ---------------------------------------------------------------------- */
+
+static bool
+is_relation_kind(ObjectType type)
+{
+	return type == OBJECT_TABLE || type == OBJECT_FOREIGN_TABLE || type == OBJECT_VIEW ||
+		type == OBJECT_MATVIEW || type == OBJECT_INDEX || type == OBJECT_SEQUENCE;
+}
+
+/* Can this command have given a relation a new name or schema? */
+static bool
+names_a_relation(Node *parsetree)
+{
+	if (IsA(parsetree, RenameStmt))
+		return is_relation_kind(((RenameStmt *) parsetree)->renameType);
+	if (IsA(parsetree, AlterObjectSchemaStmt))
+		return is_relation_kind(((AlterObjectSchemaStmt *) parsetree)->objectType);
+	return !IsA(parsetree, AlterTableStmt) && !IsA(parsetree, AlterSeqStmt) &&
+		!IsA(parsetree, AlterOwnerStmt) && !IsA(parsetree, AlterObjectDependsStmt);
+}
+
+/* "importe, numfacturas, ..." as far as the family knows its columns. */
+static char *
+columns_of_target(const char *schema, const char *target)
+{
+	Oid			relid = get_relname_relid(target, get_namespace_oid(schema, true));
+	StringInfoData list;
+	AttrNumber	attno;
+	char	   *name;
+
+	if (!OidIsValid(relid))
+		return NULL;
+	initStringInfo(&list);
+	for (attno = 1; (name = get_attname(relid, attno, true)) != NULL; attno++)
+		if (strcmp(name, CREATED_COLUMN) != 0 && strncmp(name, "........pg.dropped", 18) != 0)
+			appendStringInfo(&list, "%s%s", list.len ? ", " : "", quote_identifier(name));
+	return list.data;
+}
+
+static void
+complain(int row)
+{
+	const char *schema = ConsolidateField(row, 1);
+	const char *name = ConsolidateField(row, 2);
+	const char *process = ConsolidateField(row, 3);
+	const char *family = ConsolidateField(row, 4);
+	const char *target = quote_qualified_identifier(schema, ConsolidateField(row, 5));
+	const char *columns = columns_of_target(schema, ConsolidateField(row, 5));
+	bool		block = strcmp(ConsolidateField(row, 6), "block") == 0;
+
+	ereport(block ? ERROR : WARNING,
+			(errcode(block ? ERRCODE_INSUFFICIENT_PRIVILEGE : ERRCODE_WARNING),
+			 errmsg("table \"%s.%s\" %s: family \"%s\" has been consolidated", schema, name,
+					block ? "must not be created" : "should not be created", family),
+			 errdetail("The rows of all its processes are in table %s, told apart by %s.",
+					   target, PROCESS_COLUMN),
+			 errhint("Instead of the table, INSERT INTO %s (%s) VALUES (%s, ...); read with WHERE %s = %s; "
+					 "and DELETE with the same condition instead of DROP TABLE.",
+					 target, columns ? columns : PROCESS_COLUMN ", ...", process, PROCESS_COLUMN, process)));
+}
+
+PG_FUNCTION_INFO_V1(consolidate_guard_trigger);
+
+Datum
+consolidate_guard_trigger(PG_FUNCTION_ARGS)
+{
+	const char *extschema;
+	uint64		n,
+				i;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("consolidate_guard_trigger must be called as an event trigger")));
+	if (ConsolidateRestoring ||
+		!names_a_relation(((EventTriggerData *) fcinfo->context)->parsetree))
+		PG_RETURN_NULL();
+
+	extschema = quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)));
+	SPI_connect();
+	n = ConsolidateQuery(psprintf("SELECT n.nspname, c.relname,"
+								  "  pg_catalog.substring(c.relname::pg_catalog.text, f.pattern),"
+								  "  f.family, f.target, g.mode"
+								  " FROM pg_catalog.pg_event_trigger_ddl_commands() d"
+								  " JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.objid"
+								  " JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
+								  " JOIN %s.consolidate_guard_schema g ON g.source_schema OPERATOR(pg_catalog.=) n.nspname"
+								  " JOIN %s.consolidate_family f ON c.relname OPERATOR(pg_catalog.~) f.pattern"
+								  " WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass"
+								  "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}')"
+								  " ORDER BY f.family", extschema, extschema), 0, NULL, false);
+	for (i = 0; i < n; i++)
+		complain(i);
+	SPI_finish();
+	PG_RETURN_NULL();
+}

@@ -1,0 +1,394 @@
+/*
+ * restore.c
+ *	  CALL consolidate_restore(): a process's table is back.
+ *
+ * For each process, in this order: the recorded DDL, the rows from the target,
+ * the rows from consolidate_rejected, the second half of the DDL (indexes and
+ * constraints after the rows are in; rights and comments), and the rows leave
+ * target and consolidate_rejected.  All in one transaction, "batch" processes
+ * a commit; what goes wrong with one process is undone by a subtransaction and
+ * reported, and the others go on.  Asked for one process, its error is ours.
+ *
+ * Rows that changed in the target since they were consolidated are not put
+ * back unless force is given; then they go back as they are now.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "consolidate/consolidate.h"
+
+bool		ConsolidateRestoring = false;
+
+/* One row of consolidate_source. */
+typedef struct Record
+{
+	int64		process_id;
+	char	   *table;
+	char	   *state;
+	int64		rows;
+	int64		rejects;
+	char	   *checksum;
+	char	   *before;
+	char	   *after;
+} Record;
+
+static void
+run_statements(const char *sql)
+{
+	int			result;
+
+	if (sql[0] == '\0')
+		return;
+	result = SPI_execute(sql, false, 0);
+	if (result < 0)
+		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
+}
+
+/* Default privileges may have added rights that the table never had. */
+static void
+revoke_everything(const char *table, Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		isnull;
+	Datum		datum = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
+	Acl		   *acl = isnull ? NULL : DatumGetAclPCopy(datum);
+	Oid			owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	int			i;
+
+	ReleaseSysCache(tuple);
+	for (i = 0; acl && i < ACL_NUM(acl); i++)
+	{
+		Oid			grantee = ACL_DAT(acl)[i].ai_grantee;
+
+		if (grantee != owner)
+			run_statements(psprintf("REVOKE ALL ON TABLE %s FROM %s CASCADE", table,
+									grantee == ACL_ID_PUBLIC ? "PUBLIC" :
+									quote_identifier(GetUserNameFromId(grantee, false))));
+	}
+}
+
+static char *
+column_list(Shape *shape)
+{
+	StringInfoData list;
+	int			i;
+
+	initStringInfo(&list);
+	for (i = 0; i < shape->ncolumns; i++)
+		appendStringInfo(&list, "%s%s", i ? ", " : "", quote_identifier(shape->columns[i].name));
+	return list.data;
+}
+
+/* The rejected rows come from JSON, each value through its type's input function. */
+static int64
+restore_rejected(Family *family, Record *record, Oid relid, const char *table)
+{
+	StringInfoData columns,
+				values;
+	const char *args[] = {
+		family->name, psprintf("%lld", (long long) record->process_id), family->schema,
+		record->table
+	};
+	const char *from = psprintf("%s.consolidate_rejected WHERE family OPERATOR(pg_catalog.=) $1"
+								" AND process_id OPERATOR(pg_catalog.=) $2::pg_catalog.int8"
+								" AND source_schema OPERATOR(pg_catalog.=) $3"
+								" AND source_table OPERATOR(pg_catalog.=) $4", family->extschema);
+	AttrNumber	attno;
+	char	   *name;
+	int64		restored;
+
+	initStringInfo(&columns);
+	initStringInfo(&values);
+	for (attno = 1; (name = get_attname(relid, attno, true)) != NULL; attno++)
+	{
+		Oid			type,
+					collation;
+		int32		typmod;
+
+		get_atttypetypmodcoll(relid, attno, &type, &typmod, &collation);
+		appendStringInfo(&columns, "%s%s", columns.len ? ", " : "", quote_identifier(name));
+		appendStringInfo(&values, "%s(row_data OPERATOR(pg_catalog.->>) %s)::%s",
+						 values.len ? ", " : "", quote_literal_cstr(name),
+						 format_type_extended(type, typmod, FORMAT_TYPE_TYPEMOD_GIVEN |
+											  FORMAT_TYPE_FORCE_QUALIFY));
+	}
+	restored = ConsolidateQuery(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s", table,
+										 columns.data, values.data, from), 4, args, false);
+	if (ConsolidateQuery(psprintf("DELETE FROM %s", from), 4, args, false) != restored)
+		elog(ERROR, "rejected rows of \"%s\" changed on the way", record->table);
+	return restored;
+}
+
+static void
+restore_rows(Family *family, Record *record, const char *table, int64 rows)
+{
+	const char *target = quote_qualified_identifier(family->schema, family->target);
+	char	   *columns = column_list(&family->shape);
+	const char *where = psprintf("WHERE %s OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8",
+								 PROCESS_COLUMN, record->process_id);
+
+	if (rows == 0)
+		return;
+	if (ConsolidateQuery(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s %s", table, columns,
+								  columns, target, where), 0, NULL, false) != rows ||
+		ConsolidateQuery(psprintf("DELETE FROM %s %s", target, where), 0, NULL, false) != rows)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("rows of process %lld changed while they were put back",
+						(long long) record->process_id),
+				 errhint("Call consolidate_restore again.")));
+}
+
+/* Rows of the process in the target; an error when they are not the recorded ones. */
+static int64
+check_rows(Family *family, Record *record, bool force)
+{
+	HTAB	   *sums = TargetSums(family, &record->process_id);
+	ProcessSum *sum = hash_search(sums, &record->process_id, HASH_FIND, NULL);
+	int64		rows = sum ? sum->rows : 0;
+
+	if (!force && (rows != record->rows ||
+				   strcmp(record->checksum, ChecksumText(sum ? sum->checksum : 0)) != 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("rows of process %lld have changed since they were consolidated",
+						(long long) record->process_id),
+				 errdetail("Recorded: %lld rows, checksum %s. Now: %lld rows, checksum %s.",
+						   (long long) record->rows, record->checksum, (long long) rows,
+						   ChecksumText(sum ? sum->checksum : 0)),
+				 errhint("force => true puts them back as they are now.")));
+	hash_destroy(sums);
+	return rows;
+}
+
+static void
+restore_process(Family *family, Record *record, bool force)
+{
+	const char *table = quote_qualified_identifier(family->schema, record->table);
+	const char *args[] = {
+		family->schema, family->name, psprintf("%lld", (long long) record->process_id)
+	};
+	int64		rows,
+				rejects;
+	Oid			relid;
+
+	if (OidIsValid(get_relname_relid(record->table, family->schema_oid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("table \"%s.%s\" exists", family->schema, record->table),
+				 strcmp(record->state, "copied") == 0 ?
+				 errdetail("It was copied and kept (drop_source => false).") : 0,
+				 errhint("Rename or drop it first.")));
+	rows = check_rows(family, record, force);
+	run_statements(record->before);
+	relid = get_relname_relid(record->table, family->schema_oid);
+	if (!OidIsValid(relid))
+		elog(ERROR, "the recorded definition of \"%s\" made no such table", record->table);
+	revoke_everything(table, relid);
+	restore_rows(family, record, table, rows);
+	rejects = record->rejects > 0 ? restore_rejected(family, record, relid, table) : 0;
+	if (rejects != record->rejects && !force)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("consolidate_rejected has %lld of %lld rejected rows of process %lld",
+						(long long) rejects, (long long) record->rejects,
+						(long long) record->process_id),
+				 errhint("force => true goes on without the missing ones.")));
+	run_statements(record->after);
+	ConsolidateQuery(psprintf("UPDATE %s.consolidate_source SET state = 'restored',"
+							  "  changed_at = pg_catalog.clock_timestamp()"
+							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+							  "  AND family OPERATOR(pg_catalog.=) $2"
+							  "  AND process_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8",
+							  family->extschema), 3, args, false);
+}
+
+/* The same, with its error caught.  Returns whether it went well. */
+static bool
+try_restore_process(Family *family, Record *record, bool force)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool good = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		restore_process(family, record, force);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (ConsolidateMustStop(error->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		ereport(NOTICE,
+				(errmsg("consolidate_restore: \"%s.%s\" left where it is: %s", family->schema,
+						record->table, error->message)));
+		good = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return good;
+}
+
+static List *
+load_records(Family *family, const char *process_id)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	const char *args[] = {family->schema, family->name, process_id};
+	List	   *records = NIL;
+	uint64		n,
+				i;
+
+	n = ConsolidateQuery(psprintf("SELECT process_id, source_table, state, row_count,"
+								  "  rejected_count, checksum, definition, definition_after"
+								  " FROM %s.consolidate_source"
+								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+								  "  AND family OPERATOR(pg_catalog.=) $2"
+								  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
+								  "  AND ($3 IS NOT NULL AND process_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8"
+								  "       OR $3 IS NULL AND state OPERATOR(pg_catalog.=) 'moved')"
+								  " ORDER BY process_id", family->extschema), 3, args, false);
+	MemoryContextSwitchTo(caller);
+	for (i = 0; i < n; i++)
+	{
+		Record	   *record = palloc(sizeof(Record));
+
+		record->process_id = strtoll(ConsolidateField(i, 1), NULL, 10);
+		record->table = ConsolidateField(i, 2);
+		record->state = ConsolidateField(i, 3);
+		record->rows = strtoll(ConsolidateField(i, 4), NULL, 10);
+		record->rejects = strtoll(ConsolidateField(i, 5), NULL, 10);
+		record->checksum = ConsolidateField(i, 6);
+		record->before = ConsolidateField(i, 7);
+		record->after = ConsolidateField(i, 8);
+		records = lappend(records, record);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return records;
+}
+
+static void
+restore_family(Family *family, const char *process_id, int batch, bool force,
+			   MemoryContext context)
+{
+	List	   *records = load_records(family, process_id);
+	MemoryContext work = AllocSetContextCreate(context, "aquacis restore", ALLOCSET_DEFAULT_SIZES);
+	ListCell   *lc;
+	int64		restored = 0;
+	int			in_batch = 0;
+
+	if (process_id && records == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("process %s of family \"%s\" in schema \"%s\" is not consolidated",
+						process_id, family->name, family->schema),
+				 errhint("consolidate_source lists what is.")));
+	if (records && (!OidIsValid(family->target_oid) || !FamilyResolveShape(family)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("target \"%s.%s\" does not exist", family->schema, family->target)));
+	foreach(lc, records)
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(work);
+		/* a session's default tablespace must not move what had none */
+		(void) set_config_option("default_tablespace", "", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
+		if (process_id)
+		{
+			restore_process(family, lfirst(lc), force);
+			restored++;
+		}
+		else if (try_restore_process(family, lfirst(lc), force))
+			restored++;
+		if (++in_batch == batch || lnext(records, lc) == NULL)
+		{
+			ConsolidateCommit();
+			in_batch = 0;
+		}
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(work);
+	}
+	ereport(NOTICE,
+			(errmsg("consolidate_restore: %lld of %d tables of \"%s\" in \"%s\" are back",
+					(long long) restored, list_length(records), family->name, family->schema)));
+}
+
+PG_FUNCTION_INFO_V1(consolidate_restore);
+
+Datum
+consolidate_restore(PG_FUNCTION_ARGS)
+{
+	Family	   *family;
+	MemoryContext context;
+	LOCKTAG		tag;
+	char	   *process_id;
+	int			batch,
+				i;
+	bool		force;
+
+	ConsolidateRequireNonatomic(fcinfo, "consolidate_restore");
+	for (i = 0; i < PG_NARGS(); i++)
+		if (i != 2 && PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument %d of consolidate_restore must not be null", i + 1)));
+	batch = PG_GETARG_INT32(3);
+	if (batch < 1 || batch > 60)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch must be between 1 and 60"),
+				 errdetail("It is %d.", batch)));
+	force = PG_GETARG_BOOL(4);
+
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	context = AllocSetContextCreate(CurrentMemoryContext, "aquacis consolidate_restore",
+									ALLOCSET_DEFAULT_SIZES);
+	ConsolidateCommit();
+	MemoryContextSwitchTo(context);
+	process_id = PG_ARGISNULL(2) ? NULL : psprintf("%lld", (long long) PG_GETARG_INT64(2));
+	family = FamilyLoad(get_func_namespace(fcinfo->flinfo->fn_oid),
+						text_to_cstring(PG_GETARG_TEXT_PP(0)),
+						text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	ConsolidateLock(&tag, family);
+	PG_TRY();
+	{
+		ConsolidateRestoring = true;
+		restore_family(family, process_id, batch, force, context);
+	}
+	PG_FINALLY();
+	{
+		ConsolidateRestoring = false;
+		LockRelease(&tag, ExclusiveLock, true);
+	}
+	PG_END_TRY();
+	SPI_finish();
+	PG_RETURN_VOID();
+}
