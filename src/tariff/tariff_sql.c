@@ -175,18 +175,33 @@ get_concepts(FunctionCallInfo fcinfo, TariffCall *call, const TariffEntry *entry
 
 /* ---- pricing ------------------------------------------------------------- */
 
+static char *
+number_text(const TariffNumber *number)
+{
+	return DatumGetCString(DirectFunctionCall1(numeric_out,
+											   NumericGetDatum(TariffNumberToNumeric(number))));
+}
+
 static void
 refuse_beyond(const TariffEntry *entry, const TariffRequest *request)
 {
 	const Tariff *tariff = &entry->tariff;
 	int			last = tariff->nblocks - 1;
+	StringInfoData how;
 
+	initStringInfo(&how);
+	if (tariff->rounding != TARIFF_ROUND_NONE)
+		appendStringInfoString(&how, " before rounding");
+	if (request->units != 1)
+		appendStringInfo(&how, ", units_served: %d", request->units);
+	if (request->has_period)
+		appendStringInfo(&how, ", period_factor: %s", number_text(&request->period));
 	ereport(ERROR,
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 			 errmsg("consumption is beyond the last block of the tariff"),
-			 errdetail("blocks[%d].to_m3: %s, consumption: %s.", last,
-					   DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(TariffNumberToNumeric(&tariff->block[last].to)))),
-					   DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(TariffNumberToNumeric(&request->consumption))))),
+			 errdetail("blocks[%d].to_m3: %s, consumption: %s%s.", last,
+					   number_text(&tariff->block[last].to),
+					   number_text(&request->consumption), how.data),
 			 errhint("Give the last block an open end (\"to_m3\": null).")));
 }
 
