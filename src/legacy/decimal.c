@@ -24,6 +24,9 @@ typedef unsigned __int128 uint128_t;
 
 #define MAX_DIGITS 800
 
+/* So many digits always fit into 64 bits, and so does their power of ten. */
+#define MAX_FAST_DIGITS 19
+
 static double
 divide_exactly(uint64_t digits, int scale)
 {
@@ -108,16 +111,17 @@ LegacyDecimalToDouble(const char *text, size_t len)
 	const char *end = text + len;
 	const char *mark = NULL;
 	uint64_t	digits = 0;
+	int			n = 0;
 
+	/* leading zeros count for nothing */
 	while (p < end && *p == '0')
 		p++;
-	if (end - p > 19)
-		return long_decimal(text, end);
-
 	for (; p < end; p++)
 	{
 		if (*p == '.' || *p == ',')
 			mark = p;
+		else if (++n > MAX_FAST_DIGITS)
+			return long_decimal(text, end);
 		else
 			digits = digits * 10 + (uint64_t) (*p - '0');
 	}

@@ -14,14 +14,14 @@
  * T) the question is whether the value rounded to 15 digits reaches T.  T has
  * three decimals and at most 13 digits, so it is a point of the 15-digit grid,
  * and it is no power of ten, so its neighbours on the grid are one unit away
- * on either side.  With 10^-s that unit:
+ * on either side.  With 10^-s that unit (s >= 5):
  *
- *		round15(x) >= T   <=>   x > T - 10^-s / 2,
- *						  or	x = T - 10^-s / 2 and T * 10^s is even
+ *		round15(x) >= T   <=>   x > T - 10^-s / 2
  *
- * (a value half way between two points goes to the even one).  Multiplied by
- * 2 * 10^s all of this is integers: x is a 53-bit integer times a power of
- * two, and everything stays below 2^113.
+ * Multiplied by 2 * 10^s that compares integers: x is a 53-bit integer times a
+ * power of two, and everything stays below 2^113.  They are never equal: the
+ * right side is then -1 modulo 5 and would have to be divisible by 5^s to be a
+ * double.
  */
 #include <float.h>
 #include <math.h>
@@ -34,7 +34,7 @@ typedef unsigned __int128 uint128_t;
 #define DOUBT 1e-14
 
 /*
- * Does the value, rounded to 15 significant digits, reach half_cents / 1000
+ * Does the value, rounded to 15 significant digits, reach half_mills / 1000
  * (an odd multiple of 0.005)?  The two are known to be next to each other.
  */
 static bool
@@ -42,10 +42,8 @@ reaches_half(double value, int64_t half_mills)
 {
 	uint64_t	grid = (uint64_t) half_mills;	/* T in units of 10^-s */
 	uint64_t	power = 1000;	/* 10^s */
-	uint128_t	left;
-	uint128_t	right;
-	int			exponent;
 	uint64_t	mantissa;
+	int			exponent;
 
 	while (grid < UINT64_C(100000000000000))
 	{
@@ -56,10 +54,7 @@ reaches_half(double value, int64_t half_mills)
 	/* value = mantissa * 2^exponent, and exponent < 0 for all in range */
 	mantissa = (uint64_t) ldexp(frexp(value, &exponent), DBL_MANT_DIG);
 	exponent -= DBL_MANT_DIG;
-
-	left = (uint128_t) mantissa * power * 2;
-	right = (uint128_t) (2 * grid - 1) << -exponent;
-	return left > right || (left == right && grid % 2 == 0);
+	return (uint128_t) mantissa * power * 2 > (uint128_t) (2 * grid - 1) << -exponent;
 }
 
 bool

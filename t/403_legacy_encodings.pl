@@ -1,0 +1,62 @@
+# Degree signs and N-tilde in databases of other encodings, and in one that
+# has none.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->start;
+
+foreach my $encoding (qw(utf8 latin1 latin9 win1252 euc_jp))
+{
+	$node->safe_psql('postgres',
+		"CREATE DATABASE db_$encoding TEMPLATE template0 ENCODING '$encoding' LC_COLLATE 'C' LC_CTYPE 'C'");
+	$node->safe_psql("db_$encoding", 'CREATE EXTENSION aquacis');
+
+	is(ask($encoding, "SELECT legacy_gps_to_point('20\xC2\xB0 35'' 17\" N', '100.38\xC2\xB0 O')"),
+		'(-100.38,20.588055555555556)', "$encoding: degree sign");
+	is(ask($encoding, "SELECT legacy_gps_error('20.588 \xC3\x97', '1')"),
+		'malformed', "$encoding: a multiplication sign is none");
+
+	# Latin letters with marks do not exist in EUC_JP's two-byte set
+	next if $encoding eq 'euc_jp';
+	is(ask($encoding, "SELECT legacy_gps_to_point('20.588\xC2\xBA', '\xC2\xA0-100.38')"),
+		'(-100.38,20.588)', "$encoding: ordinal sign, no-break space");
+	is(ask($encoding, "SELECT legacy_rfc('o\xC3\xB1o 120726 rx3')"),
+		"O\xC3\x91O120726RX3", "$encoding: RFC with N-tilde");
+	is(ask($encoding, "SELECT octet_length(legacy_rfc('o\xC3\xB1o120726rx3'))"),
+		$encoding eq 'utf8' ? 13 : 12, "$encoding: stored as the encoding has it");
+	is(ask($encoding, "SELECT legacy_rfc_error('o\xC3\xA9o120726rx3')"),
+		'wrong structure', "$encoding: RFC with another letter");
+	is(ask($encoding, "SELECT '[' || legacy_text('  \xC3\xB1and\xC3\xBA ') || ']'"),
+		"[\xC3\xB1and\xC3\xBA]", "$encoding: text");
+	is(ask($encoding, "SELECT legacy_bool('\xC3\xB1')"), 'f', "$encoding: flag");
+}
+
+is(ask('win1252', "SELECT legacy_gps_to_point('20\xC2\xB0 35\xE2\x80\x99 17\xE2\x80\x9D', '-100.38')"),
+	'(-100.38,20.588055555555556)', 'WIN1252: typographic quotes');
+
+# A lone byte is Latin-1, a sequence is UTF-8; what was stored comes back.
+$node->safe_psql('postgres',
+	"CREATE DATABASE db_none TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'");
+$node->safe_psql('db_none', 'CREATE EXTENSION aquacis');
+my $ascii = sub { return $node->safe_psql('db_none', $_[0]); };
+is($ascii->("SELECT legacy_gps_to_point(E'20.588\\xB0', E'\\xA0-100.38\\xBA')"), '(-100.38,20.588)', 'SQL_ASCII: Latin-1 degree');
+is($ascii->("SELECT legacy_gps_to_point(E'20\\xB0 35\\xB4 17\\xB4\\xB4', '1')"), '(1,20.588055555555556)', 'SQL_ASCII: Latin-1 accents for primes');
+is($ascii->("SELECT legacy_gps_to_point('20.588\xC2\xB0', '-100.38')"), '(-100.38,20.588)', 'SQL_ASCII: UTF-8 degree');
+is($ascii->("SELECT legacy_gps_error(E'20.588\\xC2', E'-100.38')"), 'malformed', 'SQL_ASCII: half a character');
+is($ascii->("SELECT encode(legacy_rfc(E'o\\xF1o120726rx3')::bytea, 'hex')"), unpack('H*', "O\xD1O120726RX3"), 'SQL_ASCII: RFC in Latin-1');
+is($ascii->("SELECT encode(legacy_rfc('o\xC3\xB1o120726rx3')::bytea, 'hex')"), unpack('H*', "O\xC3\x91O120726RX3"), 'SQL_ASCII: RFC in UTF-8');
+
+$node->stop;
+done_testing();
+
+sub ask
+{
+	my ($encoding, $sql) = @_;
+	return $node->safe_psql("db_$encoding", "SET client_encoding = UTF8; $sql");
+}
