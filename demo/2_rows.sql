@@ -135,12 +135,12 @@ linfactura;linfprepro;5.5::float8 + (n % 10) * 0.1::float8
 linfactura;linfacimpo;49.50 + 5.5 * (demo.hash(n, 53) % 40)
 \.
 
--- Any other column: by its type, kept small enough for its width.  In the wide
--- tables most columns that may be NULL are, as in the real ones.
+-- Any other column: by its type, small enough for its width.  In the big tables
+-- every other column that may be NULL always is, as if nobody used it.
 CREATE FUNCTION demo.plausible(data_type text, column_name text, is_nullable boolean, wide boolean) RETURNS text
     LANGUAGE sql IMMUTABLE
 BEGIN ATOMIC
-    SELECT CASE WHEN is_nullable AND wide AND h % 3 > 0 THEN 'NULL'
+    SELECT CASE WHEN is_nullable AND wide AND h % 2 = 0 THEN 'NULL'
                 WHEN is_nullable THEN format('CASE WHEN (n + %s) %% 4 > 0 THEN %s END', h % 7, value)
                 ELSE value END
     FROM (SELECT hashtext(column_name) & 1023 AS h,
@@ -149,7 +149,7 @@ BEGIN ATOMIC
     LATERAL (SELECT CASE
         WHEN data_type = 'character(1)' THEN format('demo.pick(n + %s, ''S'', ''N'', ''N'', ''N'')', h)
         WHEN column_name LIKE '%hstusu' THEN 'demo.user_name(n)'
-        WHEN data_type ~ '^(character|text)' THEN format('left(''%s'' || n %% 97, %s)', upper(left(column_name, 6)), coalesce(size, 40))
+        WHEN data_type ~ '^(character|text)' THEN format('left(''%s '' || n %% 9973, %s)', upper(column_name), coalesce(size, 40))
         WHEN data_type ~ '^numeric\(' THEN format('n * %s %% %s', 1 + h % 7, 10 ^ least(size, 6)) || coalesce(' / 1e' || scale, '')
         WHEN data_type = 'date' THEN format('date ''2012-01-01'' + (n * %s %% 5000)::int', 1 + h % 7)
         WHEN data_type LIKE 'timestamp%' THEN format('timestamp ''2012-01-01 08:00'' + n * %s %% 5000 * interval ''1 day''', 1 + h % 7)

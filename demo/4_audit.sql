@@ -2,9 +2,13 @@
 \ir options.sql
 
 SELECT audit_install() \g /dev/null
-SELECT audit_enable('contrato'), audit_enable('direccion'), audit_enable('ptoserv') \g /dev/null
--- persona keeps the web password in clear: its changes are logged, its value is not
-SELECT audit_enable('persona', redact => '{prspassweb}') \g /dev/null
+-- Each legacy table has two columns for who saved it last and when; the log knows
+-- both.  persona also has the web password in clear: that it changed is logged,
+-- its value is not.
+SELECT audit_enable('contrato', exclude => '{cntthstusu,cntthsthora}') \g /dev/null
+SELECT audit_enable('persona', exclude => '{prshstusu,prshsthora}', redact => '{prspassweb}') \g /dev/null
+SELECT audit_enable('direccion', exclude => '{dirhstusu,dirhsthora}') \g /dev/null
+SELECT audit_enable('ptoserv', exclude => '{ptoshstusu,ptoshsthora}') \g /dev/null
 
 -- 08:12, counter: customers leave a mobile number and want messages.
 BEGIN;
@@ -17,9 +21,9 @@ COMMIT;
 BEGIN;
 SELECT audit_set_user('mgarcia', session_id => 4712, context => '{"module": "contratos"}') \g /dev/null
 INSERT INTO persona
-SELECT r.* FROM persona p, jsonb_populate_record(p, '{"prsid": 3900001, "prsnombre": "Ñusta", "prspriapel": "Ibáñez", "prsnomcpto": "Ñusta Ibáñez", "prspassweb": "agua2026"}') r
-WHERE prsid = 3000042;
-UPDATE contrato SET cnttfprsid = 3900001, cnttcprsid = 3900001, cnttcliid = 2900001, cntthstusu = 'mgarcia', cntthsthora = now()
+SELECT r.* FROM persona p, jsonb_populate_record(p, '{"prsid": 2999042, "prsnombre": "Ñusta", "prspriapel": "Ibáñez", "prsnomcpto": "Ñusta Ibáñez", "prspassweb": "agua2026"}') r
+WHERE p.prsid = 3000042;
+UPDATE contrato SET cnttfprsid = 2999042, cnttcprsid = 2999042, cnttcliid = 1999042, cntthstusu = 'mgarcia', cntthsthora = now()
 WHERE cnttnum = 100042;
 UPDATE direccion SET dircomplem = 'DEPTO. 3', dirtexto = trim(dirtexto), dirhstusu = 'mgarcia' WHERE dirid = 7000042;
 COMMIT;
@@ -28,13 +32,13 @@ COMMIT;
 BEGIN;
 SELECT audit_set_user('jlopez', session_id => 4713, context => '{"module": "altas"}') \g /dev/null
 INSERT INTO persona SELECT r.* FROM persona p, jsonb_populate_record(p, jsonb_build_object('prsid', prsid + 800000)) r
-WHERE prsid % 1000 = 1 AND prsid < 3800000;
+WHERE p.prsid % 1000 = 1 AND p.prsid < 3800000;
 INSERT INTO direccion SELECT r.* FROM direccion d, jsonb_populate_record(d, jsonb_build_object('dirid', dirid + 800000)) r
-WHERE dirid % 1000 = 1 AND dirid < 7800000;
+WHERE d.dirid % 1000 = 1 AND d.dirid < 7800000;
 INSERT INTO ptoserv SELECT r.* FROM ptoserv p, jsonb_populate_record(p, jsonb_build_object('ptosid', ptosid + 800000, 'ptosdirid', ptosdirid + 800000)) r
-WHERE ptosid % 1000 = 1 AND ptosid < 5800000;
+WHERE p.ptosid % 1000 = 1 AND p.ptosid < 5800000;
 INSERT INTO contrato SELECT r.* FROM contrato c, jsonb_populate_record(c, jsonb_build_object('cnttnum', cnttnum + 800000, 'cnttptosid', cnttptosid + 800000)) r
-WHERE cnttnum % 1000 = 1 AND cnttnum < 900000;
+WHERE c.cnttnum % 1000 = 1 AND c.cnttnum < 900000;
 COMMIT;
 
 -- 13:30, collection: cut orders for the debts that step 3 brought together.
@@ -51,9 +55,9 @@ DELETE FROM contrato WHERE cnttnum % 2000 = 500;
 DELETE FROM direccion WHERE dirid % 2000 = 500;
 COMMIT;
 
--- 17:45, the vendor application saves forms nobody changed.
+-- 17:45, the vendor application saves forms in which nobody changed anything.
 CREATE TEMP TABLE unchanged AS
-WITH u AS (UPDATE contrato SET cnttestado = cnttestado, cnttrefant = cnttrefant WHERE cnttnum % 100 = 7 RETURNING 1)
+WITH u AS (UPDATE contrato SET cnttestado = cnttestado, cntthstusu = 'lperez', cntthsthora = now() WHERE cnttnum % 100 = 7 RETURNING 1)
 SELECT count(*) AS rows FROM u;
 
 -- 22:00, batch: a municipality gets another tariff.
@@ -69,32 +73,33 @@ FROM audit_log GROUP BY xact_id, user_id, table_name, action, module ORDER BY xa
 
 \echo 'SELECT * FROM audit_history(''contrato'', ''100042''), newest first:'
 SELECT user_id AS "User", action, column_name, old_value, new_value
-FROM audit_history('contrato', '100042') WHERE column_name NOT LIKE '%hsthora' OR column_name IS NULL;
+FROM audit_history('contrato', '100042');
 
 -- ---- what full-row copies of the same changes would have taken ------------------
 --
 -- The 230 his* tables keep a whole row a change.  The log alone gives those rows
--- back: the row as it is now, with the old values put back change by change.
--- They are inserted for real, without any index.
+-- back: the row as it is now, with the old values put back change by change.  They
+-- are inserted for real, into tables without any index.
 
 CREATE AGGREGATE demo.merge(jsonb) (SFUNC = jsonb_concat, STYPE = jsonb, INITCOND = '{}');
 
-CREATE VIEW demo.row_now AS
-SELECT 'contrato' AS table_name, cnttnum::bigint AS record_id, to_jsonb(t) AS row_data FROM contrato t
-UNION ALL SELECT 'persona', prsid::bigint, to_jsonb(t) FROM persona t
-UNION ALL SELECT 'direccion', dirid::bigint, to_jsonb(t) FROM direccion t
-UNION ALL SELECT 'ptoserv', ptosid::bigint, to_jsonb(t) FROM ptoserv t;
-
 CREATE TABLE demo.row_copy AS
-SELECT table_name, action,
-       CASE action WHEN 'I' THEN new_data
-                   ELSE coalesce(row_data, '{}') || demo.merge(put_back) OVER (
-                        PARTITION BY table_name, record_id ORDER BY xact_id DESC, xact_seq DESC) END AS row_data
-FROM audit_log
-LEFT JOIN demo.row_now USING (table_name, record_id),
+SELECT table_name, action, pg_column_size(l.*) AS log_bytes,
+       jsonb_build_object(prefix || 'hstusu', user_id, prefix || 'hsthora', changed_at)
+       || CASE action WHEN 'I' THEN new_data
+                      ELSE coalesce(row_now, '{}') || demo.merge(put_back) OVER (
+                           PARTITION BY table_name, record_id ORDER BY xact_id DESC, xact_seq DESC) END AS row_data
+FROM audit_log l
+JOIN (VALUES ('contrato', 'cntt'), ('persona', 'prs'), ('direccion', 'dir'), ('ptoserv', 'ptos')) t (table_name, prefix) USING (table_name)
+LEFT JOIN LATERAL (
+    SELECT to_jsonb(c) FROM contrato c WHERE table_name = 'contrato' AND cnttnum = record_id::numeric
+    UNION ALL SELECT to_jsonb(p) FROM persona p WHERE table_name = 'persona' AND prsid = record_id::numeric
+    UNION ALL SELECT to_jsonb(d) FROM direccion d WHERE table_name = 'direccion' AND dirid = record_id::numeric
+    UNION ALL SELECT to_jsonb(s) FROM ptoserv s WHERE table_name = 'ptoserv' AND ptosid = record_id::numeric
+) n (row_now) ON true,
 LATERAL (SELECT CASE action WHEN 'D' THEN old_data
                             WHEN 'U' THEN (SELECT jsonb_object_agg(key, value -> 'old') FROM jsonb_each(changed_fields))
-                            ELSE '{}' END AS put_back) p;
+                            ELSE '{}' END) p (put_back);
 
 CREATE SCHEMA his;
 SELECT format('CREATE TABLE his.%1$I (LIKE %1$I)', table_name),
