@@ -566,14 +566,19 @@ must('mallory', 'planted', q{
 	-- operators that fit better than pg_catalog's wherever two different types meet
 	DO $do$
 	DECLARE
-		l text; r text; o text; f int := 0; types text[] := '{int2,int4,int8,numeric,float4,float8,text,name,varchar,bpchar,oid,regclass,jsonb,interval,timestamptz,timestamp,date,xid8}';
+		l text; r text; o text; result text; f int := 0;
+		types text[] := '{int2,int4,int8,numeric,float4,float8,text,name,varchar,bpchar,oid,regclass,jsonb,interval,timestamptz,timestamp,date,xid8}';
 	BEGIN
 		FOREACH l IN ARRAY types LOOP FOREACH r IN ARRAY types LOOP
 			f := f + 1;
-			EXECUTE format('CREATE FUNCTION public.planted_%s(%s, %s) RETURNS bool LANGUAGE plpgsql AS $f$BEGIN RAISE LOG ''witness: planted operator ran as %%'', current_user; RETURN NULL; END$f$', f, l, r);
-			FOREACH o IN ARRAY '{=,<>,<,>,<=,>=,+,-,*,/,||,~,->,->>,?,@>}'::text[] LOOP
+			FOREACH result IN ARRAY '{bool,numeric,text}'::text[] LOOP
+				EXECUTE format('CREATE FUNCTION public.planted_%s_%s(%s, %s) RETURNS %s LANGUAGE plpgsql AS $f$BEGIN RAISE LOG ''witness: planted operator ran as %%'', current_user; RETURN NULL; END$f$',
+					result, f, l, r, result);
+			END LOOP;
+			FOREACH o IN ARRAY '{=,<>,<,>,<=,>=,~,?,@>,+,-,*,/,||,->>}'::text[] LOOP
 				IF NOT EXISTS (SELECT FROM pg_operator WHERE oprname = o AND oprleft = l::regtype AND oprright = r::regtype) THEN
-					EXECUTE format('CREATE OPERATOR public.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = public.planted_%s)', o, l, r, f);
+					EXECUTE format('CREATE OPERATOR public.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = public.planted_%s_%s)', o, l, r,
+						CASE WHEN o = ANY ('{+,-,*,/}') THEN 'numeric' WHEN o = ANY ('{||,->>}') THEN 'text' ELSE 'bool' END, f);
 				END IF;
 			END LOOP;
 		END LOOP; END LOOP;
@@ -582,10 +587,10 @@ must('mallory', 'planted', q{
 	$$BEGIN RAISE LOG 'witness: planted trigger ran as %', current_user; RETURN NEW; END$$;
 	CREATE TABLE public.audit_log (changed_at timestamptz, table_name text, record_id bigint, action char(1), old_data jsonb, new_data jsonb, changed_fields jsonb);
 	CREATE TABLE public.consolidate_rejected (family text, process_id bigint, source_schema text, source_table text, row_data jsonb, reason text, rejected_at timestamptz);
-	CREATE TRIGGER t BEFORE INSERT ON public.audit_log FOR EACH ROW EXECUTE FUNCTION public.witness_trigger();
 	CREATE TRIGGER t BEFORE INSERT ON public.consolidate_rejected FOR EACH ROW EXECUTE FUNCTION public.witness_trigger();});
-must('postgres', 'planted', 'CREATE EXTENSION aquacis SCHEMA public');
+is((as('postgres', 'planted', 'CREATE EXTENSION aquacis SCHEMA public'))[2], '', 'the extension is created beside planted operators');
 is( $node->safe_psql('planted', q{
+		SET search_path = pg_catalog;
 		SELECT string_agg(pg_describe_object(classid, objid, objsubid) || ' uses ' || pg_describe_object(refclassid, refobjid, 0), '; ')
 		FROM pg_depend
 		WHERE (refclassid, refobjid) IN (SELECT 'pg_operator'::regclass, oid FROM pg_operator WHERE oprowner = 'mallory'::regrole
@@ -605,7 +610,7 @@ $said = join '', map { (as('postgres', 'planted', $_))[2] } q{CALL consolidate('
   q{SELECT * FROM consolidate_verify('cf', 'tmp_deuda')}, q{SELECT * FROM consolidate_progress}, q{SELECT * FROM audit_status};
 is(must('mallory', 'planted', 'SELECT count(*) FROM public.consolidate_rejected'), '0', 'a planted consolidate_rejected takes nothing');
 unlike(witnesses(), qr/as postgres/, 'nothing planted ran as the DBA');
-is( $node->safe_psql('planted', q{SELECT CASE WHEN to_regclass('cf.tmp_deuda_1') IS NOT NULL THEN (xpath('//c/text()', query_to_xml('SELECT count(*) c FROM cf.tmp_deuda_1', false, true, '')))[1]::text ELSE 'gone' END}),
+is( $node->safe_psql('planted', q{SET search_path = pg_catalog; SELECT CASE WHEN to_regclass('cf.tmp_deuda_1') IS NOT NULL THEN (xpath('//c/text()', query_to_xml('SELECT count(*) c FROM cf.tmp_deuda_1', false, true, '')))[1]::text ELSE 'gone' END}),
 	'2', 'the table with rejected rows is there, whole');
 
 # Partitions of the log whose names are taken: told, never adopted.
@@ -625,34 +630,40 @@ is($node->safe_psql('months', 'SELECT count(*) FROM audit_log'), '1', '... and t
 # ---- 6. names that want to be SQL ----------------------------------------------------------
 
 $node->safe_psql('postgres', 'CREATE DATABASE names');
+# the server itself refuses quotes and dollars in an extension's schema
+my $home = '"We ird; DROP SCHEMA victim CASCADE; --"';
 my $schema = q{we'ird"; DROP SCHEMA victim CASCADE; --};
-my $table = q{ta"b'le$$},
-my $key = q{k"e'y, "x};
+my $table = q{ta"b'le};
+my $key = q{k"e'y};
 my ($qs, $qt, $qk) = map { '"' . s/"/""/gr . '"' } $schema, $table, $key;
+my $family = q{f"a'm; --};
 must('postgres', 'names', qq{
-	CREATE SCHEMA victim; CREATE TABLE victim.t (x int); CREATE SCHEMA $qs;
-	CREATE EXTENSION aquacis SCHEMA $qs;
-	SET search_path = $qs;
+	CREATE SCHEMA victim; CREATE TABLE victim.t (x int); CREATE SCHEMA $home; CREATE SCHEMA $qs;
+	CREATE EXTENSION aquacis SCHEMA $home;
+	SET search_path = $home, $qs;
 	SELECT audit_install();
-	CREATE TABLE $qt ($qk int PRIMARY KEY, "se""c'reto" text, "no,ta" text);});
-# a comma separates columns in the trigger's arguments: such a column is refused or works, never misread
-($out, $err) = (as('postgres', 'names', qq{SET search_path = $qs; SELECT audit_enable('$qt'::regclass);
-	INSERT INTO $qt VALUES (1, 'a', 'b'); UPDATE $qt SET "no,ta" = 'c';
-	SELECT count(*) FROM audit_log WHERE table_name = \$q\$$table\$q\$ AND table_schema = \$q\$$schema\$q\$ AND record_id = 1}))[1, 2]
-  if $table !~ /\$q\$/;
-$out = $node->safe_psql('names', qq{SET search_path = $qs; SELECT count(*) FROM audit_log WHERE table_name = \$q\$$table\$q\$ AND record_id = 1});
-is($out, '2', 'a table with such names is audited') or diag($err);
-must('postgres', 'names', qq{SET search_path = $qs; SELECT audit_disable('$qt'::regclass);
-	SELECT consolidate_define(\$q\$f"a'm; --\$q\$, pattern => \$q\$^f"'_(\\d+)\$\$q\$, target => \$q\$f"'; DROP TABLE victim.t; --\$q\$, key => ARRAY[\$q\$$key\$q\$]);
-	CREATE TABLE "f""'_1" ($qk int, "v""'" text DEFAULT 'd''"');
-	INSERT INTO "f""'_1" VALUES (1, 'x'), (2, 'y');});
-($out, $err) = (as('postgres', 'names', qq{SET search_path = $qs; CALL consolidate(\$q\$$schema\$q\$, \$q\$f"a'm; --\$q\$)}))[1, 2];
-is($err, '', 'a family with such names is consolidated');
-is($node->safe_psql('names', qq{SET search_path = $qs; SELECT bool_and(ok), count(*) FROM consolidate_verify(\$q\$$schema\$q\$, \$q\$f"a'm; --\$q\$)}),
-	't|1', '... verified');
-must('postgres', 'names', qq{SET search_path = $qs; CALL consolidate_restore(\$q\$$schema\$q\$, \$q\$f"a'm; --\$q\$, 1)});
-is($node->safe_psql('names', qq{SET search_path = $qs; SELECT count(*) FROM "f""'_1"}), '2', '... restored');
-must('postgres', 'names', qq{SET search_path = $qs; CALL audit_maintain()});
+	CREATE TABLE $qs.$qt ($qk int PRIMARY KEY, "se""c'reto" text, "n o,t=a" text);
+	SELECT audit_enable(\$q\$$qs.$qt\$q\$, redact => ARRAY[\$q\$se"c'reto\$q\$]);
+	INSERT INTO $qt VALUES (1, 'a', 'b'); UPDATE $qt SET "n o,t=a" = 'c', "se""c'reto" = 'd';});
+is( must('postgres', 'names', qq{SET search_path = $home;
+		SELECT action, table_schema = \$q\$$schema\$q\$, table_name = \$q\$$table\$q\$, record_id, changed_fields FROM audit_log ORDER BY xact_id, xact_seq}),
+	qq{I|t|t|1|\nU|t|t|1|{"n o,t=a": {"new": "c", "old": "b"}, "se\\"c'reto": {"new": "[redacted]", "old": "[redacted]"}}},
+	'a table with such names is audited');
+is( must('postgres', 'names', qq{SET search_path = $home; SELECT count(*) FROM audit_history(\$q\$$qs.$qt\$q\$, '1') WHERE action = 'U'}),
+	'2', '... its history is found');
+must('postgres', 'names', qq{SET search_path = $home; SELECT audit_disable(\$q\$$qs.$qt\$q\$); CALL audit_maintain()});
+must('postgres', 'names', qq{SET search_path = $home;
+	SELECT consolidate_define(\$q\$$family\$q\$, pattern => \$q\$^f"'_(\\d+)\$\$q\$, target => \$q\$f"'; DROP TABLE victim.t; --\$q\$, key => ARRAY[\$q\$$key\$q\$]);
+	CREATE TABLE $qs."f""'_1" ($qk int, "v""'" text DEFAULT 'd''"');
+	COMMENT ON TABLE $qs."f""'_1" IS \$q\$c"o'm; --\$q\$;
+	INSERT INTO $qs."f""'_1" VALUES (1, 'x'), (2, 'y');});
+is((as('postgres', 'names', qq{SET client_min_messages = warning; CALL $home.consolidate(\$q\$$schema\$q\$, \$q\$$family\$q\$)}))[2],
+	'', 'a family with such names is consolidated');
+is(must('postgres', 'names', qq{SELECT bool_and(ok), sum(rows_now) FROM $home.consolidate_verify(\$q\$$schema\$q\$, \$q\$$family\$q\$)}),
+	't|2', '... verified');
+must('postgres', 'names', qq{CALL $home.consolidate_restore(\$q\$$schema\$q\$, \$q\$$family\$q\$, 1); INSERT INTO $qs."f""'_1" VALUES (3)});
+is( must('postgres', 'names', qq{SELECT string_agg($qk || "v""'", ' ' ORDER BY $qk) || obj_description(\$q\$$qs."f""'_1"\$q\$::regclass) FROM $qs."f""'_1"}),
+	q{1x 2y 3d'"c"o'm; --}, '... restored');
 is($node->safe_psql('names', 'SELECT count(*) FROM victim.t'), '0', 'the victim stands');
 
 $node->stop;
