@@ -198,7 +198,8 @@ typedef struct AuditLog
 	bool		stale;
 	uint64		locked;			/* equals audit_lock_epoch: locks are held */
 	MemoryContext cxt;
-	char	   *name;			/* qualified, for messages */
+	char	   *name;			/* qualified and quoted, for SQL */
+	char	   *relname;		/* for messages */
 	AttrNumber	attnum[AUDIT_NFIELDS];	/* in the log, 0: has no such column */
 	Oid			typid[AUDIT_NFIELDS];
 	bool		direct;			/* rows may go straight into a partition */

@@ -64,6 +64,7 @@ literal(TimestampTz at)
 
 	if (timestamp2tm((Timestamp) at, NULL, &tm, &fsec, NULL, NULL) != 0)
 		elog(ERROR, "timestamp out of range");
+	tm.tm_isdst = 0;			/* or no zone is written */
 	EncodeDateTime(&tm, fsec, true, 0, "UTC", USE_ISO_DATES, text);
 	return quote_literal_cstr(text);
 }
