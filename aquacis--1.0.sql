@@ -54,6 +54,31 @@ END;
 COMMENT ON FUNCTION @extschema@.audit_set_user(pg_catalog.text, pg_catalog.int8, pg_catalog.jsonb) IS
 'tell the audit who acts, until the end of the transaction';
 
+CREATE PROCEDURE @extschema@.audit_maintain(months_ahead pg_catalog.int4 DEFAULT 3,
+	keep pg_catalog.interval DEFAULT NULL, expired pg_catalog.text DEFAULT 'detach',
+	lock_wait pg_catalog.text DEFAULT '2s', log pg_catalog.regclass DEFAULT NULL)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'audit_maintain';
+COMMENT ON PROCEDURE @extschema@.audit_maintain(pg_catalog.int4, pg_catalog.interval, pg_catalog.text,
+	pg_catalog.text, pg_catalog.regclass) IS
+'partitions ahead, default partition emptied, closed months indexed, old months detached or dropped';
+REVOKE EXECUTE ON PROCEDURE @extschema@.audit_maintain(pg_catalog.int4, pg_catalog.interval,
+	pg_catalog.text, pg_catalog.text, pg_catalog.regclass) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.audit_tables(OUT audited_table pg_catalog.regclass, OUT key pg_catalog.text[],
+	OUT excluded pg_catalog.text[], OUT redacted pg_catalog.text[], OUT enabled pg_catalog.bool,
+	OUT replica pg_catalog.bool, OUT log pg_catalog.regclass, OUT months_left pg_catalog.int4,
+	OUT default_rows pg_catalog.int8) RETURNS SETOF pg_catalog.record
+LANGUAGE c STABLE STRICT PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'audit_tables';
+COMMENT ON FUNCTION @extschema@.audit_tables() IS 'the rows of the view audit_status';
+
+CREATE VIEW @extschema@.audit_status AS
+SELECT audited_table, key, excluded, redacted, enabled, replica, log, months_left, default_rows
+FROM @extschema@.audit_tables();
+COMMENT ON VIEW @extschema@.audit_status IS
+'audited tables, and for how many more months their log has partitions';
+
 CREATE FUNCTION @extschema@.audit_history(audited_table pg_catalog.text, record_key pg_catalog.text,
 	OUT changed_at pg_catalog.timestamptz, OUT xact_id pg_catalog.xid8, OUT action pg_catalog.text,
 	OUT user_id pg_catalog.text, OUT column_name pg_catalog.text, OUT old_value pg_catalog.jsonb,

@@ -15,6 +15,9 @@
  *	  audit_seq.c		values of a log's sequence, unseen by lastval()
  *	  audit_admin.c		audit_enable, audit_disable
  *	  audit_install.c	audit_install
+ *	  audit_months.c	monthly partitions
+ *	  audit_maintain.c	audit_maintain
+ *	  audit_status.c	audit_status
  *	  audit_history.c	audit_history
  */
 #ifndef AQUACIS_AUDIT_H
@@ -159,6 +162,7 @@ extern void AuditTableInit(void);
 extern AuditTable *AuditTableGet(TriggerData *trigdata, Oid fnoid);
 extern void AuditTableInvalidate(Oid relid);
 extern void AuditTableEndXact(void);
+extern List *AuditIndexKey(Relation rel);
 extern List *AuditKeyNames(Relation rel, List *given);
 extern Oid	AuditResolveLog(const AuditArgs *args, Oid fnoid, bool missing_ok);
 extern Oid	AuditTriggerRoot(Oid tgoid, Oid relid);
@@ -194,7 +198,8 @@ typedef struct AuditLog
 	bool		stale;
 	uint64		locked;			/* equals audit_lock_epoch: locks are held */
 	MemoryContext cxt;
-	char	   *name;			/* qualified, for messages */
+	char	   *name;			/* qualified and quoted, for SQL */
+	char	   *relname;		/* for messages */
 	AttrNumber	attnum[AUDIT_NFIELDS];	/* in the log, 0: has no such column */
 	Oid			typid[AUDIT_NFIELDS];
 	bool		direct;			/* rows may go straight into a partition */

@@ -138,9 +138,9 @@ run(const char *command)
 
 /* ---- triggers --------------------------------------------------------------------------- */
 
-/* Drops the triggers of a table that call our function; those it made itself. */
+/* Drops the triggers of a table that call our function, but for clones. */
 static int
-drop_triggers(Relation rel, Oid fnoid)
+drop_triggers(Oid relid, Oid fnoid)
 {
 	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -150,7 +150,7 @@ drop_triggers(Relation rel, Oid fnoid)
 	ListCell   *lc;
 
 	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(RelationGetRelid(rel)));
+				ObjectIdGetDatum(relid));
 	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
 	while (HeapTupleIsValid(tup = systable_getnext(scan)))
 	{
@@ -164,7 +164,7 @@ drop_triggers(Relation rel, Oid fnoid)
 
 	foreach(lc, names)
 		run(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(lc)),
-					 qualified_name(RelationGetRelid(rel))));
+					 qualified_name(relid)));
 	return list_length(names);
 }
 
@@ -188,11 +188,11 @@ add_argument(StringInfo args, const char *option, List *names)
 }
 
 static void
-create_trigger(Relation rel, const char *suffix, const char *events, const char *function,
+create_trigger(Oid relid, const char *suffix, const char *events, const char *function,
 			   const char *args, bool replica)
 {
-	const char *table = qualified_name(RelationGetRelid(rel));
-	const char *name = quote_identifier(trigger_name(RelationGetRelationName(rel), suffix));
+	const char *table = qualified_name(relid);
+	const char *name = quote_identifier(trigger_name(get_rel_name(relid), suffix));
 
 	run(psprintf("CREATE TRIGGER %s AFTER %s EXECUTE FUNCTION %s(%s)",
 				 name, psprintf(events, table), function, args));
@@ -242,6 +242,7 @@ AuditBeginSet(FunctionCallInfo fcinfo)
 Datum
 audit_enable(PG_FUNCTION_ARGS)
 {
+	Oid			relid;
 	Relation	rel;
 	AuditArgs	args = {0};
 	StringInfoData text;
@@ -257,7 +258,8 @@ audit_enable(PG_FUNCTION_ARGS)
 				 errmsg("the table to audit must not be null"),
 				 errdetail("audit_enable(NULL) names no table."),
 				 errhint("Write audit_enable('schema.table').")));
-	rel = open_audited(PG_GETARG_OID(0), ShareRowExclusiveLock);
+	relid = PG_GETARG_OID(0);
+	rel = open_audited(relid, ShareRowExclusiveLock);
 	args.key = names_argument(fcinfo, 1, "key");
 	args.exclude = names_argument(fcinfo, 2, "exclude");
 	args.redact = names_argument(fcinfo, 3, "redact");
@@ -290,34 +292,35 @@ audit_enable(PG_FUNCTION_ARGS)
 																  qualified_name(logid))));
 	}
 
+	/* DDL refuses a table that its session has open; the lock stays */
+	table_close(rel, NoLock);
 	SPI_connect();
-	drop_triggers(rel, trgoid);
-	create_trigger(rel, "", "INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function,
+	drop_triggers(relid, trgoid);
+	create_trigger(relid, "", "INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function,
 				   text.data, replica);
 	if (AuditLogTakesTruncate(logid))
-		create_trigger(rel, "_truncate", "TRUNCATE ON %s FOR EACH STATEMENT", function,
+		create_trigger(relid, "_truncate", "TRUNCATE ON %s FOR EACH STATEMENT", function,
 					   text.data, replica);
 	else
 		ereport(NOTICE,
-				(errmsg("TRUNCATE of \"%s\" will not be logged", RelationGetRelationName(rel)),
+				(errmsg("TRUNCATE of \"%s\" will not be logged", get_rel_name(relid)),
 				 errdetail("The log \"%s\" demands a key for every row.", get_rel_name(logid)),
 				 errhint("Drop the NOT NULL of its key column and call audit_enable() again.")));
 	SPI_finish();
-	table_close(rel, NoLock);
 	PG_RETURN_VOID();
 }
 
 Datum
 audit_disable(PG_FUNCTION_ARGS)
 {
-	Relation	rel = open_audited(PG_GETARG_OID(0), AccessExclusiveLock);
+	Oid			relid = PG_GETARG_OID(0);
 	Oid			trgoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
 
+	table_close(open_audited(relid, AccessExclusiveLock), NoLock);
 	SPI_connect();
-	if (drop_triggers(rel, trgoid) == 0)
+	if (drop_triggers(relid, trgoid) == 0)
 		ereport(NOTICE,
-				(errmsg("table \"%s\" is not audited", RelationGetRelationName(rel))));
+				(errmsg("table \"%s\" is not audited", get_rel_name(relid))));
 	SPI_finish();
-	table_close(rel, NoLock);
 	PG_RETURN_VOID();
 }

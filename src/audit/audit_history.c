@@ -192,6 +192,11 @@ write_query(const AuditLog *log, AuditField key_field)
 	if (log->attnum[AUDIT_TABLE_SCHEMA])
 		appendStringInfo(&q, "($2 IS NULL OR %s OPERATOR(pg_catalog.=) $2) AND ",
 						 column(log, AUDIT_TABLE_SCHEMA));
+	/* the expression of audit_install's index */
+	if (key_field == AUDIT_RECORD_KEY &&
+		get_atttype(log->relid, log->attnum[key_field]) == JSONBOID)
+		appendStringInfo(&q, "pg_catalog.jsonb_hash_extended(%s, 0) OPERATOR(pg_catalog.=) "
+						 "pg_catalog.jsonb_hash_extended($3, 0) AND ", column(log, key_field));
 	appendStringInfo(&q, "%s OPERATOR(pg_catalog.=) $3 ORDER BY %s DESC",
 					 column(log, key_field), column(log, AUDIT_CHANGED_AT));
 	if (log->attnum[AUDIT_XACT_ID])

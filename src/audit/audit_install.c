@@ -9,6 +9,7 @@
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "commands/defrem.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -50,11 +51,12 @@ have_lz4(void)
  * besides its row, so they are few and cheap to descend: the integer first, "C"
  * collation, and nothing for rows that nobody looks for this way (a user of
  * 'system' is what unattended jobs leave).  A time range is found by the primary
- * key.
+ * key.  A record_key of any size must fit its index, so that has its hash.
  */
 static void
-create_log(const char *schema, bool gin)
+create_log(Oid nsp, bool gin)
 {
+	const char *schema = quote_identifier(get_namespace_name(nsp));
 	const char *log = psprintf("%s.audit_log", schema);
 	const char *packed = have_lz4() ? " COMPRESSION lz4" : "";
 
@@ -77,15 +79,19 @@ create_log(const char *schema, bool gin)
 				 "app_context pg_catalog.jsonb%s, "
 				 "PRIMARY KEY (changed_at, xact_id, xact_seq)) PARTITION BY RANGE (changed_at)",
 				 log, packed, packed, packed, packed));
-	run(psprintf("CREATE INDEX audit_log_record_idx ON %s (record_id, table_name, changed_at) "
+	run(psprintf("CREATE INDEX ON %s (record_id, table_name, changed_at) "
 				 "WHERE record_id IS NOT NULL", log));
-	run(psprintf("CREATE INDEX audit_log_key_idx ON %s (record_key, table_name, changed_at) "
+	run(psprintf("CREATE INDEX ON %s "
+				 "(pg_catalog.jsonb_hash_extended(record_key, 0), table_name, changed_at) "
 				 "WHERE record_key IS NOT NULL", log));
-	run(psprintf("CREATE INDEX audit_log_user_idx ON %s (user_id, changed_at) "
+	run(psprintf("CREATE INDEX ON %s (user_id, changed_at) "
 				 "WHERE user_id OPERATOR(pg_catalog.<>) 'system'", log));
 	if (gin)
-		run(psprintf("CREATE INDEX audit_log_changed_idx ON %s USING gin (changed_fields)", log));
-	run(psprintf("CREATE TABLE %s.audit_log_default PARTITION OF %s DEFAULT", schema, log));
+		run(psprintf("CREATE INDEX ON %s USING gin (changed_fields)", log));
+	/* an older log may have left its partitions under this name */
+	run(psprintf("CREATE TABLE %s.%s PARTITION OF %s DEFAULT", schema,
+				 quote_identifier(ChooseRelationName("audit_log", NULL, "default", nsp, false)),
+				 log));
 }
 
 /*
@@ -98,7 +104,6 @@ audit_install(PG_FUNCTION_ARGS)
 		: get_namespace_oid(NameStr(*PG_GETARG_NAME(0)), false);
 	bool		gin = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 	int			months = PG_ARGISNULL(2) ? 3 : PG_GETARG_INT32(2);
-	const char *schema = quote_identifier(get_namespace_name(nsp));
 	Oid			logid;
 	int			now;
 	int			created = 0;
@@ -111,7 +116,7 @@ audit_install(PG_FUNCTION_ARGS)
 				 errhint("3 months ahead are enough when audit_maintain runs every day.")));
 	SPI_connect();
 	if (!OidIsValid(get_relname_relid("audit_log", nsp)))
-		create_log(schema, gin);
+		create_log(nsp, gin);
 	logid = get_relname_relid("audit_log", nsp);
 	now = AuditMonthOf(GetCurrentTransactionStartTimestamp());
 	for (int i = 0; i <= months; i++)

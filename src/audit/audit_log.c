@@ -222,7 +222,7 @@ require_column(AuditLog *log, AuditField field, const char *name)
 	if (log->attnum[field] == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("table \"%s\" cannot serve as an audit log", log->name),
+				 errmsg("table \"%s\" cannot serve as an audit log", get_rel_name(log->relid)),
 				 errdetail("It has no column %s.", name),
 				 errhint("Add the column, or make a log with audit_install().")));
 }
@@ -267,6 +267,7 @@ build(AuditLog *log)
 	old = MemoryContextSwitchTo(log->cxt);
 	log->name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 										   RelationGetRelationName(rel));
+	log->relname = pstrdup(RelationGetRelationName(rel));
 	log->owner = rel->rd_rel->relowner;
 	map_columns(log, rel);
 	MemoryContextSwitchTo(old);

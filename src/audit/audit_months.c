@@ -64,6 +64,7 @@ literal(TimestampTz at)
 
 	if (timestamp2tm((Timestamp) at, NULL, &tm, &fsec, NULL, NULL) != 0)
 		elog(ERROR, "timestamp out of range");
+	tm.tm_isdst = 0;			/* or no zone is written */
 	EncodeDateTime(&tm, fsec, true, 0, "UTC", USE_ISO_DATES, text);
 	return quote_literal_cstr(text);
 }
@@ -166,6 +167,17 @@ move_rows(const char *source, const char *target, const char *column, const char
 	return SPI_processed;
 }
 
+/* a scheduler's role shall not own parts of somebody else's log */
+static Oid
+log_owner(Oid logid)
+{
+	Relation	rel = table_open(logid, NoLock);
+	Oid			owner = rel->rd_rel->relowner;
+
+	table_close(rel, NoLock);
+	return owner;
+}
+
 static uint64
 create_partition(Oid logid, Oid default_part, int month, TimestampTz from, TimestampTz to)
 {
@@ -176,6 +188,8 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 
 	run(psprintf("CREATE TABLE %s (LIKE %s INCLUDING CONSTRAINTS INCLUDING GENERATED "
 				 "INCLUDING STORAGE INCLUDING COMPRESSION)", name, log));
+	run(psprintf("ALTER TABLE %s OWNER TO %s", name,
+				 quote_identifier(GetUserNameFromId(log_owner(logid), false))));
 	if (OidIsValid(default_part))
 	{
 		char	   *spare = qualified_name(default_part);

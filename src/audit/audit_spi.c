@@ -4,10 +4,12 @@
  *	  partition (audit_target.c says when).
  *
  * One saved plan a log: INSERT INTO log (columns) VALUES ($1, ...).  It runs as the
- * log's owner, in a restricted security context and with search_path = pg_catalog,
- * pg_temp, and so do the log's triggers, CHECK functions and the like: the user
- * whose change is logged may have no right on any of it, and must not be able to
- * slip a function of his under theirs.  RLS of the log does not apply.
+ * log's owner with search_path = pg_catalog, pg_temp, and so do the log's triggers,
+ * CHECK functions and the like: the user whose change is logged may have no right
+ * on any of it, and must not be able to slip a function of his under theirs.  As in
+ * a foreign key's own queries, they cannot SET ROLE, and RLS of the log does not
+ * apply; deferred constraints of the log work, which a security-restricted
+ * operation would forbid.
  */
 #include "postgres.h"
 
@@ -121,7 +123,7 @@ AuditSpiInsert(AuditLog *log, AuditRow *row)
 
 	GetUserIdAndSecContext(&saved_user, &saved_context);
 	SetUserIdAndSecContext(log->owner, saved_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
+						   SECURITY_NOFORCE_RLS);
 	nestlevel = NewGUCNestLevel();
 	set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 					  GUC_ACTION_SAVE, true, 0, false);

@@ -131,8 +131,8 @@ AuditTriggerRoot(Oid tgoid, Oid relid)
 }
 
 /* The columns of the primary key, else of the replica identity index, else NIL. */
-static List *
-index_key(Relation rel)
+List *
+AuditIndexKey(Relation rel)
 {
 	List	   *names = NIL;
 	bool		primary = false;
@@ -166,7 +166,7 @@ AuditKeyNames(Relation rel, List *given)
 	ListCell   *lc;
 
 	if (names == NIL)
-		names = index_key(rel);
+		names = AuditIndexKey(rel);
 	if (names == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

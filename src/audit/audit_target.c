@@ -128,7 +128,7 @@ conversion(AuditLog *log, AuditField field, Form_pg_attribute att)
 	if (expr == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("table \"%s\" cannot serve as an audit log", log->name),
+				 errmsg("table \"%s\" cannot serve as an audit log", get_rel_name(log->relid)),
 				 errdetail("Column \"%s\" of type %s cannot take a value of type %s.",
 						   NameStr(att->attname), format_type_be(att->atttypid),
 						   format_type_be(typid)),
@@ -182,7 +182,7 @@ no_value(AuditLog *log, const char *column)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_NOT_NULL_VIOLATION),
-			 errmsg("table %s cannot serve as an audit log", log->name),
+			 errmsg("table \"%s\" cannot serve as an audit log", get_rel_name(log->relid)),
 			 errdetail("Column \"%s\" is NOT NULL, has no default, and the audit has nothing "
 					   "to put there.", column),
 			 errhint("Give the column a default.")));
@@ -345,8 +345,8 @@ static void
 name_column(void *arg)
 {
 	if (converting != NULL)
-		errcontext("column \"%s\" of audit log %s", NameStr(converting->attname),
-				   ((AuditLog *) arg)->name);
+		errcontext("column \"%s\" of audit log \"%s\"", NameStr(converting->attname),
+				   ((AuditLog *) arg)->relname);
 	converting = NULL;
 }
 

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -21,6 +22,8 @@
 #include "utils/syscache.h"
 
 #include "audit/audit.h"
+
+#define MAX_USER_BYTES 2048
 
 /* a setting's last text, NULL before the first, and what it became */
 typedef struct Setting
@@ -45,10 +48,24 @@ static RoleName session_role;
 
 /* ---- conversions: false is "as if unset" ---------------------------------------- */
 
+/*
+ * A user's name goes into a B-tree, whose entries end at 2,704 bytes, and no name
+ * may make a write fail: a longer one is cut and told apart by its MD5.
+ */
 static bool
-convert_text(const char *text, Datum *value)
+convert_user(const char *name, Datum *value)
 {
-	*value = CStringGetTextDatum(text);
+	int			len = strlen(name);
+	Datum		md5;
+
+	if (len <= MAX_USER_BYTES)
+	{
+		*value = PointerGetDatum(cstring_to_text_with_len(name, len));
+		return true;
+	}
+	md5 = DirectFunctionCall1(md5_text, PointerGetDatum(cstring_to_text_with_len(name, len)));
+	*value = CStringGetTextDatum(psprintf("%.*s... %s", pg_mbcliplen(name, len, MAX_USER_BYTES - 40),
+										  name, TextDatumGetCString(md5)));
 	return true;
 }
 
@@ -115,7 +132,7 @@ convert_json(const char *text, Datum *value)
 	return true;
 }
 
-static Setting user_id = {.name = "app.current_user", .convert = convert_text, .byref = true};
+static Setting user_id = {.name = "app.current_user", .convert = convert_user, .byref = true};
 static Setting session_id = {.name = "app.session_id", .convert = convert_int8};
 static Setting app_context = {.name = "app.context", .convert = convert_json, .byref = true};
 

@@ -1,0 +1,112 @@
+-- Logs that were found, not made: by the names of their columns.
+SET client_min_messages = warning;
+SELECT audit_install();
+CREATE SEQUENCE aq_ids;
+CREATE TABLE aq_t (id int PRIMARY KEY DEFAULT nextval('aq_ids'), v text);
+CREATE TABLE aq_two (a int, b text, v text, PRIMARY KEY (a, b));
+
+-- the log of the first plan, its key completed so that it can be created
+CREATE TABLE aq_log_c3 (
+	id bigint GENERATED ALWAYS AS IDENTITY, table_name varchar(63) NOT NULL, record_id bigint NOT NULL,
+	action char(1) NOT NULL, old_data jsonb, new_data jsonb, changed_fields jsonb, session_id bigint,
+	user_id varchar(10) NOT NULL, changed_at timestamptz NOT NULL DEFAULT now(), app_context jsonb,
+	PRIMARY KEY (id, changed_at)) PARTITION BY RANGE (changed_at);
+CREATE TABLE aq_log_c3_a PARTITION OF aq_log_c3 FOR VALUES FROM (MINVALUE) TO ('2020-01-01');
+-- a partition with its columns in another order, and one dropped
+CREATE TABLE aq_log_c3_b (app_context jsonb, gone int, changed_at timestamptz NOT NULL, user_id varchar(10) NOT NULL, session_id bigint,
+	changed_fields jsonb, new_data jsonb, old_data jsonb, action char(1) NOT NULL, record_id bigint NOT NULL, table_name varchar(63) NOT NULL, id bigint NOT NULL);
+ALTER TABLE aq_log_c3_b DROP gone;
+ALTER TABLE aq_log_c3 ATTACH PARTITION aq_log_c3_b FOR VALUES FROM ('2020-01-01') TO (MAXVALUE);
+CREATE INDEX ON aq_log_c3 USING gin (changed_fields);
+RESET client_min_messages;
+SELECT audit_enable('aq_t', log => 'aq_log_c3');
+BEGIN;
+SELECT audit_set_user('ana', 5, '{"m": 1}');
+INSERT INTO aq_t (v) VALUES ('uno'), ('dos');
+SELECT lastval();
+UPDATE aq_t SET v = 'tres' WHERE id = 1;
+DELETE FROM aq_t WHERE id = 2;
+COMMIT;
+SELECT id, table_name, record_id, action, old_data, new_data, changed_fields, session_id, user_id, app_context FROM aq_log_c3 ORDER BY id;
+SELECT action, user_id, column_name, old_value, new_value FROM audit_history('aq_t', '1');
+-- TRUNCATE cannot be logged there, and nothing is in its way
+TRUNCATE aq_t;
+-- a name that its varchar(10) cannot hold: the column is named
+BEGIN;
+SELECT audit_set_user('a-user-longer-than-that');
+INSERT INTO aq_t (v) VALUES ('x');
+\echo :SQLSTATE
+ROLLBACK;
+-- a text key goes into its bigint while it reads as one
+CREATE TABLE aq_text (k text PRIMARY KEY);
+SELECT audit_enable('aq_text', log => 'aq_log_c3');
+INSERT INTO aq_text VALUES ('77');
+INSERT INTO aq_text VALUES ('x77');
+\echo :SQLSTATE
+SELECT record_id FROM aq_log_c3 WHERE table_name = 'aq_text';
+
+-- the log of the second plan, plain, and with a column of a type of its own
+CREATE TABLE aq_log_p2 (
+	al_id bigserial PRIMARY KEY, al_table_name name, al_record_key varchar(100), al_operation "char", al_old_data json, al_new_data json,
+	al_changed_fields jsonb, al_sesid numeric(10,0), al_user_id text, al_changed_at timestamp, al_expid int DEFAULT 7);
+SELECT audit_enable('aq_t', log => 'aq_log_p2');
+SELECT audit_enable('aq_two', log => 'aq_log_p2');
+SELECT lastval();
+INSERT INTO aq_t (id, v) VALUES (100, 'cien');
+UPDATE aq_t SET v = 'ciento' WHERE id = 100;
+INSERT INTO aq_two VALUES (1, 'b', 'x');
+UPDATE aq_two SET a = 2;
+TRUNCATE aq_two;
+SELECT lastval();
+SELECT al_id, al_table_name, al_record_key, al_operation, al_old_data, al_new_data, al_changed_fields, al_sesid, al_user_id, al_expid,
+	al_changed_at IS NOT NULL AS stamped FROM aq_log_p2 ORDER BY al_id;
+SELECT action, column_name, old_value, new_value FROM audit_history('aq_t', '100');
+SELECT action, column_name, old_value, new_value FROM audit_history('aq_two', '{"a": 1, "b": "b"}');
+
+-- a view, a list-partitioned log, one partitioned twice, a deferrable key
+\set SHOW_CONTEXT never
+CREATE TABLE aq_base AS SELECT * FROM aq_log_p2 LIMIT 0;
+CREATE VIEW aq_log_view AS SELECT al_table_name AS table_name, al_record_key AS record_key, al_operation AS action, al_old_data AS old_data,
+	al_new_data AS new_data, al_changed_fields AS changed_fields, al_user_id AS user_id, al_changed_at AS changed_at FROM aq_base;
+SELECT audit_enable('aq_t', log => 'aq_log_view');
+INSERT INTO aq_t (id, v) VALUES (101, 'view');
+SELECT al_table_name, al_record_key, al_operation, al_new_data FROM aq_base;
+CREATE TABLE aq_log_list (table_name text, record_id bigint, action text, old_data jsonb, new_data jsonb, changed_fields jsonb, changed_at timestamptz)
+	PARTITION BY LIST (table_name);
+CREATE TABLE aq_log_list_t PARTITION OF aq_log_list FOR VALUES IN ('aq_t') PARTITION BY RANGE (changed_at);
+CREATE TABLE aq_log_list_t_1 PARTITION OF aq_log_list_t FOR VALUES FROM ('2000-01-01') TO (MAXVALUE);
+SELECT audit_enable('aq_t', log => 'aq_log_list');
+INSERT INTO aq_t (id, v) VALUES (102, 'list');
+CREATE TABLE aq_log_deep (table_name text, record_id bigint, action text, old_data jsonb, new_data jsonb, changed_fields jsonb, changed_at timestamptz)
+	PARTITION BY RANGE (changed_at);
+CREATE TABLE aq_log_deep_a PARTITION OF aq_log_deep FOR VALUES FROM ('2000-01-01') TO (MAXVALUE) PARTITION BY RANGE (changed_at);
+CREATE TABLE aq_log_deep_b PARTITION OF aq_log_deep_a DEFAULT;
+SELECT audit_enable('aq_t', log => 'aq_log_deep');
+INSERT INTO aq_t (id, v) VALUES (103, 'deep');
+CREATE TABLE aq_log_defer (n int DEFAULT 1 UNIQUE DEFERRABLE INITIALLY DEFERRED, table_name text, record_id bigint, action text, old_data jsonb, new_data jsonb,
+	changed_fields jsonb, changed_at timestamptz);
+SELECT audit_enable('aq_t', log => 'aq_log_defer');
+INSERT INTO aq_t (id, v) VALUES (104, 'deferred');
+INSERT INTO aq_t (id, v) VALUES (105, 'deferred');
+\echo :SQLSTATE
+SELECT tableoid::regclass, record_id, new_data FROM aq_log_list;
+SELECT tableoid::regclass, record_id, new_data FROM aq_log_deep;
+SELECT record_id, new_data FROM aq_log_defer;
+
+-- a foreign partition
+CREATE FOREIGN DATA WRAPPER aq_fdw;
+CREATE SERVER aq_server FOREIGN DATA WRAPPER aq_fdw;
+CREATE TABLE aq_log_far (table_name text, record_id bigint, action text, old_data jsonb, new_data jsonb, changed_fields jsonb, changed_at timestamptz)
+	PARTITION BY RANGE (changed_at);
+CREATE FOREIGN TABLE aq_log_far_1 PARTITION OF aq_log_far FOR VALUES FROM ('2000-01-01') TO (MAXVALUE) SERVER aq_server;
+SELECT audit_enable('aq_t', log => 'aq_log_far');
+\set SHOW_CONTEXT never
+INSERT INTO aq_t (id, v) VALUES (106, 'far');
+\echo :SQLSTATE
+
+DROP TABLE aq_t, aq_two, aq_text;
+DROP VIEW aq_log_view;
+DROP TABLE aq_log_c3, aq_log_p2, aq_base, aq_log_list, aq_log_deep, aq_log_defer, aq_log_far, audit_log;
+DROP SEQUENCE aq_ids;
+DROP SERVER aq_server;
+DROP FOREIGN DATA WRAPPER aq_fdw;

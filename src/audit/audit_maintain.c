@@ -1,0 +1,375 @@
+/*
+ * audit_maintain.c
+ *	  CALL audit_maintain: partitions ahead, the DEFAULT partition emptied, GIN
+ *	  indexes of closed months, old months detached or dropped.
+ *
+ * Each month is a step, and each step a transaction of its own: whatever stops the
+ * procedure leaves finished steps behind and nothing half done; calling it again
+ * goes on.  A step waits for its locks no longer than lock_wait, so that the
+ * queue of writers behind it stays short; after three tries it is left for the
+ * next call, with a warning.
+ *
+ * What a step locks: a new month, SHARE UPDATE EXCLUSIVE on the log and its DEFAULT
+ * partition exclusively; an index, SHARE on a month that is over; detaching, ACCESS
+ * EXCLUSIVE on the log, for a moment.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "audit/audit.h"
+#include "audit/audit_months.h"
+
+PG_FUNCTION_INFO_V1(audit_maintain);
+
+#define STEP_TRIES 3
+
+typedef struct Maintain
+{
+	Oid			logid;
+	char	   *lock_wait;
+	bool		drop;			/* expired months, else detach */
+	int			created;
+	int			indexed;
+	int			expired;
+	uint64		moved;
+	int			skipped;
+} Maintain;
+
+typedef void (*StepFunction) (Maintain *m, Datum arg);
+
+static void
+run(const char *command)
+{
+	int			result = SPI_execute(command, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
+}
+
+static char *
+qualified_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+/* ---- steps --------------------------------------------------------------------------- */
+
+/* One try in a subtransaction; false when somebody held a lock for too long. */
+static bool
+try_step(Maintain *m, StepFunction step, Datum arg)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(cxt);
+	PG_TRY();
+	{
+		run(psprintf("SELECT pg_catalog.set_config('lock_timeout', %s, true)",
+					 quote_literal_cstr(m->lock_wait)));
+		step(m, arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		int			code = geterrcode();
+
+		if (code != ERRCODE_LOCK_NOT_AVAILABLE && code != ERRCODE_T_R_DEADLOCK_DETECTED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(cxt);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		done = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(cxt);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+static void
+do_step(Maintain *m, StepFunction step, Datum arg, const char *what)
+{
+	bool		done = false;
+
+	for (int i = 0; i < STEP_TRIES && !done; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		done = try_step(m, step, arg);
+		SPI_commit();
+		SPI_start_transaction();
+	}
+	if (done)
+		return;
+	m->skipped++;
+	ereport(WARNING,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("audit_maintain skipped a step: %s", what),
+			 errdetail("A lock was not granted within lock_wait = '%s', %d times.",
+					   m->lock_wait, STEP_TRIES),
+			 errhint("Call audit_maintain() again when the long transactions have ended.")));
+}
+
+static void
+create_month(Maintain *m, Datum arg)
+{
+	int			created = 0;
+
+	m->moved += AuditCreateMonth(m->logid, DatumGetInt32(arg), &created);
+	m->created += created;
+}
+
+static void
+create_index(Maintain *m, Datum arg)
+{
+	Oid			relid = DatumGetObjectId(arg);
+	Relation	rel = table_open(relid, AccessShareLock);
+	AuditLog	log;
+	char	   *name;
+
+	AuditDescribeLog(&log, rel);
+	table_close(rel, AccessShareLock);
+	name = ChooseRelationName(get_rel_name(relid), "changed", "idx", get_rel_namespace(relid),
+							  false);
+	run(psprintf("CREATE INDEX %s ON %s USING gin (%s)", quote_identifier(name),
+				 qualified_name(relid),
+				 quote_identifier(get_attname(relid, log.attnum[AUDIT_CHANGED_FIELDS], false))));
+	m->indexed++;
+}
+
+static void
+expire_month(Maintain *m, Datum arg)
+{
+	Oid			relid = DatumGetObjectId(arg);
+
+	if (m->drop)
+		run(psprintf("DROP TABLE %s", qualified_name(relid)));
+	else
+		run(psprintf("ALTER TABLE %s DETACH PARTITION %s", qualified_name(m->logid),
+					 qualified_name(relid)));
+	m->expired++;
+}
+
+/* ---- what there is to do ----------------------------------------------------------------- */
+
+/* Copied into the procedure's context: they are used over several transactions. */
+static AuditRanges
+read_ranges(Oid logid)
+{
+	Relation	rel = table_open(logid, AccessShareLock);
+	AuditRanges ranges;
+
+	if (!AuditReadRanges(rel, &ranges))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" has no months to maintain", RelationGetRelationName(rel)),
+				 errdetail("It is not partitioned by range of changed_at."),
+				 errhint("audit_install() makes a log that is.")));
+	table_close(rel, AccessShareLock);
+	return ranges;
+}
+
+/* The months that rows of the DEFAULT partition belong to, as an array of int. */
+static List *
+months_in_default(Oid logid)
+{
+	AuditRanges ranges = read_ranges(logid);
+	Relation	rel;
+	AuditLog	log;
+	const char *column;
+	List	   *months = NIL;
+	MemoryContext cxt = CurrentMemoryContext;
+
+	if (!OidIsValid(ranges.default_part))
+		return NIL;
+	rel = table_open(ranges.default_part, AccessShareLock);
+	AuditDescribeLog(&log, rel);
+	column = quote_identifier(get_attname(ranges.default_part, log.attnum[AUDIT_CHANGED_AT],
+										  false));
+	table_close(rel, NoLock);
+	if (SPI_execute(psprintf("SELECT DISTINCT pg_catalog.date_trunc('month', %s, 'UTC') FROM %s "
+							 "WHERE pg_catalog.isfinite(%s) ORDER BY 1", column,
+							 qualified_name(ranges.default_part), column),
+					false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the DEFAULT partition");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Datum		month = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+		MemoryContext old = MemoryContextSwitchTo(cxt);
+
+		months = lappend_int(months, AuditMonthOf(DatumGetTimestampTz(month)));
+		MemoryContextSwitchTo(old);
+	}
+	return months;
+}
+
+/* Whether a relation has a GIN index on this column. */
+static bool
+has_gin(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	AuditLog	log;
+	bool		found = false;
+	ListCell   *lc;
+
+	AuditDescribeLog(&log, rel);
+	foreach(lc, RelationGetIndexList(rel))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (index->rd_rel->relam == GIN_AM_OID &&
+			index->rd_index->indkey.values[0] == log.attnum[AUDIT_CHANGED_FIELDS])
+			found = true;
+		index_close(index, NoLock);
+	}
+	table_close(rel, NoLock);
+	return found;
+}
+
+static void
+index_closed_months(Maintain *m, TimestampTz now)
+{
+	AuditRanges ranges = read_ranges(m->logid);
+
+	for (int i = 0; i < ranges.n; i++)
+	{
+		Oid			relid = ranges.ranges[i].relid;
+		char	   *name = get_rel_name(relid);
+
+		if (ranges.ranges[i].to <= now && name != NULL &&
+			get_rel_relkind(relid) == RELKIND_RELATION && !has_gin(relid))
+			do_step(m, create_index, ObjectIdGetDatum(relid),
+					psprintf("the index of \"%s\"", name));
+	}
+}
+
+static void
+expire_months(Maintain *m, TimestampTz before)
+{
+	AuditRanges ranges = read_ranges(m->logid);
+
+	for (int i = 0; i < ranges.n; i++)
+	{
+		char	   *name = get_rel_name(ranges.ranges[i].relid);
+
+		if (ranges.ranges[i].to <= before && name != NULL)
+			do_step(m, expire_month, ObjectIdGetDatum(ranges.ranges[i].relid),
+					psprintf("retiring \"%s\"", name));
+	}
+}
+
+/* ---- the procedure ---------------------------------------------------------------------- */
+
+static void
+check_arguments(FunctionCallInfo fcinfo, Maintain *m, int *months, TimestampTz *before,
+				TimestampTz now)
+{
+	const char *expired;
+
+	*months = PG_ARGISNULL(0) ? 3 : PG_GETARG_INT32(0);
+	if (*months < 0 || *months > 1200)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("months_ahead must be between 0 and 1200"),
+				 errdetail("It is %d.", *months),
+				 errhint("3 are enough when audit_maintain runs every day.")));
+	*before = PG_INT64_MIN;
+	if (!PG_ARGISNULL(1))
+	{
+		*before = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
+														  TimestampTzGetDatum(now),
+														  PG_GETARG_DATUM(1)));
+		if (*before >= now)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("keep must be a positive interval"),
+					 errdetail("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out,
+																				PG_GETARG_DATUM(1)))),
+					 errhint("Write keep => '5 years'.")));
+	}
+	expired = PG_ARGISNULL(2) ? "detach" : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	m->drop = strcmp(expired, "drop") == 0;
+	if (!m->drop && strcmp(expired, "detach") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("expired must be 'detach' or 'drop'"),
+				 errdetail("It is \"%s\".", expired),
+				 errhint("A detached month stays as a table of its own.")));
+	m->lock_wait = PG_ARGISNULL(3) ? "2s" : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	if (!PG_ARGISNULL(4))
+		m->logid = PG_GETARG_OID(4);
+	else
+	{
+		AuditArgs	args;
+
+		AuditParseArgs(0, NULL, &args);
+		m->logid = AuditResolveLog(&args, fcinfo->flinfo->fn_oid, false);
+	}
+}
+
+/*
+ * CALL audit_maintain(months_ahead, keep, expired, lock_wait, log)
+ */
+Datum
+audit_maintain(PG_FUNCTION_ARGS)
+{
+	bool		atomic = fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		((CallContext *) fcinfo->context)->atomic;
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	Maintain   *m;
+	TimestampTz before;
+	int			months;
+	int			first = AuditMonthOf(now);
+	ListCell   *lc;
+
+	if (atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("audit_maintain cannot run inside a transaction"),
+				 errdetail("It commits after each month."),
+				 errhint("CALL it outside of BEGIN ... COMMIT and of functions.")));
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	m = palloc0(sizeof(Maintain));
+	check_arguments(fcinfo, m, &months, &before, now);
+	read_ranges(m->logid);
+
+	for (int i = 0; i <= months; i++)
+		do_step(m, create_month, Int32GetDatum(first + i),
+				psprintf("the partition of %04d-%02d", (first + i) / 12, (first + i) % 12 + 1));
+	foreach(lc, months_in_default(m->logid))
+		do_step(m, create_month, Int32GetDatum(lfirst_int(lc)),
+				psprintf("moving rows of %04d-%02d out of the DEFAULT partition",
+						 lfirst_int(lc) / 12, lfirst_int(lc) % 12 + 1));
+	if (!has_gin(m->logid))
+		index_closed_months(m, now);
+	if (before != PG_INT64_MIN)
+		expire_months(m, before);
+
+	if (m->created + m->indexed + m->expired > 0 || m->moved > 0)
+		ereport(NOTICE,
+				(errmsg("audit_maintain: %d partitions created, " UINT64_FORMAT " rows moved, "
+						"%d months indexed, %d %s", m->created, m->moved, m->indexed, m->expired,
+						m->drop ? "dropped" : "detached")));
+	SPI_finish();
+	PG_RETURN_VOID();
+}
