@@ -206,10 +206,14 @@ extern HTAB *TargetSums(Family *family, const int64 *only);
 
 /* copy.c */
 extern CopyState *CopyBegin(Family *family);
+extern void CopyOpen(CopyState *copy);
+extern bool CopyReadSmall(CopyState *copy, int64 process_id, Relation source,
+						  const SourceColumn *columns, Snapshot snapshot, Contents *contents);
 extern void CopySource(CopyState *copy, int64 process_id, Relation source,
 					   const SourceColumn *columns, Snapshot snapshot, const Contents *contents);
 extern void CopyFlush(CopyState *copy);
-extern void CopyEnd(CopyState *copy);
+extern void CopyClose(CopyState *copy);
+extern void CopyForget(CopyState *copy);
 
 /* reject.c */
 extern void RejectedMakeTable(Family *family, bool needed);

@@ -4,13 +4,22 @@
  *
  * The rows of the sources of one transaction go through one buffer of slots
  * into table_multi_insert, the way COPY writes; a buffer may hold rows of
- * several sources, so CopyFlush comes before those are dropped (rows whose
- * large values were stored out of line are still pointing into them).
+ * several sources, so CopyClose, which empties it, comes before those are
+ * dropped (rows whose large values were stored out of line still point there).
+ *
+ * A source is read twice: ExamineSource says what is in it, CopySource writes.
+ * One that is small and clean is read once: CopyReadSmall forms the target's
+ * rows while it examines, in the order of their keys, so that building the
+ * primary key finds them sorted.  It gives up at the first row that is not
+ * clean, and nothing has happened.
  *
  * That is for a plain table.  Where a trigger, a check, a generated column, a
  * volatile default or partitions make inserting more than storing, or where
  * the target is no table, the executor does it: INSERT ... SELECT, without the
  * rejected rows.  Either way the number of rows written is checked.
+ *
+ * CopyState lives as long as the run, with its slots; CopyOpen and CopyClose
+ * enclose what belongs to a transaction.
  */
 #include "postgres.h"
 
@@ -36,24 +45,41 @@
 
 #define BUFFER_ROWS		1000
 #define BUFFER_BYTES	65536
+#define SMALL_BLOCKS	256
+
+/* A row that is ready for the target. */
+typedef struct Pending
+{
+	int64		key;
+	HeapTuple	tuple;
+} Pending;
 
 struct CopyState
 {
 	Family	   *family;
+	MemoryContext context;		/* as long as the run */
+	TupleDesc	desc;			/* of the target, our copy */
+	TupleTableSlot *slots[BUFFER_ROWS];
+	int			nslots;			/* made */
+
+	/* for one transaction */
+	bool		open;
 	Relation	target;
 	bool		plain;			/* rows may be stored without the executor */
+	bool		heap;			/* and as heap tuples */
 	AttrNumber	process_attno;
-	Datum	   *constant;		/* defaults of the columns outside the shape */
-	bool	   *constant_null;
-
+	Datum	   *values;			/* a row, with the defaults of other columns */
+	bool	   *nulls;
 	EState	   *estate;
 	ResultRelInfo *result;
 	BulkInsertState bulk;
-	TupleTableSlot *slots[BUFFER_ROWS];
-	int			nslots;			/* made */
-	int			nused;
-	Size		bytes;
 	MemoryContext per_row;
+	int			nused;			/* slots */
+	Size		bytes;
+
+	/* for one source */
+	Pending    *pending;
+	int			npending;
 };
 
 /*
@@ -68,15 +94,15 @@ evaluate_defaults(CopyState *copy)
 	int			i,
 				j;
 
-	copy->constant = palloc0(sizeof(Datum) * desc->natts);
-	copy->constant_null = palloc(sizeof(bool) * desc->natts);
+	copy->values = palloc0(sizeof(Datum) * desc->natts);
+	copy->nulls = palloc(sizeof(bool) * desc->natts);
 	for (i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		bool		filled = att->attisdropped;
 		Expr	   *expr;
 
-		copy->constant_null[i] = true;
+		copy->nulls[i] = true;
 		if (!filled && strcmp(NameStr(att->attname), PROCESS_COLUMN) == 0)
 		{
 			copy->process_attno = att->attnum;
@@ -92,9 +118,29 @@ evaluate_defaults(CopyState *copy)
 		if (att->attidentity || contain_volatile_functions((Node *) expr))
 			return false;
 		expr = expression_planner(expr);
-		copy->constant[i] = ExecEvalExpr(ExecPrepareExpr(expr, copy->estate),
+		copy->values[i] = ExecEvalExpr(ExecPrepareExpr(expr, copy->estate),
 										 GetPerTupleExprContext(copy->estate),
-										 &copy->constant_null[i]);
+										 &copy->nulls[i]);
+	}
+	return true;
+}
+
+/* The same columns, in everything that matters to a stored row. */
+static bool
+same_columns(TupleDesc a, TupleDesc b)
+{
+	int			i;
+
+	if (a->natts != b->natts)
+		return false;
+	for (i = 0; i < a->natts; i++)
+	{
+		Form_pg_attribute x = TupleDescAttr(a, i);
+		Form_pg_attribute y = TupleDescAttr(b, i);
+
+		if (x->attisdropped != y->attisdropped || x->atttypid != y->atttypid ||
+			x->atttypmod != y->atttypmod || strcmp(NameStr(x->attname), NameStr(y->attname)) != 0)
+			return false;
 	}
 	return true;
 }
@@ -113,16 +159,42 @@ target_is_plain(CopyState *copy)
 	return evaluate_defaults(copy);
 }
 
-/* Opens the target for one transaction. */
 CopyState *
 CopyBegin(Family *family)
 {
 	CopyState  *copy = palloc0(sizeof(CopyState));
 
 	copy->family = family;
-	copy->target = table_open(family->target_oid, RowExclusiveLock);
+	copy->context = CurrentMemoryContext;
+	return copy;
+}
+
+/*
+ * Opens the target for the current transaction, if it is not open yet; what is
+ * allocated goes with the current memory context.
+ */
+void
+CopyOpen(CopyState *copy)
+{
+	if (copy->open)
+		return;
+	copy->target = table_open(copy->family->target_oid, RowExclusiveLock);
+	if (copy->desc == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(copy->context);
+
+		copy->desc = CreateTupleDescCopy(RelationGetDescr(copy->target));
+		MemoryContextSwitchTo(old);
+	}
+	else if (!same_columns(copy->desc, RelationGetDescr(copy->target)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("target \"%s.%s\" was altered while it was filled",
+						copy->family->schema, copy->family->target),
+				 errhint("Call consolidate again.")));
 	copy->estate = CreateExecutorState();
 	copy->plain = target_is_plain(copy);
+	copy->heap = copy->plain && copy->target->rd_tableam == GetHeapamTableAmRoutine();
 	if (copy->plain)
 	{
 		copy->result = makeNode(ResultRelInfo);
@@ -132,7 +204,10 @@ CopyBegin(Family *family)
 		copy->per_row = AllocSetContextCreate(CurrentMemoryContext, "aquacis copied row",
 											  ALLOCSET_SMALL_SIZES);
 	}
-	return copy;
+	copy->nused = 0;
+	copy->bytes = 0;
+	copy->npending = 0;
+	copy->open = true;
 }
 
 /* Writes what the buffer holds. */
@@ -169,14 +244,13 @@ CopyFlush(CopyState *copy)
 	copy->bytes = 0;
 }
 
+/* Writes what is left, and closes the target until the next transaction. */
 void
-CopyEnd(CopyState *copy)
+CopyClose(CopyState *copy)
 {
-	int			i;
-
+	if (!copy->open)
+		return;
 	CopyFlush(copy);
-	for (i = 0; i < copy->nslots; i++)
-		ExecDropSingleTupleTableSlot(copy->slots[i]);
 	if (copy->plain)
 	{
 		FreeBulkInsertState(copy->bulk);
@@ -186,38 +260,179 @@ CopyEnd(CopyState *copy)
 	}
 	FreeExecutorState(copy->estate);
 	table_close(copy->target, NoLock);
-	pfree(copy);
+	copy->open = false;
+}
+
+/* After an error: the transaction's resources are gone already. */
+void
+CopyForget(CopyState *copy)
+{
+	int			i;
+
+	for (i = 0; i < copy->nslots; i++)
+		ExecClearTuple(copy->slots[i]);
+	copy->open = false;
+}
+
+/* ---- rows ------------------------------------------------------------------------ */
+
+static TupleTableSlot *
+next_slot(CopyState *copy)
+{
+	if (copy->nused == copy->nslots)
+	{
+		MemoryContext old = MemoryContextSwitchTo(copy->context);
+
+		copy->slots[copy->nslots++] =
+			MakeSingleTupleTableSlot(copy->desc, copy->heap ? &TTSOpsHeapTuple :
+									 table_slot_callbacks(copy->target));
+		MemoryContextSwitchTo(old);
+	}
+	return copy->slots[copy->nused++];
+}
+
+/* Puts the values of a row, in the shape's order, where the target has them. */
+static void
+arrange_row(CopyState *copy, int64 process_id, const Datum *values, const bool *nulls)
+{
+	Shape	   *shape = &copy->family->shape;
+	int			i;
+
+	copy->values[copy->process_attno - 1] = Int64GetDatum(process_id);
+	copy->nulls[copy->process_attno - 1] = false;
+	for (i = 0; i < shape->ncolumns; i++)
+	{
+		AttrNumber	attno = shape->columns[i].target_attno;
+
+		copy->values[attno - 1] = values[i];
+		copy->nulls[attno - 1] = nulls[i];
+	}
+}
+
+static void
+buffer_tuple(CopyState *copy, HeapTuple tuple)
+{
+	tuple->t_tableOid = copy->family->target_oid;
+	ExecStoreHeapTuple(tuple, next_slot(copy), true);
+	copy->bytes += tuple->t_len;
+	if (copy->nused == BUFFER_ROWS || copy->bytes >= BUFFER_BYTES)
+		CopyFlush(copy);
 }
 
 static void
 buffer_row(CopyState *copy, int64 process_id, const Datum *values, const bool *nulls)
 {
-	Shape	   *shape = &copy->family->shape;
-	int			natts = RelationGetDescr(copy->target)->natts;
+	int			natts = copy->desc->natts;
 	TupleTableSlot *slot;
-	int			i;
 
-	if (copy->nused == copy->nslots)
-		copy->slots[copy->nslots++] = table_slot_create(copy->target, NULL);
-	slot = copy->slots[copy->nused++];
-	ExecClearTuple(slot);
-	memcpy(slot->tts_values, copy->constant, sizeof(Datum) * natts);
-	memcpy(slot->tts_isnull, copy->constant_null, sizeof(bool) * natts);
-	slot->tts_values[copy->process_attno - 1] = Int64GetDatum(process_id);
-	slot->tts_isnull[copy->process_attno - 1] = false;
-	for (i = 0; i < shape->ncolumns; i++)
+	arrange_row(copy, process_id, values, nulls);
+	if (copy->heap)
 	{
-		AttrNumber	attno = shape->columns[i].target_attno;
-
-		slot->tts_values[attno - 1] = values[i];
-		slot->tts_isnull[attno - 1] = nulls[i];
-		if (!nulls[i] && shape->columns[i].cache->typlen == -1)
-			copy->bytes += VARSIZE_ANY(DatumGetPointer(values[i]));
+		buffer_tuple(copy, heap_form_tuple(copy->desc, copy->values, copy->nulls));
+		return;
 	}
-	copy->bytes += 64;
+	slot = next_slot(copy);
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, copy->values, sizeof(Datum) * natts);
+	memcpy(slot->tts_isnull, copy->nulls, sizeof(bool) * natts);
 	ExecStoreVirtualTuple(slot);
 	ExecMaterializeSlot(slot);
+	copy->bytes += heap_compute_data_size(copy->desc, copy->values, copy->nulls);
+	if (copy->nused == BUFFER_ROWS || copy->bytes >= BUFFER_BYTES)
+		CopyFlush(copy);
 }
+
+/* ---- small sources ------------------------------------------------------------- */
+
+#define ST_SORT sort_pending
+#define ST_ELEMENT_TYPE Pending
+#define ST_COMPARE(a, b) ((a)->key < (b)->key ? -1 : (a)->key > (b)->key)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+static bool
+read_pending(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
+			 Snapshot snapshot, Contents *contents)
+{
+	Shape	   *shape = &copy->family->shape;
+	MemoryContext keep = CurrentMemoryContext;
+	TableScanDesc scan = ExamineBeginScan(source, snapshot);
+	TupleTableSlot *slot = table_slot_create(source, NULL);
+	Datum	   *values = palloc0(sizeof(Datum) * shape->ncolumns);
+	bool	   *nulls = palloc0(sizeof(bool) * shape->ncolumns);
+	bool		clean = true,
+				ascending = true;
+	int			allocated = 0,
+				i;
+
+	while (clean && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		RejectKind	kind;
+		int			column;
+		Pending    *row;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(copy->per_row);
+		MemoryContextSwitchTo(copy->per_row);
+		clean = ShapeRow(shape, columns, slot, values, nulls, &kind, &column);
+		if (!clean)
+			break;
+		contents->checksum += ChecksumRow(shape, values, nulls);
+		MemoryContextSwitchTo(keep);
+		if (copy->npending == allocated)
+		{
+			allocated = Max(allocated * 2, 256);
+			copy->pending = allocated == 256 ? palloc(sizeof(Pending) * allocated) :
+				repalloc(copy->pending, sizeof(Pending) * allocated);
+		}
+		row = &copy->pending[copy->npending++];
+		row->key = (int64) ChecksumKey(shape, values);
+		if (copy->npending > 1 && row->key <= row[-1].key)
+			ascending = false;
+		arrange_row(copy, process_id, values, nulls);
+		row->tuple = heap_form_tuple(copy->desc, copy->values, copy->nulls);
+	}
+	MemoryContextSwitchTo(keep);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+
+	if (clean && !ascending)
+	{
+		sort_pending(copy->pending, copy->npending);
+		for (i = 1; i < copy->npending && clean; i++)
+			clean = copy->pending[i].key != copy->pending[i - 1].key;
+	}
+	return clean;
+}
+
+/*
+ * Examines a small source and keeps its rows for CopySource.  False, and
+ * nothing done, when it is not small, or something in it is not clean.
+ */
+bool
+CopyReadSmall(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
+			  Snapshot snapshot, Contents *contents)
+{
+	int			i;
+
+	CopyOpen(copy);
+	copy->npending = 0;
+	if (!copy->heap || RelationGetNumberOfBlocks(source) > SMALL_BLOCKS)
+		return false;
+	memset(contents, 0, sizeof(Contents));
+	if (read_pending(copy, process_id, source, columns, snapshot, contents))
+	{
+		contents->rows = copy->npending;
+		return true;
+	}
+	for (i = 0; i < copy->npending; i++)
+		heap_freetuple(copy->pending[i].tuple);
+	copy->npending = 0;
+	return false;
+}
+
+/* ---- any source ---------------------------------------------------------------- */
 
 static void
 copy_plain(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
@@ -252,8 +467,6 @@ copy_plain(CopyState *copy, int64 process_id, Relation source, const SourceColum
 		MemoryContextSwitchTo(keep);
 		buffer_row(copy, process_id, values, nulls);
 		written++;
-		if (copy->nused == BUFFER_ROWS || copy->bytes >= BUFFER_BYTES)
-			CopyFlush(copy);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
@@ -317,9 +530,16 @@ void
 CopySource(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
 		   Snapshot snapshot, const Contents *contents)
 {
-	if (contents->rows == contents->nrejects)
-		return;
-	if (copy->plain)
+	int			i;
+
+	CopyOpen(copy);
+	if (copy->npending > 0)
+	{
+		for (i = 0; i < copy->npending; i++)
+			buffer_tuple(copy, copy->pending[i].tuple);
+		copy->npending = 0;
+	}
+	else if (copy->plain)
 		copy_plain(copy, process_id, source, columns, snapshot, contents);
 	else
 		copy_executor(copy, process_id, source, columns, contents);

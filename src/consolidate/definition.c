@@ -72,6 +72,9 @@ append_options(StringInfo sql, Datum options, const char *prefix, const char **s
 		char	   *option = TextDatumGetCString(elements[i]);
 		char	   *value = strchr(option, '=');
 
+		/* newer minor releases mark a column's age here; a new column has its own */
+		if (strncmp(option, "pg_", 3) == 0)
+			continue;
 		if (value)
 			*value++ = '\0';
 		appendStringInfo(sql, "%s%s%s", *separator, prefix, quote_identifier(option));
@@ -194,7 +197,7 @@ append_column_extras(Writer *writer, Relation pg_attribute, HeapTuple tuple)
 	Form_pg_attribute att = (Form_pg_attribute) GETSTRUCT(tuple);
 	TupleDesc	desc = RelationGetDescr(pg_attribute);
 	const char *column = quote_identifier(NameStr(att->attname));
-	const char *separator = "";
+	const char *separator = " SET (";
 	Datum		value;
 	bool		isnull;
 
@@ -215,9 +218,13 @@ append_column_extras(Writer *writer, Relation pg_attribute, HeapTuple tuple)
 	value = heap_getattr(tuple, Anum_pg_attribute_attoptions, desc, &isnull);
 	if (!isnull)
 	{
-		appendStringInfo(&writer->before, "ALTER TABLE %s ALTER COLUMN %s SET (", writer->name, column);
-		append_options(&writer->before, value, "", &separator);
-		appendStringInfoString(&writer->before, ");\n");
+		StringInfoData options;
+
+		initStringInfo(&options);
+		append_options(&options, value, "", &separator);
+		if (options.len > 0)
+			appendStringInfo(&writer->before, "ALTER TABLE %s ALTER COLUMN %s%s);\n",
+							 writer->name, column, options.data);
 	}
 	value = heap_getattr(tuple, Anum_pg_attribute_attacl, desc, &isnull);
 	if (!isnull)

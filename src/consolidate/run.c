@@ -44,6 +44,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "storage/latch.h"
@@ -94,6 +95,7 @@ typedef struct Run
 	Family	   *family;
 	Options		options;
 	List	   *sources;
+	CopyState  *copy;
 	HTAB	   *present;		/* processes with rows in the target before us */
 	TimestampTz started;
 	int64		bytes_total;
@@ -114,7 +116,6 @@ enum
 typedef struct Batch
 {
 	Run		   *run;
-	CopyState  *copy;			/* NULL until a source needs it */
 	int			ntaken;			/* sources that this transaction moves */
 	Datum	   *records[REC_FIELDS];
 	StringInfoData drop;		/* DROP TABLE of them */
@@ -345,8 +346,7 @@ judge_contents(Batch *batch, Source *source, const Contents *contents, bool *sto
 		HTAB	   *sums;
 		ProcessSum *sum;
 
-		if (batch->copy)
-			CopyFlush(batch->copy);
+		CopyFlush(run->copy);
 		sums = TargetSums(family, &source->process_id);
 		sum = hash_search(sums, &source->process_id, HASH_FIND, NULL);
 		if (sum && (sum->rows != rows || sum->checksum != contents->checksum))
@@ -371,11 +371,7 @@ take_source(Batch *batch, Source *source, Relation rel, const SourceColumn *colu
 	bool		drop = run->options.drop_source;
 
 	if (!stored && contents->rows > contents->nrejects)
-	{
-		if (batch->copy == NULL)
-			batch->copy = CopyBegin(run->family);
-		CopySource(batch->copy, source->process_id, rel, columns, snapshot, contents);
-	}
+		CopySource(run->copy, source->process_id, rel, columns, snapshot, contents);
 	if (contents->nrejects > 0 && !kept)
 		RejectedWrite(run->family, source, rel, snapshot, contents);
 	add_record(batch, source, rel, drop ? "moved" : "copied", contents);
@@ -440,7 +436,10 @@ process_source(Batch *batch, Source *source)
 		problem = ShapeMatch(shape, rel, columns);
 	if (problem == NULL)
 	{
-		ExamineSource(shape, rel, columns, snapshot, &contents);
+		if (RelationGetNumberOfBlocks(rel) == 0)
+			memset(&contents, 0, sizeof(contents));
+		else if (!CopyReadSmall(run->copy, source->process_id, rel, columns, snapshot, &contents))
+			ExamineSource(shape, rel, columns, snapshot, &contents);
 		problem = judge_contents(batch, source, &contents, &stored, &kept);
 	}
 	if (problem == NULL)
@@ -500,8 +499,7 @@ fill_batch(Batch *batch, SourceState wanted, int *next)
 static void
 finish_batch(Batch *batch)
 {
-	if (batch->copy)
-		CopyEnd(batch->copy);
+	CopyClose(batch->run->copy);
 	if (batch->ntaken > 0)
 		write_records(batch);
 	if (batch->drop.len > 0)
@@ -604,6 +602,7 @@ run_batch(Run *run, SourceState wanted, int *next)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
+		CopyForget(run->copy);
 		run->tally = before;
 		blame_batch(run, wanted, first, next, error);
 	}
@@ -720,6 +719,7 @@ start_run(Run *run)
 			TargetCheck(family);
 		run->present = TargetPresent(family, run->sources);
 	}
+	run->copy = CopyBegin(family);
 	RejectedMakeTable(family, run->options.keep_rejects);
 	ConsolidateCommit();
 	MemoryContextSwitchTo(run->context);
