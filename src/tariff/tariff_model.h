@@ -101,6 +101,7 @@ typedef struct TariffConcept
 
 typedef struct TariffConcepts
 {
+	bool		absent;			/* the JSON was null: as if not given */
 	int			n;
 	TariffConcept *concept;
 } TariffConcepts;

@@ -141,6 +141,15 @@ found(Parser *p, const TariffToken *token, char *buffer)
 	return buffer;
 }
 
+/* A text of the tariff, quoted and cut to size. */
+static const char *
+quoted(Parser *p, const char *text, char *buffer)
+{
+	TariffToken token = {.kind = TARIFF_TOKEN_STRING, .text = text, .length = strlen(text)};
+
+	return found(p, &token, buffer);
+}
+
 static const char *
 printed(Parser *p, const TariffNumber *number, char *buffer)
 {
@@ -243,6 +252,10 @@ unknown_key(Parser *p, const Keys *keys, const TariffToken *key)
 		size_t		length = strlen(keys->name[i]);
 		int			d = distance(key->text, key->length, keys->name[i], length);
 
+		/* "price" for price_per_m3 is far away letter by letter */
+		if (key->length >= 3 && key->length < length &&
+			memcmp(key->text, keys->name[i], key->length) == 0)
+			d = 1;
 		if (d <= (int) length / 2 && (nearest == NULL || d < nearest_distance))
 		{
 			nearest = keys->name[i];
@@ -395,7 +408,9 @@ read_codes(Parser *p, const char *member, const TariffToken *value, const char *
 {
 	TariffToken token = *value;
 	const char **list = NULL;
+	char		buffer[FOUND_SIZE];
 	bool		array = (value->kind == TARIFF_TOKEN_BEGIN_ARRAY);
+	bool		any = false;
 	int			n = 0;
 	int			capacity = 0;
 
@@ -406,10 +421,11 @@ read_codes(Parser *p, const char *member, const TariffToken *value, const char *
 		const char *code = read_string(p, member, &token);
 		int			i = 0;
 
+		any = true;
 		while (code && i < n && strcmp(list[i], code) != 0)
 			i++;
 		if (code && i < n)
-			fault(p, member, "\"%.64s\" is named twice", code);
+			fault(p, member, "%s is named twice", quoted(p, code, buffer));
 		else if (code && n == MAX_CONCEPTS)
 		{
 			fault(p, member, "more than %d codes", MAX_CONCEPTS);
@@ -435,7 +451,7 @@ read_codes(Parser *p, const char *member, const TariffToken *value, const char *
 			break;
 		next(p, &token);
 	}
-	if (n == 0 && array && p->valid)
+	if (!any)
 		fault(p, member, "names no line");
 	*codes = list;
 	return n;
@@ -631,7 +647,8 @@ check_concept_value(Parser *p, const Keys *keys, TariffConcept *concept, const c
 	else if (unit && strcmp(unit, "percent") == 0)
 		concept->percent = true;
 	else if (unit && strcmp(unit, "fraction") != 0)
-		fault(p, "unit", "unknown, \"%.64s\" found, percent or fraction expected", unit);
+		fault(p, "unit", "unknown, %s found, percent or fraction expected",
+			  quoted(p, unit, buffer));
 }
 
 static void
@@ -642,6 +659,7 @@ read_concept(Parser *p, int index, RawConcept *raw)
 	TariffToken value;
 	const char *type = NULL;
 	const char *unit = NULL;
+	char		buffer[FOUND_SIZE];
 	bool		value_known = false;
 	int			key;
 
@@ -692,7 +710,8 @@ read_concept(Parser *p, int index, RawConcept *raw)
 	{
 		concept->percentage = (strcmp(type, "percentage") == 0);
 		if (!concept->percentage && strcmp(type, "fixed") != 0)
-			fault(p, "type", "unknown, \"%.64s\" found, percentage or fixed expected", type);
+			fault(p, "type", "unknown, %s found, percentage or fixed expected",
+				  quoted(p, type, buffer));
 		else if (value_known)
 			check_concept_value(p, &keys, concept, unit);
 	}
@@ -726,11 +745,13 @@ static void
 resolve_concept(Parser *p, RawConcept *raw, int n, int index)
 {
 	TariffConcept *concept = &raw[index].concept;
+	char		buffer[FOUND_SIZE];
 	int			i;
 
 	snprintf(p->where, sizeof(p->where), "additional_concepts[%d]", index);
 	if (concept->code && find_line(raw, index, concept->code) >= 0)
-		fault(p, "code", "\"%.64s\" is taken by a line before it", concept->code);
+		fault(p, "code", "%s is taken by a line before it",
+			  quoted(p, concept->code, buffer));
 
 	if (!concept->percentage)
 		return;
@@ -750,11 +771,12 @@ resolve_concept(Parser *p, RawConcept *raw, int n, int index)
 		if (concept->base[i] >= 0)
 			continue;
 		if (find_line(raw, n, code) == index + 1)
-			fault(p, "base", "\"%.64s\" is the concept itself", code);
+			fault(p, "base", "%s is the concept itself", quoted(p, code, buffer));
 		else if (find_line(raw, n, code) >= 0)
-			fault(p, "base", "\"%.64s\" stands later (a base stands before its concept)", code);
+			fault(p, "base", "%s stands later (a base stands before its concept)",
+				  quoted(p, code, buffer));
 		else
-			fault(p, "base", "\"%.64s\" is no line of the bill", code);
+			fault(p, "base", "%s is no line of the bill", quoted(p, code, buffer));
 	}
 }
 
@@ -855,6 +877,7 @@ read_discount(Parser *p, const TariffToken *value, Tariff *tariff)
 static void
 check_discount_codes(Parser *p, const Tariff *tariff)
 {
+	char		buffer[FOUND_SIZE];
 	int			i;
 	int			j;
 
@@ -871,7 +894,8 @@ check_discount_codes(Parser *p, const Tariff *tariff)
 				break;
 		}
 		if (j == tariff->concepts.n)
-			fault(p, "applies_to", "\"%.64s\" is no line of the bill", tariff->applies[i]);
+			fault(p, "applies_to", "%s is no line of the bill",
+				  quoted(p, tariff->applies[i], buffer));
 	}
 	p->where[0] = '\0';
 }
@@ -1008,6 +1032,8 @@ TariffParseConcepts(TariffReader *reader, TariffConcepts *concepts)
 
 	memset(concepts, 0, sizeof(*concepts));
 	next(&parser, &token);
-	read_concepts(&parser, &token, concepts);
+	concepts->absent = (token.kind == TARIFF_TOKEN_NULL);
+	if (!concepts->absent)
+		read_concepts(&parser, &token, concepts);
 	return parser.valid;
 }

@@ -34,6 +34,9 @@ enum
 	ARG_UNITS, ARG_PERIOD
 };
 
+/* of a refused number */
+#define SHOWN_DIGITS 40
+
 /* What a call site keeps, in fn_mcxt. */
 typedef struct TariffCall
 {
@@ -61,17 +64,20 @@ get_call(FunctionCallInfo fcinfo)
 static void
 refuse_argument(const char *name, TariffNumberStatus status, Datum value, const char *hint)
 {
+	char	   *text;
+
 	if (status == TARIFF_NUMBER_OUT_OF_RANGE)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("%s is out of range", name),
 				 errdetail("%s has more than %d digits before or behind the decimal point.",
 						   name, TARIFF_MAX_DIGITS)));
+	text = DatumGetCString(DirectFunctionCall1(numeric_out, value));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid %s", name),
-			 errdetail("%s: %s found.", name,
-					   DatumGetCString(DirectFunctionCall1(numeric_out, value))),
+			 errdetail("%s: %.*s%s found.", name, SHOWN_DIGITS, text,
+					   strlen(text) > SHOWN_DIGITS ? "..." : ""),
 			 errhint("%s", hint)));
 }
 
@@ -163,14 +169,14 @@ read_request(FunctionCallInfo fcinfo, TariffRequest *request)
 static const TariffConcepts *
 get_concepts(FunctionCallInfo fcinfo, TariffCall *call, const TariffEntry *entry)
 {
-	Datum		value;
+	const TariffConcepts *concepts;
 
 	if (PG_ARGISNULL(ARG_CONCEPTS))
 		return &entry->concepts;
 	if (call->concepts == NULL)
 		call->concepts = TariffCacheCreate(fcinfo->flinfo, ARG_CONCEPTS, true);
-	value = PG_GETARG_DATUM(ARG_CONCEPTS);
-	return &TariffCacheGet(call->concepts, value)->concepts;
+	concepts = &TariffCacheGet(call->concepts, PG_GETARG_DATUM(ARG_CONCEPTS))->concepts;
+	return concepts->absent ? &entry->concepts : concepts;
 }
 
 /* ---- pricing ------------------------------------------------------------- */
