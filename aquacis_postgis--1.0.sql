@@ -6,6 +6,6 @@
 -- "geography" is found where the required extension postgis lives, because
 -- CREATE EXTENSION puts that schema on the path; the function itself checks,
 -- when it is first called, that it is PostGIS' own type.
-CREATE FUNCTION legacy_gps_to_geom(lat varchar, lng varchar) RETURNS geography
+CREATE FUNCTION @extschema@.legacy_gps_to_geom(lat pg_catalog.varchar, lng pg_catalog.varchar) RETURNS geography
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION legacy_gps_to_geom(varchar, varchar) IS 'the place as geography (SRID 4326); NULL when the texts are not a latitude and a longitude';
+COMMENT ON FUNCTION @extschema@.legacy_gps_to_geom(pg_catalog.varchar, pg_catalog.varchar) IS 'the place as geography (SRID 4326); NULL when the texts are not a latitude and a longitude';
