@@ -51,8 +51,8 @@ COMMIT;
 -- 16:00, office: duplicates go, contracts that ended with them.
 BEGIN;
 SELECT audit_set_user('mgarcia', session_id => 4719, context => '{"module": "depuracion"}') \g /dev/null
-DELETE FROM contrato WHERE cnttnum % 2000 = 500;
-DELETE FROM direccion WHERE dirid % 2000 = 500;
+DELETE FROM contrato WHERE cnttnum % 1000 = 500;
+DELETE FROM direccion WHERE dirid % 1000 = 500;
 COMMIT;
 
 -- 17:45, the vendor application saves forms in which nobody changed anything.

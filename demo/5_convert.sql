@@ -21,7 +21,8 @@ CREATE TABLE nuevo.toma (
 );
 COMMENT ON TABLE nuevo.toma IS 'One row an account, from contrato, persona, ptoserv, direccion, geolocalizacion and linfactura';
 
-CREATE VIEW demo.legacy_account AS
+-- What the legacy tables know of an account, joined once.
+CREATE TABLE demo.legacy_account AS
 SELECT cnttnum, cntttctcod, cnttnotifmovil, cnttsnnotifsms, cnttsnnotifmail,
        prsnombre, prspriapel, prssegapel, prsnif, prstelef, prsjuridic, ptossncortdeud,
        dirtexto, dircomplem, dircodpost, geoloclat, geoloclong, linfprefij, linfprepro
@@ -38,7 +39,8 @@ SELECT cnttnum, cntttctcod, concat_ws(' ', legacy_text(prsnombre), legacy_text(p
        CASE WHEN legacy_rfc_error(prsnif) IS NULL THEN legacy_rfc(prsnif) END,
        legacy_text(prstelef), legacy_text(cnttnotifmovil),
        concat_ws(', ', legacy_text(dirtexto), legacy_text(dircomplem)), legacy_text(dircodpost),
-       legacy_gps_to_geom(geoloclat, geoloclong),
+       -- 0, 0 is a place too, in the Gulf of Guinea
+       CASE WHEN legacy_gps_error(geoloclat, geoloclong) IS NULL THEN legacy_gps_to_geom(geoloclat, geoloclong) END,
        legacy_bool(prsjuridic), legacy_bool(cnttsnnotifsms), legacy_bool_strict(cnttsnnotifmail), legacy_bool(ptossncortdeud),
        legacy_money(linfprefij), legacy_money(linfprepro)
 FROM demo.legacy_account;

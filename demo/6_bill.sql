@@ -31,7 +31,8 @@ LEFT JOIN vgiss_lectuacom ON idcontrato = cuenta
 LEFT JOIN linfactura ON linfacid = 7900000 + cuenta;
 ANALYZE nuevo.consumo, nuevo.tarifa;
 
--- The billing run, in parallel query.
+-- The billing run.  A bill is a JSON document: worth the way from a worker.
+SET parallel_tuple_cost = 0.001;
 CREATE TABLE nuevo.recibo AS
 SELECT cuenta, zona, m3, estimado, (recibo ->> 'total')::numeric(12,2) AS total, recibo
 FROM nuevo.consumo JOIN nuevo.tarifa USING (zona), tariff_bill(tarifa, m3) AS recibo;
