@@ -209,7 +209,7 @@ WITH process AS (
 INSERT INTO demo.fill (statement)
 SELECT string_agg(format('INSERT INTO %I SELECT %s FROM generate_series(1::bigint, %s) n', table_name,
            CASE family
-           WHEN 'tmp_deuda' THEN format('demo.hash(n, 64) %% 500000 / 100.0, 1 + n %% 6, 1, %s', key)
+           WHEN 'tmp_deuda' THEN format('demo.hash(n + %s, 64) %% 500000 / 100.0, 1 + n %% 6, 1, %s', id, key)
            WHEN 'aux_varscreditored' THEN format('%s, demo.hash(n, 65) %% 90000 / 100.0, demo.hash(n, 66) %% 90000 / 100.0', key)
            WHEN 'tmpbb' THEN format('n, %s, %s, 1, date ''2024-01-01'', date ''2024-12-31'', n %% 40, 1 + n %% 13, 10, 1, 11, 2, NULL, date ''2024-01-01''', id % 1000, key)
            END, row_count), ';')

@@ -64,7 +64,7 @@ SELECT cnttnum, 'rfc', prsnif, legacy_rfc_error(prsnif)
 FROM demo.legacy_account WHERE legacy_rfc_error(prsnif) IS NOT NULL;
 
 \echo 'Refused, and why:'
-SELECT columna AS "Column", motivo AS reason, to_char(count(*), '999,999') AS rows,
+SELECT columna AS "column", motivo AS reason, to_char(count(*), '999,999') AS rows,
        min(valor) FILTER (WHERE trim(valor) NOT IN ('', '/')) AS "for example"
 FROM nuevo.rechazo GROUP BY columna, motivo ORDER BY columna DESC, count(*) DESC;
 
@@ -75,7 +75,8 @@ WHERE ST_DWithin(ubicacion, ST_MakePoint(-100.389888, 20.592786)::geography, met
 GROUP BY metres ORDER BY metres;
 
 INSERT INTO demo.figure
-SELECT 'accounts converted', count(*) FROM nuevo.toma
+SELECT 'accounts', count(*) FROM contrato
+UNION ALL SELECT 'accounts converted', count(*) FROM nuevo.toma
 UNION ALL SELECT 'accounts with place', count(ubicacion) FROM nuevo.toma
 UNION ALL SELECT 'places refused', count(*) FROM nuevo.rechazo WHERE columna = 'ubicacion'
 UNION ALL SELECT 'rfc refused', count(*) FROM nuevo.rechazo WHERE columna = 'rfc';
