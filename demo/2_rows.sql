@@ -160,40 +160,42 @@ BEGIN ATOMIC
         ELSE format('n * %s %% 1000', 1 + h % 7) END AS value) b;
 END;
 
--- ---- the 1,470 ordinary tables ------------------------------------------------
+-- ---- the statements -------------------------------------------------------------
+--
+-- Made here, run by fill.sql in two sessions, each taking every other one.
 
-CREATE TABLE demo.filled AS
-SELECT schema_name, table_name,
-       CASE WHEN table_name = 'persona' THEN greatest(:accounts * 95 / 100, 1)
-            WHEN table_name IN (SELECT table_name FROM demo.recipe) THEN :accounts
-            ELSE 3 + (hashtext(table_name) & 31) END AS row_count,
-       string_agg(quote_ident(c.column_name), ', ' ORDER BY position) AS columns,
-       string_agg(coalesce(replace(expression, ':persons', greatest(:accounts * 95 / 100, 1)::text),
-                           demo.plausible(data_type, c.column_name, is_nullable = 'YES',
-                                          table_name IN (SELECT table_name FROM demo.recipe))),
-                  ', ' ORDER BY position) AS expressions
-FROM demo.legacy_column c LEFT JOIN demo.recipe USING (table_name, column_name)
-WHERE family = 'ordinary' AND coalesce(column_default, '') NOT LIKE 'nextval%'
-GROUP BY schema_name, table_name;
+CREATE TABLE demo.fill (position int GENERATED ALWAYS AS IDENTITY, statement text);
 
-SELECT string_agg(format('INSERT INTO %I.%I (%s) SELECT %s FROM generate_series(1::bigint, %s) n',
-                         schema_name, table_name, columns, expressions, row_count), ';')
-FROM (SELECT *, row_number() OVER (ORDER BY row_count, table_name) / 50 AS batch FROM demo.filled) t
-GROUP BY batch ORDER BY batch
-\gexec
+-- The 1,470 ordinary tables, the big ones first and alone, the rest by fifty.
+WITH ordinary AS (
+    SELECT schema_name, table_name, table_name IN (SELECT table_name FROM demo.recipe) AS big,
+           string_agg(quote_ident(c.column_name), ', ' ORDER BY position) AS columns,
+           string_agg(coalesce(expression, demo.plausible(data_type, c.column_name, is_nullable = 'YES',
+                                                          table_name IN (SELECT table_name FROM demo.recipe))),
+                      ', ' ORDER BY position) AS expressions
+    FROM demo.legacy_column c LEFT JOIN demo.recipe USING (table_name, column_name)
+    WHERE family = 'ordinary' AND coalesce(column_default, '') NOT LIKE 'nextval%'
+    GROUP BY schema_name, table_name
+)
+INSERT INTO demo.fill (statement)
+SELECT string_agg(format('INSERT INTO %I.%I (%s) SELECT %s FROM generate_series(1::bigint, %s) n', schema_name, table_name, columns,
+                         replace(expressions, ':persons', (:accounts * 95 / 100)::text),
+                         CASE WHEN table_name = 'persona' THEN :accounts * 95 / 100 WHEN big THEN :accounts
+                              ELSE 3 + (hashtext(table_name) & 31) END), ';')
+FROM (SELECT *, CASE WHEN big THEN 0 ELSE row_number() OVER (PARTITION BY big ORDER BY table_name) / 50 + 1 END AS batch FROM ordinary) t
+GROUP BY batch, CASE WHEN big THEN table_name END
+ORDER BY batch, sum(length(columns)) DESC;
 
 -- No keys were published; these are what the demo joins on and audits by.
-ALTER TABLE contrato ADD PRIMARY KEY (cnttnum);
-ALTER TABLE persona ADD PRIMARY KEY (prsid);
-ALTER TABLE direccion ADD PRIMARY KEY (dirid);
-ALTER TABLE geolocalizacion ADD PRIMARY KEY (geolocid);
-ALTER TABLE ptoserv ADD PRIMARY KEY (ptosid);
-ALTER TABLE factura ADD PRIMARY KEY (facid);
+UPDATE demo.fill
+SET statement = statement || format('; ALTER TABLE %1$s ADD PRIMARY KEY (%2$s); ANALYZE %1$s', table_name, key_column)
+FROM (VALUES ('contrato', 'cnttnum'), ('persona', 'prsid'), ('direccion', 'dirid'), ('geolocalizacion', 'geolocid'),
+             ('ptoserv', 'ptosid'), ('factura', 'facid'), ('linfactura', 'linfacid'), ('vgiss_lectuacom', 'idcontrato')) k (table_name, key_column)
+WHERE statement LIKE format('INSERT INTO cf_quere_pro.%s (%%', table_name);
 
--- ---- the 2,643 per-process tables ---------------------------------------------
-
--- row_count: about :accounts / 400 in every fourth table.  key: the account of a
--- row; in a dirty table some rows repeat the key before them and some have none.
+-- The 2,643 per-process tables: about :accounts / 400 rows in every fourth one.
+-- key is the account of a row; in a dirty table some rows repeat the key before
+-- them and some have none.
 WITH process AS (
     SELECT DISTINCT family, table_name, substring(table_name FROM '\d+$')::bigint AS id
     FROM demo.legacy_column WHERE family <> 'ordinary'
@@ -204,14 +206,12 @@ WITH process AS (
                 ELSE format('100001 + (%s + n) %% %s', id % 9973, :accounts) END AS key
     FROM process WHERE demo.hash(id, 61) % 4 = 0
 )
+INSERT INTO demo.fill (statement)
 SELECT string_agg(format('INSERT INTO %I SELECT %s FROM generate_series(1::bigint, %s) n', table_name,
            CASE family
-           WHEN 'tmp_deuda' THEN format('demo.hash(n, 64) %% 500000 / 100.0, 1 + n %% 6, 1, %s', key)
+           WHEN 'tmp_deuda' THEN format('demo.hash(n + %s, 64) %% 500000 / 100.0, 1 + n %% 6, 1, %s', id, key)
            WHEN 'aux_varscreditored' THEN format('%s, demo.hash(n, 65) %% 90000 / 100.0, demo.hash(n, 66) %% 90000 / 100.0', key)
            WHEN 'tmpbb' THEN format('n, %s, %s, 1, date ''2024-01-01'', date ''2024-12-31'', n %% 40, 1 + n %% 13, 10, 1, 11, 2, NULL, date ''2024-01-01''', id % 1000, key)
            END, row_count), ';')
 FROM (SELECT *, row_number() OVER (ORDER BY table_name) / 50 AS batch FROM sized) t
-GROUP BY batch ORDER BY batch
-\gexec
-
-ANALYZE contrato, persona, direccion, geolocalizacion, ptoserv, vgiss_lectuacom, factura, linfactura;
+GROUP BY batch ORDER BY batch;

@@ -25,13 +25,14 @@ INSERT INTO demo.figure
 SELECT v.* FROM demo.catalog c, LATERAL (VALUES
     ('tables before', c.tables), ('pg_class before', c.pg_class), ('pg_attribute before', c.pg_attribute)) v;
 INSERT INTO demo.figure
-SELECT 'source rows', sum(row_count) FROM demo.source_rows
+SELECT 'source tables', count(*) FROM demo.source_rows
+UNION ALL SELECT 'source rows', sum(row_count) FROM demo.source_rows
 UNION ALL SELECT 'source keys', sum(key_count) FROM demo.source_rows;
 
 \echo 'consolidate_plan (changes nothing):'
-SELECT family AS "Family", to_char(count(*), '999,999') AS tables,
+SELECT family AS family, to_char(count(*), '999,999') AS tables,
        to_char(sum(p.row_count), '999,999,999') AS rows, pg_size_pretty(sum(p.byte_size)) AS size,
-       count(p.problem) AS problems
+       count(p.problem) AS "with a problem"
 FROM demo.family, LATERAL consolidate_plan('cf_quere_pro', family) p
 GROUP BY family ORDER BY count(*) DESC;
 
@@ -39,16 +40,20 @@ GROUP BY family ORDER BY count(*) DESC;
 CALL consolidate('cf_quere_pro', 'tmp_deuda', on_reject => 'keep');
 CALL consolidate('cf_quere_pro', 'aux_varscreditored', on_reject => 'keep');
 CALL consolidate('cf_quere_pro', 'tmpbb', on_reject => 'keep');
+SELECT family, state, to_char(tables_done, '999,999') AS tables, to_char(rows_done, '999,999,999') AS rows,
+       rows_rejected AS rejected, to_char(extract(epoch FROM finished_at - started_at), '990.0') AS seconds,
+       to_char(rows_per_second, '999,999') AS "rows/s"
+FROM consolidate_progress ORDER BY tables_total DESC;
 
 \echo 'consolidate_verify (every process: rows and checksum recorded against rows and checksum now):'
-SELECT family AS "Family", to_char(count(*), '999,999') AS processes,
+SELECT family AS family, to_char(count(*), '999,999') AS processes,
        to_char(count(*) FILTER (WHERE v.ok), '999,999') AS ok,
        to_char(count(*) FILTER (WHERE v.ok IS NOT TRUE), '999,999') AS "not ok"
 FROM demo.family, LATERAL consolidate_verify('cf_quere_pro', family) v
 GROUP BY family ORDER BY count(*) DESC;
 
 \echo 'Kept in consolidate_rejected:'
-SELECT family AS "Family", reason, to_char(count(*), '999,999') AS rows
+SELECT family AS family, reason, to_char(count(*), '999,999') AS rows
 FROM consolidate_rejected GROUP BY family, reason ORDER BY family, reason;
 
 VACUUM ANALYZE pg_class, pg_attribute, pg_depend, pg_type, pg_statistic;
@@ -56,5 +61,6 @@ INSERT INTO demo.figure
 SELECT v.* FROM demo.catalog c, LATERAL (VALUES
     ('tables after', c.tables), ('pg_class after', c.pg_class), ('pg_attribute after', c.pg_attribute)) v;
 INSERT INTO demo.figure
-SELECT 'rows moved', (SELECT count(*) FROM tmp_deuda) + (SELECT count(*) FROM aux_varscreditored) + (SELECT count(*) FROM tmpbb)
+SELECT 'target tables', count(*) FROM pg_class WHERE relnamespace = 'cf_quere_pro'::regnamespace AND relname IN (SELECT family FROM demo.family)
+UNION ALL SELECT 'rows moved', (SELECT count(*) FROM tmp_deuda) + (SELECT count(*) FROM aux_varscreditored) + (SELECT count(*) FROM tmpbb)
 UNION ALL SELECT 'rows rejected', count(*) FROM consolidate_rejected;

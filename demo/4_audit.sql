@@ -51,14 +51,16 @@ COMMIT;
 -- 16:00, office: duplicates go, contracts that ended with them.
 BEGIN;
 SELECT audit_set_user('mgarcia', session_id => 4719, context => '{"module": "depuracion"}') \g /dev/null
-DELETE FROM contrato WHERE cnttnum % 2000 = 500;
-DELETE FROM direccion WHERE dirid % 2000 = 500;
+DELETE FROM contrato WHERE cnttnum % 1000 = 500;
+DELETE FROM direccion WHERE dirid % 1000 = 500;
 COMMIT;
 
 -- 17:45, the vendor application saves forms in which nobody changed anything.
+SELECT count(*) AS logged FROM audit_log \gset
 CREATE TEMP TABLE unchanged AS
 WITH u AS (UPDATE contrato SET cnttestado = cnttestado, cntthstusu = 'lperez', cntthsthora = now() WHERE cnttnum % 100 = 7 RETURNING 1)
 SELECT count(*) AS rows FROM u;
+SELECT count(*) - :logged AS logged_unchanged FROM audit_log \gset
 
 -- 22:00, batch: a municipality gets another tariff.
 BEGIN;
@@ -67,12 +69,12 @@ UPDATE contrato SET cntttctcod = 2, cntthstusu = 'batch', cntthsthora = now() WH
 COMMIT;
 
 \echo 'The day in audit_log:'
-SELECT user_id AS "User", table_name, action, to_char(count(*), '999,999') AS rows,
-       app_context ->> 'module' AS module
-FROM audit_log GROUP BY xact_id, user_id, table_name, action, module ORDER BY xact_id, table_name, action;
+SELECT user_id AS "user", table_name, action, to_char(count(*), '999,999') AS rows,
+       app_context ->> 'module' AS module, session_id
+FROM audit_log GROUP BY xact_id, user_id, table_name, action, module, session_id ORDER BY xact_id, table_name, action;
 
 \echo 'SELECT * FROM audit_history(''contrato'', ''100042''), newest first:'
-SELECT user_id AS "User", action, column_name, old_value, new_value
+SELECT user_id AS "user", action, column_name, old_value, new_value
 FROM audit_history('contrato', '100042');
 
 -- ---- what full-row copies of the same changes would have taken ------------------
@@ -83,8 +85,9 @@ FROM audit_history('contrato', '100042');
 
 CREATE AGGREGATE demo.merge(jsonb) (SFUNC = jsonb_concat, STYPE = jsonb, INITCOND = '{}');
 
+\echo 'The same changes as full-row copies, rebuilt from the log and inserted (for the last table)'
 CREATE TABLE demo.row_copy AS
-SELECT table_name, action, pg_column_size(l.*) AS log_bytes,
+SELECT table_name, record_id, xact_id, xact_seq, action,
        jsonb_build_object(prefix || 'hstusu', user_id, prefix || 'hsthora', changed_at)
        || CASE action WHEN 'I' THEN new_data
                       ELSE coalesce(row_now, '{}') || demo.merge(put_back) OVER (
@@ -110,6 +113,7 @@ FROM unnest('{contrato,persona,direccion,ptoserv}'::text[]) AS table_name
 INSERT INTO demo.figure
 SELECT 'audit rows', count(*) FROM audit_log
 UNION ALL SELECT 'unchanged rows', rows FROM unchanged
+UNION ALL SELECT 'unchanged rows logged', :logged_unchanged
 UNION ALL SELECT 'audit bytes', sum(pg_table_size(relid)) FROM pg_partition_tree('audit_log') WHERE isleaf
 UNION ALL SELECT 'audit index bytes', sum(pg_indexes_size(relid)) FROM pg_partition_tree('audit_log') WHERE isleaf
 UNION ALL SELECT 'copy rows', count(*) FROM demo.row_copy

@@ -21,7 +21,8 @@ CREATE TABLE nuevo.toma (
 );
 COMMENT ON TABLE nuevo.toma IS 'One row an account, from contrato, persona, ptoserv, direccion, geolocalizacion and linfactura';
 
-CREATE VIEW demo.legacy_account AS
+-- What the legacy tables know of an account, joined once.
+CREATE TABLE demo.legacy_account AS
 SELECT cnttnum, cntttctcod, cnttnotifmovil, cnttsnnotifsms, cnttsnnotifmail,
        prsnombre, prspriapel, prssegapel, prsnif, prstelef, prsjuridic, ptossncortdeud,
        dirtexto, dircomplem, dircodpost, geoloclat, geoloclong, linfprefij, linfprepro
@@ -38,7 +39,8 @@ SELECT cnttnum, cntttctcod, concat_ws(' ', legacy_text(prsnombre), legacy_text(p
        CASE WHEN legacy_rfc_error(prsnif) IS NULL THEN legacy_rfc(prsnif) END,
        legacy_text(prstelef), legacy_text(cnttnotifmovil),
        concat_ws(', ', legacy_text(dirtexto), legacy_text(dircomplem)), legacy_text(dircodpost),
-       legacy_gps_to_geom(geoloclat, geoloclong),
+       -- 0, 0 is a place too, in the Gulf of Guinea
+       CASE WHEN legacy_gps_error(geoloclat, geoloclong) IS NULL THEN legacy_gps_to_geom(geoloclat, geoloclong) END,
        legacy_bool(prsjuridic), legacy_bool(cnttsnnotifsms), legacy_bool_strict(cnttsnnotifmail), legacy_bool(ptossncortdeud),
        legacy_money(linfprefij), legacy_money(linfprepro)
 FROM demo.legacy_account;
@@ -62,7 +64,7 @@ SELECT cnttnum, 'rfc', prsnif, legacy_rfc_error(prsnif)
 FROM demo.legacy_account WHERE legacy_rfc_error(prsnif) IS NOT NULL;
 
 \echo 'Refused, and why:'
-SELECT columna AS "Column", motivo AS reason, to_char(count(*), '999,999') AS rows,
+SELECT columna AS "column", motivo AS reason, to_char(count(*), '999,999') AS rows,
        min(valor) FILTER (WHERE trim(valor) NOT IN ('', '/')) AS "for example"
 FROM nuevo.rechazo GROUP BY columna, motivo ORDER BY columna DESC, count(*) DESC;
 
@@ -73,7 +75,8 @@ WHERE ST_DWithin(ubicacion, ST_MakePoint(-100.389888, 20.592786)::geography, met
 GROUP BY metres ORDER BY metres;
 
 INSERT INTO demo.figure
-SELECT 'accounts converted', count(*) FROM nuevo.toma
+SELECT 'accounts', count(*) FROM contrato
+UNION ALL SELECT 'accounts converted', count(*) FROM nuevo.toma
 UNION ALL SELECT 'accounts with place', count(ubicacion) FROM nuevo.toma
 UNION ALL SELECT 'places refused', count(*) FROM nuevo.rechazo WHERE columna = 'ubicacion'
 UNION ALL SELECT 'rfc refused', count(*) FROM nuevo.rechazo WHERE columna = 'rfc';

@@ -31,13 +31,14 @@ LEFT JOIN vgiss_lectuacom ON idcontrato = cuenta
 LEFT JOIN linfactura ON linfacid = 7900000 + cuenta;
 ANALYZE nuevo.consumo, nuevo.tarifa;
 
--- The billing run, in parallel query.
+-- The billing run.  A bill is a JSON document: worth the way from a worker.
+SET parallel_tuple_cost = 0.001;
 CREATE TABLE nuevo.recibo AS
 SELECT cuenta, zona, m3, estimado, (recibo ->> 'total')::numeric(12,2) AS total, recibo
 FROM nuevo.consumo JOIN nuevo.tarifa USING (zona), tariff_bill(tarifa, m3) AS recibo;
 
-\echo 'CREATE TABLE nuevo.recibo AS SELECT … FROM nuevo.consumo JOIN nuevo.tarifa USING (zona), tariff_bill(tarifa, m3):'
-SELECT zona AS "Zone", to_char(count(*), '999,999') AS bills, to_char(count(*) FILTER (WHERE estimado), '999,999') AS estimated,
+\echo 'SELECT … FROM nuevo.consumo JOIN nuevo.tarifa USING (zona), tariff_bill(tarifa, m3) (JAPAY, Mérida, domestic, 2026):'
+SELECT zona AS zone, to_char(count(*), '999,999') AS bills, to_char(count(*) FILTER (WHERE estimado), '999,999') AS estimated,
        to_char(sum(m3), '999,999,999') AS "m³", to_char(avg(total), '999,990.00') AS "average MXN", to_char(sum(total), '999,999,999,990.00') AS "total MXN"
 FROM nuevo.recibo GROUP BY zona ORDER BY zona;
 
@@ -50,18 +51,26 @@ WITH plain AS (
 SELECT count(*) FILTER (WHERE plain.total IS DISTINCT FROM recibo.total) AS differ, to_char(sum(plain.total), '999,999,999,990.00') AS "total MXN"
 FROM plain FULL JOIN nuevo.recibo USING (cuenta);
 
-\echo 'What if: the same consumption under an incremental tariff with sewerage 25 %, treatment 15.00 and IVA 16 %:'
-WITH otra (tarifa) AS (VALUES ('{
+-- A tariff with more on the bill: what would the same consumption bring in?
+INSERT INTO nuevo.tarifa VALUES (99, '{
+    "name": "Doméstica, propuesta",
     "blocks": [{"from_m3": 0, "to_m3": 10, "price_per_m3": 5.50, "fixed_charge": 45.00},
                {"from_m3": 10, "to_m3": 20, "price_per_m3": 8.75},
                {"from_m3": 20, "to_m3": 40, "price_per_m3": 15.30},
                {"from_m3": 40, "to_m3": null, "price_per_m3": 25.00}],
     "additional_concepts": [{"code": "alcantarillado", "name": "Alcantarillado", "type": "percentage", "value": 0.25, "base": "agua"},
                             {"code": "saneamiento", "name": "Saneamiento", "type": "fixed", "value": 15.00}],
-    "iva_rate": 0.16}'::jsonb))
+    "iva_rate": 0.16}');
+
+\echo 'A proposed tariff with sewerage and treatment, its invoice lines for one account (tariff_lines):'
+SELECT concept_name, quantity, unit_price, subtotal, iva_amount, l.total
+FROM nuevo.consumo, nuevo.tarifa t, tariff_lines(tarifa, m3) l
+WHERE cuenta = 100042 AND t.zona = 99 ORDER BY sort_order;
+
+\echo 'and what it would bring in:'
 SELECT to_char(count(*), '999,999') AS bills, to_char(sum(tariff_charge(tarifa, m3)), '999,999,999,990.00') AS "water MXN",
        to_char(sum((tariff_bill(tarifa, m3) ->> 'total')::numeric), '999,999,999,990.00') AS "total MXN"
-FROM nuevo.consumo, otra;
+FROM nuevo.consumo, nuevo.tarifa t WHERE t.zona = 99;
 
 INSERT INTO demo.figure
 SELECT 'bills', count(*) FROM nuevo.recibo

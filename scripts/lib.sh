@@ -10,11 +10,12 @@
 #   server_start [SETTING...]  a throwaway server, socket only; sets PGHOST, PGUSER
 #   server_stop
 #
+# A script may set make_options before aquacis_begin.
 # Environment: PG_MAJOR picks the server version, AQUACIS_CFLAGS adds compiler
 # flags.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-work= child= apt_conf= apt_log=
+work= child= apt_conf= apt_log= make_options=
 
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 say() { printf '%s\n' "$*"; }
@@ -154,8 +155,9 @@ build() {
   local log=$work/build.log
   as_runner mkdir -p "$work/src"
   tree_files | as_runner tar -C "$work/src" -xf - --no-same-owner
-  as_runner make -s -j2 -C "$work/src" PG_CONFIG="$PG_CONFIG" COPT="${AQUACIS_CFLAGS:-}" >"$log" 2>&1 &&
-    as_runner make -s -C "$work/src" PG_CONFIG="$PG_CONFIG" install >>"$log" 2>&1 ||
+  # shellcheck disable=SC2086
+  as_runner make -s -j2 -C "$work/src" PG_CONFIG="$PG_CONFIG" COPT="${AQUACIS_CFLAGS:-}" $make_options >"$log" 2>&1 &&
+    as_runner make -s -C "$work/src" PG_CONFIG="$PG_CONFIG" $make_options install >>"$log" 2>&1 ||
     { cat "$log"; die "the build failed"; }
 }
 
