@@ -104,7 +104,7 @@ sub family_rows
 {
 	my ($node, $db) = @_;
 	return $node->safe_psql($db, q{
-		SET jit = off;
+		SET work_mem = '64MB';
 		SELECT 'SELECT p, count(*), sum(importe), md5(string_agg(r, '','' ORDER BY r)) FROM (' ||
 			string_agg(part, ' UNION ALL ') || ') x GROUP BY p ORDER BY p'
 		FROM (SELECT format('SELECT %s p, importe, row(importe, numfacturas, facsocemi, faccnttnum)::text r FROM cf.%I',
