@@ -1,7 +1,8 @@
 # The README's SQL runs as printed, from top to bottom, in an empty database.
 #
-# Every ```sql block is run, one psql session a block, as a superuser.  A line
-# that ends in "-- => value" claims a result; the claims are checked.
+# Every ```sql block is run, one psql session a block, as a superuser.  A ```text
+# block below it is the end of its output; a line that ends in "-- => value" claims
+# a result.  Both are checked.
 use strict;
 use warnings;
 
@@ -19,19 +20,24 @@ my $postgis = $node->safe_psql('postgres',
 	q{SELECT count(*) FROM pg_available_extensions WHERE name = 'postgis'});
 
 my $readme = slurp_file('README.md');
-my @blocks = $readme =~ /^```sql\n(.*?)^```/msg;
-cmp_ok(scalar @blocks, '>=', 5, 'the README has SQL to run');
-
 my $number = 0;
-for my $block (@blocks)
+while ($readme =~ /^```sql\n(.*?)^```\n(?:```text\n(.*?)^```)?/msg)
 {
-	$number++;
+	my ($block, $printed) = ($1, $2);
 	my ($title) = $block =~ /\A(?:-- )?(.{1,60})/;
+	$number++;
   SKIP:
 	{
 		skip "block $number needs PostGIS", 1 if $block =~ /postgis|geom/i && !$postgis;
-		my ($ret, $out, $err) = $node->psql('utility', $block, on_error_stop => 1);
-		is($ret, 0, "block $number runs: $title") or diag($err);
+		my ($file, $out, $err) = ($node->basedir . "/block$number.sql", '', '');
+		append_to_file($file, $block);
+		ok( run_log([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('utility'), '-f', $file ],
+				'>', \$out, '2>', \$err),
+			"block $number runs: $title") or diag($err);
+		next unless defined $printed;
+		# what is printed below the block is the end of its output
+		s/[ \t]+$//mg, s/\s+\z// for $out, $printed;
+		is(substr($out, -length $printed), $printed, "block $number prints what the README shows");
 	}
 	while ($block =~ /^(SELECT [^\n]*;)\s*-- => (.*?)\s*$/mg)
 	{
@@ -39,6 +45,7 @@ for my $block (@blocks)
 		is($node->safe_psql('utility', $query), $claim, "$query gives what is printed");
 	}
 }
+cmp_ok($number, '>=', 5, 'the README has SQL to run');
 
 # Links inside the repository lead somewhere.
 while ($readme =~ /\]\((?!https?:|#)([^)#]+)/g)
