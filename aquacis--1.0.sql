@@ -116,9 +116,9 @@ INSERT INTO @extschema@.consolidate_family (family, pattern, target, key_columns
  ARRAY['cnttnum integer', 'impvariable numeric(18,2)', 'impvaranterior numeric(18,2)'], true),
 ('tmpbb', '^tmpbb_(\d+)$', 'tmpbb', ARRAY['bbcnttnum'],
  ARRAY['bbfbleid numeric(10,0)', 'bbsbid numeric(10,0)', 'bbcnttnum numeric(10,0)', 'bbaplicacion numeric(5,0)',
-       'bbfecini date', 'bbfecfin date', 'bbvardel numeric(5,0)', 'bbexpdid numeric(5,0)', 'bbcptodel numeric(5,0)',
-       'bbtariddel numeric(5,0)', 'bbctponew numeric(5,0)', 'bbtaridnew numeric(5,0)', 'bbfecfinbonif date',
-       'bbfecinitar date'], true);
+       'bbfecini pg_catalog.date', 'bbfecfin pg_catalog.date', 'bbvardel numeric(5,0)', 'bbexpdid numeric(5,0)', 'bbcptodel numeric(5,0)',
+       'bbtariddel numeric(5,0)', 'bbctponew numeric(5,0)', 'bbtaridnew numeric(5,0)', 'bbfecfinbonif pg_catalog.date',
+       'bbfecinitar pg_catalog.date'], true);
 
 -- One row a process table: what was in it when it went, and how to make it again.
 CREATE TABLE @extschema@.consolidate_source (
@@ -186,8 +186,6 @@ CREATE TABLE @extschema@.consolidate_guard_schema (
 );
 COMMENT ON TABLE @extschema@.consolidate_guard_schema IS
 'schemas in which new tables of a family are warned of or blocked, see consolidate_guard()';
--- whoever makes a table reads these two through the event trigger
-GRANT SELECT ON @extschema@.consolidate_guard_schema, @extschema@.consolidate_family TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.consolidate_guard_schema', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.consolidate_family', 'WHERE NOT builtin');

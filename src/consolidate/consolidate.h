@@ -142,8 +142,6 @@ typedef struct Contents
 	Reject	   *rejects;		/* in the order of a scan */
 	int64		allocated;
 	int64		count[3];		/* by RejectKind */
-	int16		first_misfit;	/* a column, for the message */
-	int16		first_null;
 	uint64		checksum;		/* of the rows that are not rejected */
 	bool		too_many;		/* rejects: gave up collecting */
 } Contents;
@@ -217,6 +215,7 @@ extern void CopyForget(CopyState *copy);
 
 /* reject.c */
 extern void RejectedMakeTable(Family *family, bool needed);
+extern int RejectedTextModes(void);
 extern void RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 						  const Contents *contents);
 

@@ -409,6 +409,18 @@ RejectReason(const Shape *shape, const Reject *reject)
 	return NULL;				/* keep the compiler quiet */
 }
 
+/* A target of the user's own may refuse nulls in more than the key. */
+static const char *
+null_columns(const Shape *shape)
+{
+	int			i;
+
+	for (i = 0; i < shape->ncolumns; i++)
+		if (shape->columns[i].notnull && !shape->columns[i].key)
+			return "null in the key or a NOT NULL column";
+	return "null key";
+}
+
 /* Why the target would not take all rows of the source; NULL when it would. */
 char *
 ContentsProblem(const Shape *shape, const Contents *contents)
@@ -421,8 +433,8 @@ ContentsProblem(const Shape *shape, const Contents *contents)
 		return NULL;
 	initStringInfo(&text);
 	if (contents->count[REJECT_NULL] > 0)
-		appendStringInfo(&text, "%lld with a null key",
-						 (long long) contents->count[REJECT_NULL]);
+		appendStringInfo(&text, "%lld with a %s", (long long) contents->count[REJECT_NULL],
+						 null_columns(shape));
 	if (contents->count[REJECT_DUPLICATE] > 0)
 		appendStringInfo(&text, "%s%lld with a duplicate key (%s)", text.len ? ", " : "",
 						 (long long) contents->count[REJECT_DUPLICATE], key_names(shape));

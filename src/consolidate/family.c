@@ -12,15 +12,19 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "compat.h"
 #include "consolidate/consolidate.h"
 
 /* Runs SQL with text parameters; the results are in SPI_tuptable. */
@@ -89,6 +93,10 @@ FamilyLoad(Oid extnamespace, const char *schema, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_SCHEMA),
 				 errmsg("schema \"%s\" does not exist", schema)));
+
+	if (object_aclcheck(NamespaceRelationId, family->schema_oid, GetUserId(),
+						ACL_USAGE) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, schema);
 
 	if (ConsolidateQuery(psprintf("SELECT pattern, target, key_columns, columns"
 								  " FROM %s.consolidate_family"

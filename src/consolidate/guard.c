@@ -15,15 +15,21 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
 #include "commands/event_trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "consolidate/consolidate.h"
 
@@ -147,34 +153,110 @@ columns_of_target(const char *schema, const char *target)
 	return list.data;
 }
 
-static void
-complain(int row)
+typedef struct Violation
 {
-	const char *schema = ConsolidateField(row, 1);
-	const char *name = ConsolidateField(row, 2);
-	const char *process = ConsolidateField(row, 3);
-	const char *family = ConsolidateField(row, 4);
-	const char *target = quote_qualified_identifier(schema, ConsolidateField(row, 5));
-	const char *columns = columns_of_target(schema, ConsolidateField(row, 5));
-	bool		block = strcmp(ConsolidateField(row, 6), "block") == 0;
+	char	   *family;
+	char	   *target;
+	char	   *process;
+} Violation;
+
+static void
+complain(const char *schema, const char *name, const Violation *violation, bool block)
+{
+	const char *target = quote_qualified_identifier(schema, violation->target);
+	const char *columns = columns_of_target(schema, violation->target);
 
 	ereport(block ? ERROR : WARNING,
 			(errcode(block ? ERRCODE_INSUFFICIENT_PRIVILEGE : ERRCODE_WARNING),
-			 errmsg("table \"%s.%s\" %s: family \"%s\" has been consolidated", schema, name,
-					block ? "must not be created" : "should not be created", family),
-			 errdetail("The rows of all its processes are in table %s, told apart by %s.",
+			 errmsg("table \"%s.%s\" %s: its family \"%s\" is kept in one table", schema, name,
+					block ? "must not be created" : "should not be created", violation->family),
+			 errdetail("The rows of all processes are in table %s, told apart by %s.",
 					   target, PROCESS_COLUMN),
 			 errhint("Instead of the table, INSERT INTO %s (%s) VALUES (%s, ...); read with WHERE %s = %s; "
 					 "and DELETE with the same condition instead of DROP TABLE.",
-					 target, columns ? columns : PROCESS_COLUMN ", ...", process, PROCESS_COLUMN, process)));
+					 target, columns ? columns : PROCESS_COLUMN ", ...", violation->process,
+					 PROCESS_COLUMN, violation->process)));
+}
+
+/* "warn", "block", or NULL where nothing is guarded. */
+static char *
+guard_mode(Oid extnamespace, const char *schema)
+{
+	Relation	rel = table_open(get_relname_relid("consolidate_guard_schema", extnamespace),
+								 AccessShareLock);
+	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	HeapTuple	tuple;
+	char	   *mode = NULL;
+	bool		isnull;
+
+	while (mode == NULL && (tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+		if (strcmp(TextDatumGetCString(heap_getattr(tuple, 1, RelationGetDescr(rel), &isnull)),
+				   schema) == 0)
+			mode = TextDatumGetCString(heap_getattr(tuple, 2, RelationGetDescr(rel), &isnull));
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return mode;
+}
+
+/* The family that this name belongs to, if any. */
+static bool
+find_family(Oid extnamespace, const char *name, Violation *violation)
+{
+	Relation	rel = table_open(get_relname_relid("consolidate_family", extnamespace),
+								 AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	Datum		text_name = CStringGetTextDatum(name);
+	HeapTuple	tuple;
+	bool		found = false;
+	bool		isnull;
+
+	while (!found && (tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Datum		pattern = heap_getattr(tuple, 2, desc, &isnull);
+
+		if (!DatumGetBool(DirectFunctionCall2Coll(textregexeq, C_COLLATION_OID, text_name, pattern)))
+			continue;
+		violation->family = TextDatumGetCString(heap_getattr(tuple, 1, desc, &isnull));
+		violation->target = TextDatumGetCString(heap_getattr(tuple, 3, desc, &isnull));
+		violation->process =
+			TextDatumGetCString(DirectFunctionCall2Coll(textregexsubstr, C_COLLATION_OID,
+														text_name, pattern));
+		found = true;
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+static void
+check_relation(Oid extnamespace, Oid relid)
+{
+	char	   *name = get_rel_name(relid);
+	char	   *schema = get_namespace_name(get_rel_namespace(relid));
+	char		kind = get_rel_relkind(relid);
+	char	   *mode;
+	Violation	violation;
+
+	if (name == NULL || schema == NULL ||
+		(kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE && kind != RELKIND_VIEW &&
+		 kind != RELKIND_MATVIEW && kind != RELKIND_FOREIGN_TABLE))
+		return;
+	mode = guard_mode(extnamespace, schema);
+	if (mode != NULL && find_family(extnamespace, name, &violation))
+		complain(schema, name, &violation, strcmp(mode, "block") == 0);
 }
 
 PG_FUNCTION_INFO_V1(consolidate_guard_trigger);
 
+/*
+ * Fires for every role.  Our tables are read directly: a role that makes a
+ * table need not have rights on them, nor on the extension's schema.
+ */
 Datum
 consolidate_guard_trigger(PG_FUNCTION_ARGS)
 {
-	const char *extschema;
+	Oid			extnamespace;
 	uint64		n,
 				i;
 
@@ -186,21 +268,15 @@ consolidate_guard_trigger(PG_FUNCTION_ARGS)
 		!names_a_relation(((EventTriggerData *) fcinfo->context)->parsetree))
 		PG_RETURN_NULL();
 
-	extschema = quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)));
+	extnamespace = get_func_namespace(fcinfo->flinfo->fn_oid);
 	SPI_connect();
-	n = ConsolidateQuery(psprintf("SELECT n.nspname, c.relname,"
-								  "  pg_catalog.substring(c.relname::pg_catalog.text, f.pattern),"
-								  "  f.family, f.target, g.mode"
-								  " FROM pg_catalog.pg_event_trigger_ddl_commands() d"
-								  " JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.objid"
-								  " JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
-								  " JOIN %s.consolidate_guard_schema g ON g.source_schema OPERATOR(pg_catalog.=) n.nspname"
-								  " JOIN %s.consolidate_family f ON c.relname OPERATOR(pg_catalog.~) f.pattern"
-								  " WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass"
-								  "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}')"
-								  " ORDER BY f.family", extschema, extschema), 0, NULL, false);
+	n = ConsolidateQuery("SELECT objid FROM pg_catalog.pg_event_trigger_ddl_commands()"
+						 " WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass",
+						 0, NULL, false);
+	PushActiveSnapshot(GetLatestSnapshot());
 	for (i = 0; i < n; i++)
-		complain(i);
+		check_relation(extnamespace, strtoul(ConsolidateField(i, 1), NULL, 10));
+	PopActiveSnapshot();
 	SPI_finish();
 	PG_RETURN_NULL();
 }

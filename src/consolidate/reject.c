@@ -20,6 +20,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -156,6 +157,26 @@ insert_rows(Family *family, Source *source, Datum *rows, Datum *reasons, int n)
 			 (unsigned long long) SPI_processed, n, source->name);
 }
 
+/*
+ * Settings under which what a type writes is what it reads back, whatever the
+ * session's.  AtEOXact_GUC(true, <the result>) ends it.
+ */
+int
+RejectedTextModes(void)
+{
+	static const char *const settings[][2] = {
+		{"datestyle", "ISO"}, {"intervalstyle", "postgres"}, {"extra_float_digits", "3"},
+		{"bytea_output", "hex"}, {"xmloption", "content"},
+	};
+	int			level = NewGUCNestLevel();
+	int			i;
+
+	for (i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
 /* Writes the rejected rows of a source into consolidate_rejected. */
 void
 RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
@@ -169,6 +190,7 @@ RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 	MemoryContext chunk = AllocSetContextCreate(work, "aquacis rejected chunk",
 												ALLOCSET_DEFAULT_SIZES);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	int			level = RejectedTextModes();
 	int			n = 0;
 	int64		i;
 
@@ -190,6 +212,7 @@ RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 			n = 0;
 		}
 	}
+	AtEOXact_GUC(true, level);
 	MemoryContextSwitchTo(old);
 	ExecDropSingleTupleTableSlot(slot);
 	MemoryContextDelete(work);

@@ -111,6 +111,7 @@ restore_rejected(Family *family, Record *record, Oid relid, const char *table)
 								" AND process_id OPERATOR(pg_catalog.=) $2::pg_catalog.int8"
 								" AND source_schema OPERATOR(pg_catalog.=) $3"
 								" AND source_table OPERATOR(pg_catalog.=) $4", family->extschema);
+	int			level = RejectedTextModes();
 	AttrNumber	attno;
 	char	   *name;
 	int64		restored;
@@ -134,6 +135,7 @@ restore_rejected(Family *family, Record *record, Oid relid, const char *table)
 										 columns.data, values.data, from), 4, args, false);
 	if (ConsolidateQuery(psprintf("DELETE FROM %s", from), 4, args, false) != restored)
 		elog(ERROR, "rejected rows of \"%s\" changed on the way", record->table);
+	AtEOXact_GUC(true, level);
 	return restored;
 }
 
@@ -242,10 +244,10 @@ try_restore_process(Family *family, Record *record, bool force)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (ConsolidateMustStop(error->sqlerrcode))
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		if (ConsolidateMustStop(error->sqlerrcode))
+			ReThrowError(error);
 		ereport(NOTICE,
 				(errmsg("consolidate_restore: \"%s.%s\" left where it is: %s", family->schema,
 						record->table, error->message)));

@@ -10,8 +10,8 @@
  * in the target whole; what a later call finds is what is left to do.
  *
  * Locks.  A source is locked ACCESS EXCLUSIVE, and only conditionally: we never
- * queue for a lock while we hold others, so nobody waits behind us for a table
- * that somebody else keeps busy.  A busy source is tried again after all
+ * queue for one, so nobody waits behind us for a table that somebody else keeps
+ * busy.  The target is waited for, before any source is locked.  A busy source is tried again after all
  * others, until lock_wait has passed.  A batch ends at "batch" sources, when
  * its drop would hold more than LOCKS_MAX locks, or after BATCH_MS, so
  * that sessions that do want one of its tables do not wait long.
@@ -129,7 +129,6 @@ static void
 begin_transaction(void)
 {
 	SetConfigOption("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
 }
 
 /* Commits, and begins the next transaction. */
@@ -582,6 +581,8 @@ run_batch(Run *run, SourceState wanted, int *next)
 	{
 		Batch	   *batch = make_batch(run);
 
+		/* the only lock that we queue for, so before any other */
+		LockRelationOid(run->family->target_oid, RowExclusiveLock);
 		PushActiveSnapshot(GetLatestSnapshot());
 		fill_batch(batch, wanted, next);
 		finish_batch(batch);
@@ -596,12 +597,13 @@ run_batch(Run *run, SourceState wanted, int *next)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (ConsolidateMustStop(error->sqlerrcode))
-			PG_RE_THROW();
 		FlushErrorState();
+		/* also before the error goes on: it must find the transaction we began in */
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
+		if (ConsolidateMustStop(error->sqlerrcode))
+			ReThrowError(error);
 		CopyForget(run->copy);
 		run->tally = before;
 		blame_batch(run, wanted, first, next, error);

@@ -1,0 +1,143 @@
+-- Targets that are there already: used as they are, or refused with a reason.
+SET client_min_messages = warning;
+CREATE SCHEMA destino;
+CREATE FUNCTION destino.make(process text, rows int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('CREATE TABLE destino.tmp_deuda_%s (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer)', process);
+  EXECUTE format('INSERT INTO destino.tmp_deuda_%s SELECT g, g, g, g FROM generate_series(1, %s) g', process, rows);
+END $$;
+-- what a run leaves, and away with it
+CREATE FUNCTION destino.look(OUT rows bigint, OUT sum numeric, OUT processes bigint, OUT verified boolean) LANGUAGE plpgsql AS $$
+BEGIN
+  SELECT count(*), sum(importe), count(DISTINCT proceso_id) INTO rows, sum, processes FROM destino.tmp_deuda;
+  SELECT bool_and(ok) INTO verified FROM consolidate_verify('destino', 'tmp_deuda');
+  DROP TABLE destino.tmp_deuda CASCADE;
+  DELETE FROM consolidate_source;
+END $$;
+RESET client_min_messages;
+
+-- the modernisation plan's DDL: numeric(10,0) for integers, its own index
+CREATE TABLE destino.tmp_deuda (
+    proceso_id  BIGINT       NOT NULL,
+    importe     NUMERIC(18,2),
+    numfacturas NUMERIC(10,0),
+    facsocemi   NUMERIC(10,0),
+    faccnttnum  NUMERIC(10,0),
+    created_at  TIMESTAMPTZ  NOT NULL DEFAULT now(),
+    CONSTRAINT pk_tmp_deuda PRIMARY KEY (proceso_id, faccnttnum)
+);
+CREATE INDEX idx_tmp_deuda_proceso ON destino.tmp_deuda (proceso_id);
+SELECT destino.make('1', 3), destino.make('2', 3000);
+INSERT INTO destino.tmp_deuda_1 VALUES (NULL, 2147483647, -2147483648, -5);
+CALL consolidate('destino', 'tmp_deuda');
+SELECT * FROM destino.tmp_deuda WHERE proceso_id = 1 AND created_at IS NULL;
+SELECT importe, numfacturas, facsocemi, faccnttnum FROM destino.tmp_deuda WHERE proceso_id = 1 ORDER BY faccnttnum;
+SET enable_seqscan = off;
+EXPLAIN (COSTS off) SELECT count(*) FROM destino.tmp_deuda WHERE proceso_id = 2 AND faccnttnum = 7;
+SELECT count(*) FROM destino.tmp_deuda WHERE proceso_id = 2 AND faccnttnum = 7;
+RESET enable_seqscan;
+CALL consolidate_restore('destino', 'tmp_deuda', 1);
+SELECT * FROM destino.tmp_deuda_1 ORDER BY faccnttnum;
+CALL consolidate('destino', 'tmp_deuda');
+SELECT * FROM destino.look();
+
+-- columns in another order, dropped columns, more columns with defaults
+CREATE TABLE destino.tmp_deuda (sobra int, faccnttnum integer NOT NULL, origen text DEFAULT 'lote', importe numeric(18,2), otra text,
+  numfacturas integer NOT NULL, proceso_id bigint, facsocemi bigint, PRIMARY KEY (faccnttnum, proceso_id));
+ALTER TABLE destino.tmp_deuda DROP sobra;
+SELECT destino.make('1', 3);
+INSERT INTO destino.tmp_deuda_1 VALUES (1, NULL, 1, 9);
+CALL consolidate('destino', 'tmp_deuda', on_reject => 'keep');
+SELECT * FROM destino.tmp_deuda ORDER BY faccnttnum;
+SELECT row_data, reason FROM consolidate_rejected;
+SELECT * FROM destino.look();
+
+-- a serial column and a trigger: through the executor
+CREATE TABLE destino.tmp_deuda (n serial, proceso_id bigint, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer,
+  doble numeric GENERATED ALWAYS AS (importe * 2) STORED, CHECK (importe < 1000), PRIMARY KEY (proceso_id, faccnttnum));
+CREATE TABLE destino.diario (p bigint, k integer);
+CREATE FUNCTION destino.anota() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO destino.diario VALUES (NEW.proceso_id, NEW.faccnttnum); RETURN NEW; END';
+CREATE TRIGGER t AFTER INSERT ON destino.tmp_deuda FOR EACH ROW EXECUTE FUNCTION destino.anota();
+SELECT destino.make('1', 3), destino.make('2', 2), destino.make('3', 1), destino.make('4', 0);
+INSERT INTO destino.tmp_deuda_1 VALUES (5, 5, 5, NULL), (6, 6, 6, 6), (7, 7, 7, 6);
+-- ... which one table violates: it alone stays
+INSERT INTO destino.tmp_deuda_2 VALUES (5000, 5, 5, 7);
+CALL consolidate('destino', 'tmp_deuda', on_reject => 'keep');
+SELECT * FROM destino.tmp_deuda ORDER BY proceso_id, faccnttnum;
+SELECT count(*) FROM destino.diario;
+SELECT count(*) FROM destino.tmp_deuda_2;
+SELECT tables_done, tables_skipped, last_error FROM consolidate_progress;
+DROP TABLE destino.tmp_deuda_2;
+-- a trigger that swallows rows is found out
+CREATE FUNCTION destino.traga() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.faccnttnum = 2 THEN RETURN NULL; END IF; RETURN NEW; END';
+CREATE TRIGGER u BEFORE INSERT ON destino.tmp_deuda FOR EACH ROW EXECUTE FUNCTION destino.traga();
+SELECT destino.make('5', 3);
+CALL consolidate('destino', 'tmp_deuda');
+SELECT count(*) FROM destino.tmp_deuda_5;
+DROP TABLE destino.tmp_deuda_5;
+SELECT * FROM destino.look();
+
+-- partitioned; a process without a partition stays
+CREATE TABLE destino.tmp_deuda (LIKE destino.diario, proceso_id bigint, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer,
+  PRIMARY KEY (proceso_id, faccnttnum)) PARTITION BY RANGE (proceso_id);
+CREATE TABLE destino.p0 PARTITION OF destino.tmp_deuda FOR VALUES FROM (0) TO (10);
+CREATE TABLE destino.p1 PARTITION OF destino.tmp_deuda FOR VALUES FROM (10) TO (20);
+SELECT destino.make('1', 3), destino.make('11', 4), destino.make('21', 5);
+CALL consolidate('destino', 'tmp_deuda');
+SELECT tableoid::regclass, count(*) FROM destino.tmp_deuda GROUP BY 1 ORDER BY 1;
+DROP TABLE destino.tmp_deuda_21;
+SELECT * FROM destino.look();
+
+-- rows that a failed script left behind: the same ones are not copied twice, others are refused
+CREATE TABLE destino.tmp_deuda (proceso_id bigint, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer, PRIMARY KEY (proceso_id, faccnttnum));
+SELECT destino.make('1', 3), destino.make('2', 3), destino.make('3', 3);
+INSERT INTO destino.tmp_deuda SELECT 1, * FROM destino.tmp_deuda_1 UNION ALL SELECT 2, * FROM destino.tmp_deuda_2;
+UPDATE destino.tmp_deuda SET importe = 0 WHERE proceso_id = 2 AND faccnttnum = 1;
+SELECT table_name, row_count, problem FROM consolidate_plan('destino', 'tmp_deuda');
+CALL consolidate('destino', 'tmp_deuda');
+SELECT proceso_id, count(*) FROM destino.tmp_deuda GROUP BY 1 ORDER BY 1;
+DROP TABLE destino.tmp_deuda_2;
+SELECT * FROM destino.look();
+
+-- targets that do not fit
+SELECT destino.make('1', 3);
+\set call 'CALL consolidate(\'destino\', \'tmp_deuda\');'
+CREATE TABLE destino.tmp_deuda (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
+:call
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM consolidate_plan('destino', 'tmp_deuda');
+\echo :LAST_ERROR_SQLSTATE
+ALTER TABLE destino.tmp_deuda ADD proceso_id integer;
+:call
+\echo :LAST_ERROR_SQLSTATE
+ALTER TABLE destino.tmp_deuda ALTER proceso_id TYPE bigint, DROP facsocemi;
+:call
+\echo :LAST_ERROR_SQLSTATE
+ALTER TABLE destino.tmp_deuda ADD facsocemi date;
+:call
+\echo :LAST_ERROR_SQLSTATE
+ALTER TABLE destino.tmp_deuda DROP facsocemi, ADD facsocemi integer, ADD obligada text NOT NULL;
+:call
+\echo :LAST_ERROR_SQLSTATE
+ALTER TABLE destino.tmp_deuda DROP obligada, ADD UNIQUE (proceso_id, faccnttnum) DEFERRABLE;
+:call
+SELECT count(*) FROM destino.tmp_deuda_1;
+DROP TABLE destino.tmp_deuda;
+CREATE SEQUENCE destino.tmp_deuda;
+:call
+\echo :LAST_ERROR_SQLSTATE
+DROP SEQUENCE destino.tmp_deuda;
+
+-- names that the target's key and index would have are taken
+CREATE TABLE destino.pk_tmp_deuda ();
+CREATE TABLE destino.idx_tmp_deuda_faccnttnum ();
+:call
+SELECT indexdef FROM pg_indexes WHERE schemaname = 'destino' AND tablename = 'tmp_deuda' ORDER BY indexname;
+
+SET client_min_messages = warning;
+DROP SCHEMA destino CASCADE;
+DROP TABLE consolidate_rejected;
+DELETE FROM consolidate_source;
+DELETE FROM consolidate_run;
+DELETE FROM consolidate_problem;
+DELETE FROM consolidate_target;
