@@ -96,3 +96,14 @@ SELECT (tariff_lines(:dom, 1)).total, (tariff_blocks(:dom, 11)).amount;
 -- a tariff and a bill that 128 bits have no room for
 SELECT tariff_charge('[{"from_m3": 0, "to_m3": 1e30, "price_per_m3": 1e20}, {"from_m3": 1e30, "price_per_m3": 1e-20}]', 1e40);
 SELECT amount FROM tariff_blocks('[{"from_m3": 0, "price_per_m3": 0.00000000000000000000000000000001}]', 3.000000001);
+
+-- tariff_detail is JSONB to the last byte: what is written is what jsonb_in makes of its text
+SELECT count(*) AS details, count(*) FILTER (WHERE NOT record_image_eq(ROW(tariff_detail), ROW(tariff_detail::text::jsonb))) AS different
+FROM unnest(ARRAY[0, 3, 25.5, 1000]) m3, unnest(ARRAY[1, 3]) units, unnest(ARRAY[1, 1.5]) period,
+     (VALUES (:dom), (:'steps'::jsonb || '{"minimum_charge": 55, "name": "Mixta", "round_consumption": 1}'),
+             ((SELECT jsonb_agg(jsonb_build_object('from_m3', i * 3, 'to_m3', i * 3 + 3, 'price_per_m3', i, 'name', repeat('n', i + 1)) ORDER BY i)
+               FROM generate_series(0, 400) i))) t (tariff),
+     tariff_lines(tariff, m3, :con, units_served => units, period_factor => period);
+SELECT count(*) AS bills, count(*) FILTER (WHERE NOT record_image_eq(ROW(b), ROW(b::text::jsonb))) AS different
+FROM generate_series(1, 80) n, tariff_bill(:dom, n, (SELECT jsonb_agg(jsonb_build_object('code', repeat('ñ', i), 'type',
+  CASE WHEN i % 2 = 0 THEN 'fixed' ELSE 'percentage' END, 'value', 0.5)) FROM generate_series(1, n) i)) b;

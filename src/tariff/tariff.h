@@ -7,7 +7,8 @@
  *	tariff_price	a bill in fixed point			pure C, a template
  *	tariff_numeric	the same bill in numeric
  *	tariff_convert	numeric to decimals and back
- *	tariff_jsonb	JSONB to tokens, results to JSONB
+ *	tariff_jsonb	JSONB to tokens
+ *	tariff_detail	bills to JSONB, through tariff_writer
  *	tariff_cache	parsed tariffs between calls
  *	tariff_sql		the SQL functions
  */
@@ -21,6 +22,17 @@
 #include "utils/numeric.h"
 
 #include "tariff/tariff_model.h"
+
+/* What a line is called, as text. */
+typedef struct TariffLineTexts
+{
+	Datum		code;
+	Datum		name;
+	Datum		product;		/* 0: null */
+	Datum		unit;			/* 0: null */
+} TariffLineTexts;
+
+struct TariffBlockOut;
 
 /*
  * A parsed tariff (or a parsed array of concepts) as the cache keeps it.
@@ -41,6 +53,8 @@ typedef struct TariffEntry
 	bool		has_fixed;		/* fixed_due is good */
 	TariffDec  *fixed_due;		/* see tariff_price_template.h */
 	Numeric    *numeric_due;	/* NULL until somebody needs it */
+	TariffLineTexts *texts;		/* of the concepts */
+	struct TariffBlockOut **full;	/* blocks below the one reached: see tariff_fixed.c */
 } TariffEntry;
 
 typedef struct TariffCache TariffCache;
@@ -60,6 +74,8 @@ typedef struct TariffBlockOut
 	Datum		price;
 	Datum		fixed;
 	Datum		amount;
+	const char *json;			/* the block in tariff_detail, if kept */
+	int			json_size;
 } TariffBlockOut;
 
 typedef struct TariffLineOut
@@ -76,12 +92,12 @@ typedef struct TariffLineOut
 
 typedef struct TariffBillOut
 {
+	bool		want_sums;		/* set by the caller: the last four below */
 	Datum		consumption;	/* as asked for */
 	Datum		billed;			/* after rounding */
-	Datum		minimum;		/* as applied, when lifted */
 	bool		no_water;		/* nothing was consumed */
 	int			nblocks;
-	TariffBlockOut *block;
+	TariffBlockOut **block;
 	const TariffConcepts *concepts;
 	TariffLineOut *line;		/* 1 + concepts->n */
 	Datum		subtotal;
@@ -109,23 +125,28 @@ extern TariffOutcome TariffNumericBlocks(TariffEntry *entry, const TariffRequest
 extern TariffOutcome TariffNumericBill(TariffEntry *entry, const TariffRequest *request,
 									   const TariffConcepts *concepts, TariffBillOut *out);
 extern void TariffFixedPrepare(TariffEntry *entry);
+extern TariffBlockOut *TariffFullBlock(TariffEntry *entry, int k);
 
 /* tariff_convert.c */
 extern TariffNumberStatus TariffReadNumeric(const struct varlena *value, TariffDec *result,
 											bool *negative);
 extern Datum TariffWriteNumeric(TariffDec value, int min_decimals);
+extern Datum TariffWriteShared(TariffDec value, int min_decimals);
 extern Numeric TariffNumberToNumeric(const TariffNumber *number);
 
 /* tariff_jsonb.c */
 extern bool TariffParseJsonb(Jsonb *jsonb, bool concepts, TariffEntry *entry,
 							 int max_faults, List **faults);
+
+/* tariff_detail.c; line 0 is the water line, n is concept n - 1 */
 extern const char *TariffLineCode(const TariffBillOut *bill, int line);
 extern const char *TariffLineName(const TariffBillOut *bill, int line);
 extern const char *TariffLineProduct(const TariffBillOut *bill, int line);
 extern const char *TariffLineUnit(const TariffBillOut *bill, int line);
-extern Jsonb *TariffWaterDetail(const TariffEntry *entry, const TariffRequest *request,
-								const TariffBillOut *bill);
-extern Jsonb *TariffConceptDetail(const TariffBillOut *bill, int index);
+extern void TariffFillTexts(const TariffBillOut *bill, int line, TariffLineTexts *texts);
+extern Jsonb *TariffLineDetail(const TariffEntry *entry, const TariffRequest *request,
+							   const TariffBillOut *bill, int line);
+extern void TariffBlockKeepJson(TariffBlockOut *block);
 extern Jsonb *TariffBillJsonb(const TariffEntry *entry, const TariffRequest *request,
 							  const TariffBillOut *bill);
 

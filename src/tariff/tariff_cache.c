@@ -118,6 +118,20 @@ refuse(bool concepts, List *faults)
 			 errhint("Call tariff_errors to see every fault.")));
 }
 
+/* What the lines of the concepts are called, made once for all bills. */
+static void
+fill_texts(TariffEntry *entry)
+{
+	MemoryContext old = MemoryContextSwitchTo(entry->mcxt);
+	TariffBillOut bill = {.concepts = &entry->concepts};
+	int			i;
+
+	entry->texts = palloc(sizeof(TariffLineTexts) * (entry->concepts.n + 1));
+	for (i = 0; i < entry->concepts.n; i++)
+		TariffFillTexts(&bill, i + 1, &entry->texts[i]);
+	MemoryContextSwitchTo(old);
+}
+
 static TariffEntry *
 parse(TariffCache *cache, Datum value, const char *bytes, Size size, uint64 hash)
 {
@@ -134,6 +148,7 @@ parse(TariffCache *cache, Datum value, const char *bytes, Size size, uint64 hash
 		refuse(cache->concepts, faults);
 	if (!cache->concepts)
 		TariffFixedPrepare(entry);
+	fill_texts(entry);
 
 	memcpy(key, bytes, size);
 	entry->key = key;

@@ -14,6 +14,7 @@
 
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 
 #include "tariff/tariff.h"
 
@@ -38,6 +39,9 @@
 #define MAX_READ_DIGITS			9
 /* 2^128 has 39 decimal digits; aligned to BASE that is at most eleven */
 #define MAX_WRITE_DIGITS		12
+
+/* 0 and 1 are kept ready with up to this many decimals */
+#define SHARED_DECIMALS 6
 
 static enum
 {
@@ -251,6 +255,30 @@ TariffWriteNumeric(TariffDec value, int min_decimals)
 	if (unlikely(result == NULL))
 		result = write_text(value, min_decimals);
 	return PointerGetDatum(result);
+}
+
+/*
+ * The same for results that are only copied: zero and one, which most of the
+ * lines of a bill are full of, come ready-made.  Nobody may free or change what
+ * this returns.
+ */
+Datum
+TariffWriteShared(TariffDec value, int min_decimals)
+{
+	static Datum ready[2][SHARED_DECIMALS + 1];
+	Datum	   *shared;
+
+	if (value.v > 1 || (value.v == 1 && value.scale != 0) || min_decimals > SHARED_DECIMALS)
+		return TariffWriteNumeric(value, min_decimals);
+	shared = &ready[(int) value.v][min_decimals];
+	if (*shared == (Datum) 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		*shared = TariffWriteNumeric(value, min_decimals);
+		MemoryContextSwitchTo(old);
+	}
+	return *shared;
 }
 
 Numeric

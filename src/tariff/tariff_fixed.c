@@ -4,6 +4,10 @@
  *
  * tariff_charge, the hottest call of all, prices inline (tariff_sql.c); what
  * returns blocks and lines comes here.
+ *
+ * A block below the one reached is full, and unless dwellings or period scale
+ * it, it looks the same on every bill.  Such blocks are made once a tariff,
+ * their JSON included, so that a bill works out only the block it reaches.
  */
 #include "postgres.h"
 
@@ -13,8 +17,12 @@
 #include "tariff/tariff_price.h"
 
 #define tp_failed(cx) ((cx)->failed)
-#define tp_datum(cx, a, min_decimals) TariffWriteNumeric(a, min_decimals)
+#define tp_datum(cx, a, min_decimals) TariffWriteShared(a, min_decimals)
 #define tp_due(entry) ((entry)->fixed_due)
+#define tp_full_block(entry, k) TariffFullBlock(entry, k)
+
+/* a tariff of more blocks keeps none of them */
+#define MAX_KEPT_BLOCKS 1000
 
 #include "tariff/tariff_output_template.h"
 
@@ -28,6 +36,36 @@ TariffFixedPrepare(TariffEntry *entry)
 												  MCXT_ALLOC_HUGE);
 	fixed_prepare(&cx, &entry->tariff, entry->fixed_due);
 	entry->has_fixed = !cx.failed;
+	if (entry->has_fixed && entry->tariff.mode == TARIFF_INCREMENTAL &&
+		entry->tariff.nblocks <= MAX_KEPT_BLOCKS)
+		entry->full = MemoryContextAllocZero(entry->mcxt, sizeof(TariffBlockOut *) *
+											 entry->tariff.nblocks);
+}
+
+/* Block k, full, as it stands on every bill; NULL when none are kept. */
+TariffBlockOut *
+TariffFullBlock(TariffEntry *entry, int k)
+{
+	TariffFixedCx cx = {false};
+	fixed_Water water;
+	TariffBlockOut *block;
+	MemoryContext old;
+
+	if (entry->full == NULL || entry->full[k])
+		return entry->full ? entry->full[k] : NULL;
+
+	memset(&water, 0, sizeof(water));
+	water.reached = k + 1;
+	old = MemoryContextSwitchTo(entry->mcxt);
+	block = palloc(sizeof(TariffBlockOut));
+	fixed_output_block(&cx, &entry->tariff, &water, k, block);
+	if (cx.failed)
+		block = NULL;
+	else
+		TariffBlockKeepJson(block);
+	MemoryContextSwitchTo(old);
+	entry->full[k] = block;
+	return block;
 }
 
 TariffOutcome

@@ -97,6 +97,7 @@ trimmed(Numeric a, int min_decimals)
 #define tp_failed(cx) ((void) (cx), false)
 #define tp_datum(cx, a, min_decimals) trimmed(a, min_decimals)
 #define tp_due(entry) ((entry)->numeric_due)
+#define tp_full_block(entry, k) NULL
 
 #include "tariff/tariff_price_template.h"
 #include "tariff/tariff_output_template.h"

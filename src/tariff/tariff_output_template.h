@@ -8,57 +8,74 @@
  *									at least so many decimals
  *	tp_failed(cx)					some result so far did not fit
  *	tp_due(entry)					the block sums of the entry
+ *	tp_full_block(entry, k)			block k when it is full, if the entry keeps it
  *
  * Quantities and limits show the decimals they have, money at least 2.
  */
 
 static void
-TP(output_blocks)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
+TP(output_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water, int k,
+				 TariffBlockOut *row)
+{
+	const TariffBlock *block = &tariff->block[k];
+	TP(BlockRow) priced;
+
+	memset(row, 0, sizeof(*row));
+	TP(price_block) (cx, tariff, water, k, &priced);
+	if (tp_failed(cx))
+		return;
+	row->number = k + 1;
+	row->open = block->open;
+	row->name = block->name;
+	row->from = tp_datum(cx, priced.from, 0);
+	if (!block->open)
+		row->to = tp_datum(cx, priced.to, 0);
+	row->quantity = tp_datum(cx, priced.quantity, 0);
+	row->price = tp_datum(cx, priced.price, 2);
+	row->fixed = tp_datum(cx, priced.fixed, 2);
+	row->amount = tp_datum(cx, priced.amount, 2);
+}
+
+static void
+TP(output_blocks)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 				  const TP(Water) *water, TariffBillOut *out)
 {
+	const Tariff *tariff = &entry->tariff;
 	int			first = TP(first_block) (tariff, water);
 	int			n = water->reached - first + 1;
 	int			k;
 
-	out->block = palloc(sizeof(TariffBlockOut) * (n + 1));
-	out->nblocks = n;
+	out->block = MemoryContextAllocHuge(CurrentMemoryContext,
+										sizeof(TariffBlockOut *) * (n + 1));
 	for (k = 0; k < n; k++)
 	{
-		const TariffBlock *block = &tariff->block[first + k];
-		TariffBlockOut *row = &out->block[k];
-		TP(BlockRow) priced;
-
-		CHECK_FOR_INTERRUPTS();
-		TP(price_block) (cx, tariff, water, first + k, &priced);
-		if (tp_failed(cx))
-			return;
-		row->number = first + k + 1;
-		row->open = block->open;
-		row->name = block->name;
-		row->from = tp_datum(cx, priced.from, 0);
-		row->to = block->open ? (Datum) 0 : tp_datum(cx, priced.to, 0);
-		row->quantity = tp_datum(cx, priced.quantity, 0);
-		row->price = tp_datum(cx, priced.price, 2);
-		row->fixed = tp_datum(cx, priced.fixed, 2);
-		row->amount = tp_datum(cx, priced.amount, 2);
+		out->block[k] = NULL;
+		if (k < n - 1 && !water->has_factor)
+			out->block[k] = tp_full_block(entry, first + k);
+		if (out->block[k] == NULL)
+		{
+			CHECK_FOR_INTERRUPTS();
+			out->block[k] = palloc(sizeof(TariffBlockOut));
+			TP(output_block) (cx, tariff, water, first + k, out->block[k]);
+			if (tp_failed(cx))
+				return;
+		}
 	}
+	out->nblocks = n;
 	out->consumption = tp_datum(cx, tp_load(cx, &request->consumption), 0);
 	out->billed = tp_datum(cx, water->billed, 0);
 	if (water->lifted)
 	{
-		memset(&out->block[n], 0, sizeof(TariffBlockOut));
-		out->block[n].amount = tp_datum(cx, water->lift, 2);
-		out->nblocks++;
+		TariffBlockOut *row = palloc0(sizeof(TariffBlockOut));
+
+		row->amount = tp_datum(cx, water->lift, 2);
+		out->block[out->nblocks++] = row;
 	}
 }
 
 static void
 TP(output_lines)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 {
-	TP_NUM		subtotal = tp_int(cx, 0);
-	TP_NUM		discount = tp_int(cx, 0);
-	TP_NUM		iva = tp_int(cx, 0);
-	TP_NUM		total = tp_int(cx, 0);
 	int			i;
 
 	out->line = palloc(sizeof(TariffLineOut) * n);
@@ -66,13 +83,10 @@ TP(output_lines)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 	{
 		TariffLineOut *row = &out->line[i];
 
-		subtotal = tp_add(cx, subtotal, line[i].subtotal);
-		discount = tp_add(cx, discount, line[i].discount);
-		iva = tp_add(cx, iva, line[i].iva);
-		total = tp_add(cx, total, line[i].total);
-		if (tp_failed(cx))
-			return;
-		row->base = tp_datum(cx, line[i].base, 2);
+		/* a concept is one of itself; only a percentage has a base */
+		row->base = (Datum) 0;
+		if (i > 0 && out->concepts->concept[i - 1].percentage)
+			row->base = tp_datum(cx, line[i].base, 2);
 		row->quantity = tp_datum(cx, line[i].quantity, 0);
 		row->unit_price = tp_datum(cx, line[i].unit_price, 6);
 		row->subtotal = tp_datum(cx, line[i].subtotal, 2);
@@ -81,6 +95,26 @@ TP(output_lines)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 		row->iva = tp_datum(cx, line[i].iva, 2);
 		row->total = tp_datum(cx, line[i].total, 2);
 	}
+}
+
+static void
+TP(output_sums)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
+{
+	TP_NUM		subtotal = line->subtotal;
+	TP_NUM		discount = line->discount;
+	TP_NUM		iva = line->iva;
+	TP_NUM		total = line->total;
+	int			i;
+
+	for (i = 1; i < n; i++)
+	{
+		subtotal = tp_add(cx, subtotal, line[i].subtotal);
+		discount = tp_add(cx, discount, line[i].discount);
+		iva = tp_add(cx, iva, line[i].iva);
+		total = tp_add(cx, total, line[i].total);
+	}
+	if (tp_failed(cx))
+		return;
 	out->subtotal = tp_datum(cx, subtotal, 2);
 	out->discount = tp_datum(cx, discount, 2);
 	out->iva = tp_datum(cx, iva, 2);
@@ -100,7 +134,7 @@ TP(compute)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 		return TARIFF_TOO_BIG;
 	if (status == TARIFF_PRICE_BEYOND)
 		return TARIFF_BEYOND;
-	TP(output_blocks) (cx, tariff, request, &water, out);
+	TP(output_blocks) (cx, entry, request, &water, out);
 	if (concepts && !tp_failed(cx))
 	{
 		TP(Line)	few[8];
@@ -109,10 +143,13 @@ TP(compute)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 		if (concepts->n + 1 > (int) lengthof(few))
 			line = palloc(sizeof(*line) * (concepts->n + 1));
 		TP(price_lines) (cx, tariff, request, concepts, &water, line);
-		if (!tp_failed(cx))
-			TP(output_lines) (cx, line, concepts->n + 1, out);
+		if (tp_failed(cx))
+			return TARIFF_TOO_BIG;
 		out->concepts = concepts;
 		out->no_water = tp_compare(cx, water.billed, tp_int(cx, 0)) == 0;
+		TP(output_lines) (cx, line, concepts->n + 1, out);
+		if (out->want_sums)
+			TP(output_sums) (cx, line, concepts->n + 1, out);
 	}
 	return tp_failed(cx) ? TARIFF_TOO_BIG : TARIFF_DONE;
 }

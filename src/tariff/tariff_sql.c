@@ -43,7 +43,20 @@ typedef struct TariffCall
 	TariffCache *tariffs;
 	TariffCache *concepts;		/* made when concepts first come as an argument */
 	TupleDesc	desc;			/* of a set-returning function */
+	TariffLineTexts water[2];	/* of the water line with m3, and without any */
 } TariffCall;
+
+static void
+fill_water_texts(MemoryContext mcxt, TariffLineTexts *water)
+{
+	MemoryContext old = MemoryContextSwitchTo(mcxt);
+	TariffBillOut bill = {.no_water = false};
+
+	TariffFillTexts(&bill, 0, &water[0]);
+	bill.no_water = true;
+	TariffFillTexts(&bill, 0, &water[1]);
+	MemoryContextSwitchTo(old);
+}
 
 static inline TariffCall *
 get_call(FunctionCallInfo fcinfo)
@@ -54,6 +67,7 @@ get_call(FunctionCallInfo fcinfo)
 	{
 		call = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(TariffCall));
 		call->tariffs = TariffCacheCreate(fcinfo->flinfo, ARG_TARIFF, false);
+		fill_water_texts(fcinfo->flinfo->fn_mcxt, call->water);
 		fcinfo->flinfo->fn_extra = call;
 	}
 	return call;
@@ -165,18 +179,18 @@ read_request(FunctionCallInfo fcinfo, TariffRequest *request)
 	return true;
 }
 
-/* The concepts to bill: the argument's, or else the tariff's own. */
-static const TariffConcepts *
+/* Whose concepts to bill: the argument's, or else the tariff's own. */
+static const TariffEntry *
 get_concepts(FunctionCallInfo fcinfo, TariffCall *call, const TariffEntry *entry)
 {
-	const TariffConcepts *concepts;
+	const TariffEntry *given;
 
 	if (PG_ARGISNULL(ARG_CONCEPTS))
-		return &entry->concepts;
+		return entry;
 	if (call->concepts == NULL)
 		call->concepts = TariffCacheCreate(fcinfo->flinfo, ARG_CONCEPTS, true);
-	concepts = &TariffCacheGet(call->concepts, PG_GETARG_DATUM(ARG_CONCEPTS))->concepts;
-	return concepts->absent ? &entry->concepts : concepts;
+	given = TariffCacheGet(call->concepts, PG_GETARG_DATUM(ARG_CONCEPTS));
+	return given->concepts.absent ? entry : given;
 }
 
 /* ---- pricing ------------------------------------------------------------- */
@@ -269,7 +283,8 @@ tariff_bill(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	call = get_call(fcinfo);
 	entry = TariffCacheGet(call->tariffs, PG_GETARG_DATUM(ARG_TARIFF));
-	price_bill(entry, &request, get_concepts(fcinfo, call, entry), &bill);
+	bill.want_sums = true;
+	price_bill(entry, &request, &get_concepts(fcinfo, call, entry)->concepts, &bill);
 	PG_RETURN_JSONB_P(TariffBillJsonb(entry, &request, &bill));
 }
 
@@ -311,13 +326,6 @@ begin_set(FunctionCallInfo fcinfo, TariffCall *call)
 	return store;
 }
 
-static void
-set_optional_text(Datum *value, bool *isnull, const char *text)
-{
-	*isnull = (text == NULL);
-	*value = text ? CStringGetTextDatum(text) : (Datum) 0;
-}
-
 Datum
 tariff_blocks(PG_FUNCTION_ARGS)
 {
@@ -344,7 +352,7 @@ tariff_blocks(PG_FUNCTION_ARGS)
 
 	for (i = 0; i < bill.nblocks; i++)
 	{
-		const TariffBlockOut *block = &bill.block[i];
+		const TariffBlockOut *block = bill.block[i];
 		bool		is_minimum = (block->number == 0);
 		Datum		values[] = {
 			Int32GetDatum(block->number), block->from, block->to, block->quantity,
@@ -365,6 +373,8 @@ tariff_lines(PG_FUNCTION_ARGS)
 {
 	TariffCall *call = get_call(fcinfo);
 	Tuplestorestate *store = begin_set(fcinfo, call);
+	const TariffEntry *concepts;
+	const TariffLineTexts *texts;
 	TariffEntry *entry;
 	TariffRequest request;
 	TariffBillOut bill;
@@ -373,30 +383,25 @@ tariff_lines(PG_FUNCTION_ARGS)
 	if (!read_request(fcinfo, &request))
 		return (Datum) 0;
 	entry = TariffCacheGet(call->tariffs, PG_GETARG_DATUM(ARG_TARIFF));
-	price_bill(entry, &request, get_concepts(fcinfo, call, entry), &bill);
+	concepts = get_concepts(fcinfo, call, entry);
+	bill.want_sums = false;
+	price_bill(entry, &request, &concepts->concepts, &bill);
+	texts = concepts->texts;
 
 	for (i = 0; i <= bill.concepts->n; i++)
 	{
 		const TariffLineOut *line = &bill.line[i];
-		Datum		values[13];
-		bool		nulls[13] = {false};
-		Jsonb	   *detail;
+		const TariffLineTexts *text = i == 0 ? &call->water[bill.no_water] : &texts[i - 1];
+		Datum		values[] = {
+			text->code, text->name, line->quantity, line->unit_price, line->subtotal,
+			line->discount, line->iva_rate, line->iva, line->total,
+			JsonbPGetDatum(TariffLineDetail(entry, &request, &bill, i)),
+			text->product, text->unit, Int32GetDatum(i + 1)
+		};
+		bool		nulls[lengthof(values)] = {false};
 
-		detail = i == 0 ? TariffWaterDetail(entry, &request, &bill) :
-			TariffConceptDetail(&bill, i - 1);
-		values[0] = CStringGetTextDatum(TariffLineCode(&bill, i));
-		values[1] = CStringGetTextDatum(TariffLineName(&bill, i));
-		values[2] = line->quantity;
-		values[3] = line->unit_price;
-		values[4] = line->subtotal;
-		values[5] = line->discount;
-		values[6] = line->iva_rate;
-		values[7] = line->iva;
-		values[8] = line->total;
-		values[9] = JsonbPGetDatum(detail);
-		set_optional_text(&values[10], &nulls[10], TariffLineProduct(&bill, i));
-		set_optional_text(&values[11], &nulls[11], TariffLineUnit(&bill, i));
-		values[12] = Int32GetDatum(i + 1);
+		nulls[10] = text->product == (Datum) 0;
+		nulls[11] = text->unit == (Datum) 0;
 		tuplestore_putvalues(store, call->desc, values, nulls);
 	}
 	return (Datum) 0;
