@@ -20,6 +20,20 @@ work= child= apt_conf= apt_log= make_options=
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 say() { printf '%s\n' "$*"; }
 
+# Runs a command in the background, as a process group of its own, and waits: a
+# signal to this script is answered at once, and cleanup ends the whole group.
+run() {
+  local status
+  set -m
+  "$@" </dev/null &
+  child=$!
+  set +m
+  wait "$child"
+  status=$?
+  child=
+  return $status
+}
+
 # ---- packages ---------------------------------------------------------------
 
 # The version to work with: asked for, else the newest installed one we
@@ -102,7 +116,7 @@ cleanup() {
   local status=$?
   trap - EXIT
   trap '' INT TERM HUP
-  if [ -n "$child" ]; then kill "$child" 2>/dev/null; wait "$child" 2>/dev/null; fi
+  if [ -n "$child" ]; then kill -- "-$child" 2>/dev/null; wait "$child" 2>/dev/null; fi
   install_cleanup
   if [ -n "$work" ] && [ -d "$work" ]; then
     server_stop
@@ -155,10 +169,13 @@ build() {
   local log=$work/build.log
   as_runner mkdir -p "$work/src"
   tree_files | as_runner tar -C "$work/src" -xf - --no-same-owner
-  # shellcheck disable=SC2086
-  as_runner make -s -j2 -C "$work/src" PG_CONFIG="$PG_CONFIG" COPT="${AQUACIS_CFLAGS:-}" $make_options >"$log" 2>&1 &&
-    as_runner make -s -C "$work/src" PG_CONFIG="$PG_CONFIG" $make_options install >>"$log" 2>&1 ||
-    { cat "$log"; die "the build failed"; }
+  run make_and_install >"$log" 2>&1 || { cat "$log"; die "the build failed"; }
+}
+
+# shellcheck disable=SC2086
+make_and_install() {
+  as_runner make -s -j2 -C "$work/src" PG_CONFIG="$PG_CONFIG" COPT="${AQUACIS_CFLAGS:-}" $make_options &&
+    as_runner make -s -C "$work/src" PG_CONFIG="$PG_CONFIG" $make_options install
 }
 
 # ---- throwaway server ---------------------------------------------------------
