@@ -35,7 +35,7 @@ CREATE FUNCTION key_columns(relid oid) RETURNS text[] LANGUAGE sql STABLE AS $$
 	SELECT array_agg(attname::text) FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
 	WHERE indrelid = relid AND indisprimary$$;
 CREATE FUNCTION record_uuid(relid oid, key text[], record jsonb) RETURNS uuid LANGUAGE sql STABLE AS $$
-	SELECT CASE WHEN record IS NOT NULL THEN md5(jsonb_build_array(relid) || jsonb_agg(record -> k) ::text)::uuid END FROM unnest(key) k$$;
+	SELECT CASE WHEN record IS NOT NULL THEN md5((jsonb_build_array(relid) || jsonb_agg(record -> k))::text)::uuid END FROM unnest(key) k$$;
 CREATE FUNCTION versions_audit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
 	key text[] := bench.key_columns(TG_RELID);

@@ -50,19 +50,19 @@ END$$;
 
 SELECT command FROM (
 	SELECT r, columns AS a, n, format('CALL growth.run(%L, %L, %s, growth.change(%L, 3), %L)',
-		format('audit, UPDATE of 3 in %s columns', columns), variant, r, format('c%s_%s', columns, variant), log) AS command
+		format('UPDATE of 3 in %s columns', columns), variant, r, format('c%s_%s', columns, variant), log) AS command
 	FROM generate_series(1, :rounds) r, variants, unnest('{5,20,50,105,350}'::int[]) columns
 	ORDER BY r, a, n) q \gexec
 SELECT command FROM (
 	SELECT r, k AS a, n, format('CALL growth.run(%L, %L, %s, growth.change(%L, %s), %L)',
-		format('audit, UPDATE of %s in 105 columns', k), variant, r, format('c105_%s', variant), k, log) AS command
+		format('UPDATE of %s in 105 columns', k), variant, r, format('c105_%s', variant), k, log) AS command
 	FROM generate_series(1, :rounds) r, variants, unnest('{1,3,10,50,100}'::int[]) k
 	WHERE k <> 3
 	ORDER BY r, a, n) q \gexec
 -- one row, a hundred, all rows a statement
 SELECT command FROM (
 	SELECT r, size AS a, n, format('CALL growth.run(%L, %L, %s, %L, %L, 2000)',
-		format('audit, UPDATE, %s rows a statement', to_char(size, 'FM9,999')), variant, r,
+		format('UPDATE of 1 in 20 columns, %s rows a statement', to_char(size, 'FM9,999')), variant, r,
 		format('DO $do$BEGIN FOR i IN 0..%s LOOP UPDATE growth.c20_%s SET c10 = c10 + 1 WHERE c1 >= 100001 + i * %s AND c1 < 100001 + (i + 1) * %3$s; END LOOP; END$do$',
 			2000 / size - 1, variant, size), log) AS command
 	FROM generate_series(1, :rounds) r, variants, unnest('{1,100,2000}'::int[]) size
@@ -77,7 +77,7 @@ SELECT format('CREATE TABLE p%s_%s (LIKE c20_none INCLUDING ALL); INSERT INTO p%
 FROM variants, unnest('{1,60,600}'::int[]) p \gexec
 SELECT format('SELECT public.audit_enable(''p%s_ours'', log => ''growth_%1$s.audit_log'')', p) FROM unnest('{1,60,600}'::int[]) p \gexec
 SELECT format('CREATE TABLE seed_log_p%s (LIKE seed_log INCLUDING ALL) PARTITION BY RANGE (changed_at)', p) FROM unnest('{60,600}'::int[]) p \gexec
-SELECT format('CREATE TABLE seed_p%s_%s PARTITION OF seed_log_p%1$s FOR VALUES FROM (%L) TO (%L)', p, m,
+SELECT format('CREATE TABLE seed_p%s_%s PARTITION OF seed_log_p%1$s FOR VALUES FROM (%3$L) TO (%4$L)', p, m,
 	date_trunc('month', now()) + m * interval '1 month', date_trunc('month', now()) + (m + 1) * interval '1 month')
 FROM unnest('{60,600}'::int[]) p, generate_series(0, p - 1) m \gexec
 SELECT replace(replace(pg_get_functiondef('growth.seed_audit'::regproc), 'seed_audit()', format('seed_audit_p%s()', p)), 'INSERT INTO seed_log', format('INSERT INTO growth.seed_log_p%s', p))
@@ -87,6 +87,6 @@ CREATE TRIGGER audit AFTER UPDATE ON p60_plpgsql FOR EACH ROW EXECUTE FUNCTION g
 CREATE TRIGGER audit AFTER UPDATE ON p600_plpgsql FOR EACH ROW EXECUTE FUNCTION growth.seed_audit_p600('c1');
 SELECT command FROM (
 	SELECT r, p AS a, n, format('CALL growth.run(%L, %L, %s, growth.change(%L, 3), NULL)',
-		format('audit, UPDATE of 3 in 20 columns, %s partitions', p), variant, r, format('p%s_%s', p, variant)) AS command
+		format('UPDATE of 3 in 20 columns, %s partitions', p), variant, r, format('p%s_%s', p, variant)) AS command
 	FROM generate_series(1, :rounds) r, variants, unnest('{1,60,600}'::int[]) p
 	ORDER BY r, a, n) q \gexec
