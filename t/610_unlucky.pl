@@ -29,7 +29,7 @@ my $rounds = 4 * ($ENV{AQUACIS_TEST_SCALE} || 1);
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(extra => ['--wal-segsize=1']);
-$node->append_conf('postgresql.conf', "fsync = off\nautovacuum = off\njit = off\nmax_parallel_workers_per_gather = 0\n");
+$node->append_conf('postgresql.conf', "fsync = off\nautovacuum = off\njit = off\nwork_mem = 64MB\nmax_parallel_workers_per_gather = 0\n");
 $node->start;
 $node->safe_psql('postgres', 'CREATE DATABASE original');
 $node->safe_psql('original', legacy_sql(tables => 120, rows => 500, contracts => 6000));
@@ -341,8 +341,8 @@ is(family_shape($node, 'crowded'), family_shape($node, 'original'), '... as it w
 # audit_maintain: more rows for one month than a file may hold
 $node->safe_psql('crowded', q{
 	INSERT INTO aq.audit_log (changed_at, xact_id, xact_seq, table_schema, table_name, record_id, action, new_data, user_id)
-	SELECT '2024-06-15'::timestamptz + g * interval '1 minute', '2', g, 'cf', 'contrato', g, 'I', jsonb_build_object('x', md5(g::text) || md5((g + 1)::text)), 'old'
-	FROM generate_series(1, 20000) g;});
+	SELECT '2024-06-01'::timestamptz + g * interval '1 minute', '2', g, 'cf', 'contrato', g, 'I', jsonb_build_object('x', md5(g::text) || md5((g + 1)::text)), 'old'
+	FROM generate_series(1, 30000) g;});
 $log_before = $node->safe_psql('crowded', $log);
 $node->stop;
 start_limited();

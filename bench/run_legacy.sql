@@ -1,0 +1,12 @@
+-- The converters beside the SQL functions that they replace (both made by
+-- legacy.sql), the scan alone taken off.
+SELECT command FROM (
+	SELECT r, i, v, format('CALL bench.measure(%L, %L, %s, %L, 1000000)', what, variant, r, format('SELECT count(%s) FROM %s', call, tab)) AS command
+	FROM generate_series(1, :rounds) r,
+		(VALUES (1, 'legacy_bool', 'flags', 'f', 'legacy_bool(f)', 'old_bool(f)'),
+			(2, 'legacy_money', 'amounts', 'x', 'legacy_money(x)', 'old_money(x)'),
+			(3, 'legacy_text', 'texts', 't', 'legacy_text(t)', 'NULLIF(trim(t), '''')'),
+			(4, 'legacy_gps_to_point', 'places', 'lat', 'legacy_gps_to_point(lat, lng)', 'old_point(lat, lng)'),
+			(5, 'legacy_gps_to_geom', 'places', 'lat', 'legacy_gps_to_geom(lat, lng)', 'old_geom(lat, lng)')) w (i, what, tab, none, ours, old),
+		LATERAL (VALUES (1, 'none', none), (2, 'ours', ours), (3, 'old', old)) c (v, variant, call)
+	ORDER BY r, i, v) q \gexec
