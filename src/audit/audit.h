@@ -5,6 +5,7 @@
  *	  audit.c			start-up, invalidation, ends of transactions
  *	  audit_args.c		the trigger's arguments
  *	  audit_table.c		what is known of an audited table (AuditTable)
+ *	  audit_compare.c	which columns have other bytes than before
  *	  audit_jsonb.c		values to JSONB, objects with prepared keys
  *	  audit_who.c		user, session, context
  *	  audit_trigger.c	fn_audit_trigger: what is logged
@@ -129,6 +130,25 @@ extern Datum AuditValueToText(const AuditValue *value);
 
 /* ---- an audited table, seen through one trigger (audit_table.c) ------------ */
 
+/* what is needed to step over an attribute of a tuple */
+typedef struct AuditAttr
+{
+	int16		len;
+	char		align;
+	bool		byval;
+	int			column;			/* index into AuditTable.cols, -1: not logged */
+} AuditAttr;
+
+/* a column whose bytes changed */
+typedef struct AuditCandidate
+{
+	int			column;
+	bool		oldnull;
+	bool		newnull;
+	Datum		oldval;
+	Datum		newval;
+} AuditCandidate;
+
 typedef struct AuditTable
 {
 	Oid			tgoid;			/* hash key */
@@ -148,7 +168,9 @@ typedef struct AuditTable
 	int			ncols;			/* columns that are logged */
 	AuditColumn *cols;			/* in the order of a jsonb object's keys */
 	AuditColumn **colp;			/* pointers to them, for AuditPrepareKeys */
+	AuditAttr  *atts;			/* of all natts attributes */
 	AuditKeys	keys;
+	AttrNumber	last_key;		/* highest attribute number of the key */
 	int			nkeycols;
 	AuditColumn *keycols;		/* in jsonb key order, excluded ones too */
 	AuditColumn **keycolp;
@@ -168,6 +190,10 @@ extern Oid	AuditResolveLog(const AuditArgs *args, Oid fnoid, bool missing_ok);
 extern Oid	AuditTriggerRoot(Oid tgoid, Oid relid);
 extern bool AuditIntegerKey(Relation rel, const char *column);
 extern void AuditRefuseOwnLog(Relation rel, Oid logid);
+
+extern void AuditPrepareCompare(AuditTable *table, TupleDesc desc);
+extern int	AuditCompareTuples(const AuditTable *table, HeapTuple oldtup, HeapTuple newtup,
+							   AuditCandidate *out);
 
 /* ---- a row of the log ------------------------------------------------------- */
 
@@ -224,6 +250,8 @@ typedef struct AuditTarget
 	Oid		   *indexes;
 	struct AuditSlot *map;		/* one an attribute */
 	bool		has_generated;
+	bool		has_constraints;	/* that our own values might violate */
+	ExprState **predicates;		/* of partial indexes, else NULL */
 	List	   *ancestors;		/* partitioned tables between log and leaf */
 } AuditTarget;
 

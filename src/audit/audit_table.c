@@ -271,6 +271,10 @@ describe_columns(AuditTable *table, Relation rel, const AuditArgs *args, List *k
 	table->keycolp = palloc(sizeof(AuditColumn *) * table->nkeycols);
 	for (int i = 0; i < table->nkeycols; i++)
 		table->keycolp[i] = &table->keycols[i];
+	AuditPrepareCompare(table, desc);
+	table->last_key = 0;
+	for (int i = 0; i < table->nkeycols; i++)
+		table->last_key = Max(table->last_key, table->keycols[i].attnum);
 	AuditPrepareKeys(&table->keys, table->colp, table->ncols);
 	AuditPrepareKeys(&table->keykeys, table->keycolp, table->nkeycols);
 }

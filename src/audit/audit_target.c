@@ -204,6 +204,27 @@ use_default(AuditLog *log, AuditSlot *slot, Relation root, Form_pg_attribute lea
 		no_value(log, NameStr(leafatt->attname));
 }
 
+/* Fields that every row has. */
+static bool
+never_null(AuditField field)
+{
+	switch (field)
+	{
+		case AUDIT_CHANGED_AT:
+		case AUDIT_XACT_ID:
+		case AUDIT_XACT_SEQ:
+		case AUDIT_TABLE_SCHEMA:
+		case AUDIT_TABLE_NAME:
+		case AUDIT_ACTION:
+		case AUDIT_USER_ID:
+		case AUDIT_DB_USER:
+		case AUDIT_SESSION_USER:
+			return true;
+		default:
+			return false;
+	}
+}
+
 static void
 map_attributes(AuditLog *log, AuditTarget *target, Relation root, Relation leaf)
 {
@@ -213,6 +234,7 @@ map_attributes(AuditLog *log, AuditTarget *target, Relation root, Relation leaf)
 	target->natts = desc->natts;
 	target->map = palloc0(sizeof(AuditSlot) * desc->natts);
 	target->has_generated = desc->constr && desc->constr->has_generated_stored;
+	target->has_constraints = desc->constr && desc->constr->num_check > 0;
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
@@ -232,6 +254,11 @@ map_attributes(AuditLog *log, AuditTarget *target, Relation root, Relation leaf)
 		else
 			use_default(log, slot, root, att);
 	}
+
+	/* NOT NULL needs no check where there is always a value */
+	for (int i = 0; i < desc->natts; i++)
+		if (TupleDescAttr(desc, i)->attnotnull && !never_null(target->map[i].field))
+			target->has_constraints = true;
 }
 
 /* ---- setting up ------------------------------------------------------------------------ */
@@ -248,6 +275,7 @@ open_indexes(AuditLog *log, AuditTarget *target, Relation leaf)
 	int			i = 0;
 
 	target->indexes = palloc(sizeof(Oid) * Max(n, 1));
+	target->predicates = palloc0(sizeof(ExprState *) * Max(n, 1));
 	rri->ri_IndexRelationDescs = palloc0(sizeof(Relation) * Max(n, 1));
 	rri->ri_IndexRelationInfo = palloc0(sizeof(IndexInfo *) * Max(n, 1));
 	foreach(lc, oids)
@@ -258,7 +286,11 @@ open_indexes(AuditLog *log, AuditTarget *target, Relation leaf)
 		log->deps = lappend_oid(log->deps, lfirst_oid(lc));
 		if (index_has_user_code(index) || !index->rd_index->indimmediate)
 			plain = false;
-		rri->ri_IndexRelationInfo[i++] = BuildIndexInfo(index);
+		rri->ri_IndexRelationInfo[i] = BuildIndexInfo(index);
+		if (rri->ri_IndexRelationInfo[i]->ii_Predicate != NIL)
+			target->predicates[i] = ExecPrepareQual(rri->ri_IndexRelationInfo[i]->ii_Predicate,
+													target->estate);
+		i++;
 		index_close(index, NoLock);
 	}
 	target->nindexes = rri->ri_NumIndices = n;
@@ -386,6 +418,38 @@ fill_slot(AuditTarget *target, AuditRow *row, ExprContext *econtext)
 	ExecStoreVirtualTuple(slot);
 }
 
+/*
+ * The indexes are opened for this row; a partial one that does not want the row is
+ * left closed, which ExecInsertIndexTuples takes as absent.
+ */
+static void
+insert_index_entries(AuditTarget *target)
+{
+	ResultRelInfo *rri = target->rri;
+	ExprContext *econtext = GetPerTupleExprContext(target->estate);
+	int			wanted = 0;
+
+	econtext->ecxt_scantuple = target->slot;
+	for (int i = 0; i < target->nindexes; i++)
+	{
+		rri->ri_IndexRelationDescs[i] = NULL;
+		if (target->predicates[i] != NULL && !ExecQual(target->predicates[i], econtext))
+			continue;
+		rri->ri_IndexRelationDescs[i] = index_open(target->indexes[i], NoLock);
+		wanted++;
+	}
+	if (wanted > 0)
+		ExecInsertIndexTuples(rri, target->slot, target->estate, false, false, NULL, NIL, false);
+	for (int i = 0; i < target->nindexes; i++)
+	{
+		if (rri->ri_IndexRelationDescs[i] == NULL)
+			continue;
+		index_insert_cleanup(rri->ri_IndexRelationDescs[i], rri->ri_IndexRelationInfo[i]);
+		index_close(rri->ri_IndexRelationDescs[i], NoLock);
+		rri->ri_IndexRelationDescs[i] = NULL;
+	}
+}
+
 void
 AuditTargetInsert(AuditLog *log, AuditRow *row)
 {
@@ -397,9 +461,6 @@ AuditTargetInsert(AuditLog *log, AuditRow *row)
 
 	if (unlikely(leaf != rri->ri_RelationDesc))
 		elog(ERROR, "the relation cache entry of audit log \"%s\" moved unnoticed", log->name);
-	for (int i = 0; i < target->nindexes; i++)
-		rri->ri_IndexRelationDescs[i] = index_open(target->indexes[i], NoLock);
-
 	context.callback = name_column;
 	context.arg = log;
 	context.previous = error_context_stack;
@@ -409,17 +470,11 @@ AuditTargetInsert(AuditLog *log, AuditRow *row)
 
 	if (target->has_generated)
 		ExecComputeStoredGenerated(rri, estate, target->slot, CMD_INSERT);
-	if (leaf->rd_att->constr)
+	if (target->has_constraints)
 		ExecConstraints(rri, target->slot, estate);
 	table_tuple_insert(leaf, target->slot, GetCurrentCommandId(true), 0, NULL);
-	if (target->nindexes > 0)
-		ExecInsertIndexTuples(rri, target->slot, estate, false, false, NULL, NIL, false);
+	insert_index_entries(target);
 
-	for (int i = 0; i < target->nindexes; i++)
-	{
-		index_insert_cleanup(rri->ri_IndexRelationDescs[i], rri->ri_IndexRelationInfo[i]);
-		index_close(rri->ri_IndexRelationDescs[i], NoLock);
-	}
 	ExecClearTuple(target->slot);
 	ResetPerTupleExprContext(estate);
 	table_close(leaf, NoLock);

@@ -2,7 +2,7 @@
  * audit_trigger.c
  *	  fn_audit_trigger: decides whether a change is logged, and as what.
  *
- * An UPDATE first compares the bytes of old and new datums.  Only columns whose
+ * An UPDATE first compares the bytes of the old and the new row.  Only columns whose
  * bytes differ are converted to JSON, and only those whose JSON differs are
  * logged; when none does, nothing is.
  *
@@ -77,43 +77,76 @@ full_row(AuditTable *table, TupleTableSlot *slot)
 	return AuditFinishObject(&buf);
 }
 
-/* The columns that changed; false when none did. */
-static bool
-diff_row(AuditTable *table, TupleTableSlot *oldslot, TupleTableSlot *newslot, Datum *result)
+/* The same from datums, for tuples older than one of the table's columns. */
+static int
+compare_slots(AuditTable *table, TupleTableSlot *oldslot, TupleTableSlot *newslot,
+			  AuditCandidate *out)
 {
-	AuditColumn **changed = NULL;
-	AuditValue *olds = NULL;
-	AuditValue *news = NULL;
-	AuditBuffer buf;
-	int			n = 0;
+	int			found = 0;
 
+	slot_getallattrs(oldslot);
+	slot_getallattrs(newslot);
 	for (int i = 0; i < table->ncols; i++)
 	{
-		AuditColumn *col = &table->cols[i];
-		int			a = col->attnum - 1;
-		bool		oldnull = oldslot->tts_isnull[a];
-		bool		newnull = newslot->tts_isnull[a];
+		int			a = table->cols[i].attnum - 1;
+		AuditCandidate *c = &out[found];
 
-		if (oldnull && newnull)
+		c->column = i;
+		c->oldnull = oldslot->tts_isnull[a];
+		c->newnull = newslot->tts_isnull[a];
+		c->oldval = oldslot->tts_values[a];
+		c->newval = newslot->tts_values[a];
+		if (!c->oldnull || !c->newnull)
+			found++;
+	}
+	return found;
+}
+
+static int
+by_column(const void *a, const void *b)
+{
+	return ((const AuditCandidate *) a)->column - ((const AuditCandidate *) b)->column;
+}
+
+/* The columns that changed, as jsonb; false when none did. */
+static bool
+diff_row(AuditTable *table, TriggerData *trigdata, Datum *result)
+{
+	AuditCandidate *candidates = palloc(sizeof(AuditCandidate) * Max(table->ncols, 1));
+	AuditColumn **changed;
+	AuditValue *olds;
+	AuditValue *news;
+	AuditBuffer buf;
+	int			n = 0;
+	int			found = AuditCompareTuples(table, trigdata->tg_trigtuple,
+										   trigdata->tg_newtuple, candidates);
+
+	if (found < 0)
+		found = compare_slots(table, trigdata->tg_trigslot, trigdata->tg_newslot, candidates);
+	if (found == 0)
+		return false;
+	/* the order of columns is that of the object's keys */
+	if (found > 1)
+		qsort(candidates, found, sizeof(AuditCandidate), by_column);
+
+	changed = palloc(sizeof(AuditColumn *) * found);
+	olds = palloc(sizeof(AuditValue) * found);
+	news = palloc(sizeof(AuditValue) * found);
+	for (int i = 0; i < found; i++)
+	{
+		AuditCandidate *c = &candidates[i];
+		AuditColumn *col = &table->cols[c->column];
+
+		if (c->oldnull == c->newnull && AuditSameDatum(col, c->oldval, c->newval))
 			continue;
-		if (oldnull == newnull &&
-			AuditSameDatum(col, oldslot->tts_values[a], newslot->tts_values[a]))
-			continue;
-		if (changed == NULL)
-		{
-			changed = palloc(sizeof(AuditColumn *) * table->ncols);
-			olds = palloc(sizeof(AuditValue) * table->ncols * 2);
-			news = olds + table->ncols;
-		}
-		AuditToValue(col, oldslot->tts_values[a], oldnull, &olds[n]);
-		AuditToValue(col, newslot->tts_values[a], newnull, &news[n]);
-		if (AuditSameValue(&olds[n], &news[n]))
-			continue;
-		changed[n++] = col;
+		AuditToValue(col, c->oldval, c->oldnull, &olds[n]);
+		AuditToValue(col, c->newval, c->newnull, &news[n]);
+		if (!AuditSameValue(&olds[n], &news[n]))
+			changed[n++] = col;
 	}
 	if (n == 0)
 		return false;
-	AuditBufferInit(&buf, 1024);
+	AuditBufferInit(&buf, 512);
 	*result = AuditBuildDiff(&buf, changed, olds, news, n);
 	return true;
 }
@@ -217,6 +250,7 @@ fill_key(AuditTable *table, const AuditLog *log, TupleTableSlot *slot, AuditRow 
 {
 	int64		id;
 
+	slot_getsomeattrs(slot, table->last_key);
 	if (log->attnum[AUDIT_KEY_TEXT])
 		row->nulls[AUDIT_KEY_TEXT] = !key_text(table, slot, &row->values[AUDIT_KEY_TEXT]);
 	if (log->attnum[AUDIT_RECORD_ID] && table->integer_key && integer_key(table, slot, &id))
@@ -282,7 +316,6 @@ static void
 log_change(AuditTable *table, AuditLog *log, TriggerData *trigdata)
 {
 	TupleTableSlot *slot = trigdata->tg_trigslot;
-	TupleTableSlot *newslot = trigdata->tg_newslot;
 	AuditRow	row;
 	char		action;
 
@@ -292,9 +325,7 @@ log_change(AuditTable *table, AuditLog *log, TriggerData *trigdata)
 	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
 	{
 		action = 'U';
-		slot_getallattrs(slot);
-		slot_getallattrs(newslot);
-		if (!diff_row(table, slot, newslot, &row.values[AUDIT_CHANGED_FIELDS]))
+		if (!diff_row(table, trigdata, &row.values[AUDIT_CHANGED_FIELDS]))
 			return;
 		row.nulls[AUDIT_CHANGED_FIELDS] = false;
 	}
