@@ -135,6 +135,9 @@ file_size(const char *path)
 		if (!there)
 			return size;
 		size += st.st_size;
+		/* only a full segment has a next one */
+		if (st.st_size < (off_t) RELSEG_SIZE * BLCKSZ)
+			return size;
 	}
 }
 
