@@ -160,8 +160,7 @@ typedef struct CopyState CopyState;
 extern void ConsolidateInit(void);
 
 /* family.c */
-extern uint64 ConsolidateQuery(const char *sql, int nargs, const char *const *args,
-							   bool read_only);
+extern uint64 ConsolidateQuery(const char *sql, int nargs, const char *const *args);
 extern char *ConsolidateField(int row, int column);
 extern Family *FamilyLoad(Oid extnamespace, const char *schema, const char *name);
 extern List *FamilySources(Family *family);

@@ -79,14 +79,14 @@ check_redefinition(const char *extschema, const char *family)
 
 	if (ConsolidateQuery(psprintf("SELECT builtin FROM %s.consolidate_family"
 								  " WHERE family OPERATOR(pg_catalog.=) $1", extschema),
-						 1, &family, false) == 0)
+						 1, &family) == 0)
 		return;
 	builtin = strcmp(ConsolidateField(0, 1), "t") == 0;
 	if (builtin ||
 		ConsolidateQuery(psprintf("SELECT FROM %s.consolidate_source"
 								  " WHERE family OPERATOR(pg_catalog.=) $1"
 								  "  AND state OPERATOR(pg_catalog.<>) 'restored' LIMIT 1", extschema),
-						 1, &family, false) > 0)
+						 1, &family) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("family \"%s\" is defined already", family),

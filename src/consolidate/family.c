@@ -29,7 +29,7 @@
 
 /* Runs SQL with text parameters; the results are in SPI_tuptable. */
 uint64
-ConsolidateQuery(const char *sql, int nargs, const char *const *args, bool read_only)
+ConsolidateQuery(const char *sql, int nargs, const char *const *args)
 {
 	Oid			types[8];
 	Datum		values[8];
@@ -44,7 +44,7 @@ ConsolidateQuery(const char *sql, int nargs, const char *const *args, bool read_
 		nulls[i] = args[i] ? ' ' : 'n';
 		values[i] = args[i] ? CStringGetTextDatum(args[i]) : (Datum) 0;
 	}
-	result = SPI_execute_with_args(sql, nargs, types, values, nulls, read_only, 0);
+	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
 	if (result < 0)
 		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
 	return SPI_processed;
@@ -101,7 +101,7 @@ FamilyLoad(Oid extnamespace, const char *schema, const char *name)
 	if (ConsolidateQuery(psprintf("SELECT pattern, target, key_columns, columns"
 								  " FROM %s.consolidate_family"
 								  " WHERE family OPERATOR(pg_catalog.=) $1", family->extschema),
-						 1, &name, false) == 0)
+						 1, &name) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("family \"%s\" is not defined", name),
@@ -135,6 +135,9 @@ file_size(const char *path)
 		if (!there)
 			return size;
 		size += st.st_size;
+		/* only a full segment has a next one */
+		if (st.st_size < (off_t) RELSEG_SIZE * BLCKSZ)
+			return size;
 	}
 }
 
@@ -221,7 +224,7 @@ load_records(Family *family, List *sources)
 								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 								  "  AND family OPERATOR(pg_catalog.=) $2"
 								  "  AND state OPERATOR(pg_catalog.<>) 'restored'",
-								  family->extschema), 2, args, false);
+								  family->extschema), 2, args);
 	for (i = 0; i < n && ids > 0; i++)
 	{
 		int64		id = strtoll(ConsolidateField(i, 1), NULL, 10);
@@ -279,7 +282,7 @@ FamilySources(Family *family)
 								  "  AND c.relname OPERATOR(pg_catalog.~) $2"
 								  "  AND c.relname OPERATOR(pg_catalog.<>) $3"
 								  "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}')",
-								  3, args, false);
+								  3, args);
 	for (i = 0; i < n; i++)
 	{
 		MemoryContext spi = MemoryContextSwitchTo(caller);
@@ -341,7 +344,7 @@ FamilyLookalikes(Family *family)
 						 "  AND pg_catalog.starts_with(pg_catalog.lower(c.relname::pg_catalog.text), "
 						 "    pg_catalog.lower($3) OPERATOR(pg_catalog.||) '_')"
 						 "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}') "
-						 "ORDER BY c.relname COLLATE pg_catalog.\"C\"", 3, args, false);
+						 "ORDER BY c.relname COLLATE pg_catalog.\"C\"", 3, args);
 	for (i = 0; i < n; i++)
 	{
 		MemoryContext spi = MemoryContextSwitchTo(caller);
@@ -381,7 +384,7 @@ majority_columns(Family *family)
 						 "SELECT defs FROM cols GROUP BY defs ORDER BY pg_catalog.count(*) DESC,"
 						 "  pg_catalog.min(pg_catalog.length(relname::pg_catalog.text)),"
 						 "  pg_catalog.min(relname::pg_catalog.text COLLATE pg_catalog.\"C\") LIMIT 1",
-						 3, args, false) == 1)
+						 3, args) == 1)
 	{
 		MemoryContextSwitchTo(caller);
 		defs = text_array(0, 1);

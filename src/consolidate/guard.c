@@ -43,7 +43,7 @@ event_trigger_exists(void)
 	const char *name = TRIGGER_NAME;
 
 	return ConsolidateQuery("SELECT FROM pg_catalog.pg_event_trigger"
-							" WHERE evtname OPERATOR(pg_catalog.=) $1", 1, &name, false) > 0;
+							" WHERE evtname OPERATOR(pg_catalog.=) $1", 1, &name) > 0;
 }
 
 static void
@@ -102,13 +102,13 @@ consolidate_guard(PG_FUNCTION_ARGS)
 	if (strcmp(mode, "off") == 0)
 		ConsolidateQuery(psprintf("DELETE FROM %s.consolidate_guard_schema"
 								  " WHERE source_schema OPERATOR(pg_catalog.=) $1", extschema),
-						 1, args, false);
+						 1, args);
 	else
 		ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_guard_schema VALUES ($1, $2)"
 								  " ON CONFLICT (source_schema) DO UPDATE SET mode = EXCLUDED.mode",
-								  extschema), 2, args, false);
+								  extschema), 2, args);
 	any = ConsolidateQuery(psprintf("SELECT FROM %s.consolidate_guard_schema LIMIT 1", extschema),
-						   0, NULL, false) > 0;
+						   0, NULL) > 0;
 	switch_event_trigger(extschema, any);
 	SPI_finish();
 	PG_RETURN_VOID();
@@ -272,7 +272,7 @@ consolidate_guard_trigger(PG_FUNCTION_ARGS)
 	SPI_connect();
 	n = ConsolidateQuery("SELECT objid FROM pg_catalog.pg_event_trigger_ddl_commands()"
 						 " WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass",
-						 0, NULL, false);
+						 0, NULL);
 	PushActiveSnapshot(GetLatestSnapshot());
 	for (i = 0; i < n; i++)
 		check_relation(extnamespace, strtoul(ConsolidateField(i, 1), NULL, 10));

@@ -226,7 +226,7 @@ consolidate_verify(PG_FUNCTION_ARGS)
 								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 								  "  AND family OPERATOR(pg_catalog.=) $2"
 								  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
-								  " ORDER BY process_id", family->extschema), 2, args, false);
+								  " ORDER BY process_id", family->extschema), 2, args);
 	MemoryContextSwitchTo(keep);
 	for (i = 0; i < n; i++)
 	{

@@ -132,8 +132,8 @@ restore_rejected(Family *family, Record *record, Oid relid, const char *table)
 											  FORMAT_TYPE_FORCE_QUALIFY));
 	}
 	restored = ConsolidateQuery(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s", table,
-										 columns.data, values.data, from), 4, args, false);
-	if (ConsolidateQuery(psprintf("DELETE FROM %s", from), 4, args, false) != restored)
+										 columns.data, values.data, from), 4, args);
+	if (ConsolidateQuery(psprintf("DELETE FROM %s", from), 4, args) != restored)
 		elog(ERROR, "rejected rows of \"%s\" changed on the way", record->table);
 	AtEOXact_GUC(true, level);
 	return restored;
@@ -150,8 +150,8 @@ restore_rows(Family *family, Record *record, const char *table, int64 rows)
 	if (rows == 0)
 		return;
 	if (ConsolidateQuery(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s %s", table, columns,
-								  columns, target, where), 0, NULL, false) != rows ||
-		ConsolidateQuery(psprintf("DELETE FROM %s %s", target, where), 0, NULL, false) != rows)
+								  columns, target, where), 0, NULL) != rows ||
+		ConsolidateQuery(psprintf("DELETE FROM %s %s", target, where), 0, NULL) != rows)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("rows of process %lld changed while they were put back",
@@ -220,7 +220,7 @@ restore_process(Family *family, Record *record, bool force)
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 							  "  AND family OPERATOR(pg_catalog.=) $2"
 							  "  AND process_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8",
-							  family->extschema), 3, args, false);
+							  family->extschema), 3, args);
 }
 
 /* The same, with its error caught.  Returns whether it went well. */
@@ -276,7 +276,7 @@ load_records(Family *family, const char *process_id)
 								  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
 								  "  AND ($3 IS NOT NULL AND process_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8"
 								  "       OR $3 IS NULL AND state OPERATOR(pg_catalog.=) 'moved')"
-								  " ORDER BY process_id", family->extschema), 3, args, false);
+								  " ORDER BY process_id", family->extschema), 3, args);
 	MemoryContextSwitchTo(caller);
 	for (i = 0; i < n; i++)
 	{

@@ -198,7 +198,7 @@ record_problem(Run *run, Source *source, const char *problem)
 							  " VALUES ($1, $2, $3, $4::pg_catalog.int8, $5)"
 							  " ON CONFLICT (source_schema, family, source_table) DO UPDATE"
 							  " SET process_id = EXCLUDED.process_id, problem = EXCLUDED.problem,"
-							  "  seen_at = EXCLUDED.seen_at", family->extschema), 5, args, false);
+							  "  seen_at = EXCLUDED.seen_at", family->extschema), 5, args);
 	source->state = SOURCE_SKIPPED;
 	run->tally.skipped++;
 	run->last_error = MemoryContextStrdup(run->context,
@@ -303,7 +303,7 @@ write_progress(Run *run, const char *state)
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 							  "  AND family OPERATOR(pg_catalog.=) $2"
 							  "  AND started_at OPERATOR(pg_catalog.=) $3::pg_catalog.timestamptz",
-							  family->extschema), 6, args, false);
+							  family->extschema), 6, args);
 }
 
 /* A line for whoever watches, not more than one a second. */
@@ -705,15 +705,15 @@ start_run(Run *run)
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 							  "  AND family OPERATOR(pg_catalog.=) $2"
 							  "  AND state OPERATOR(pg_catalog.=) 'running'",
-							  family->extschema), 2, args, false);
+							  family->extschema), 2, args);
 	ConsolidateQuery(psprintf("DELETE FROM %s.consolidate_problem"
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema), 2, args, false);
+							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema), 2, args);
 	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_run (source_schema, family, started_at,"
 							  "  updated_at, state, lock_key, tables_total, bytes_total)"
 							  " SELECT $1, $2, $5::pg_catalog.timestamptz, pg_catalog.clock_timestamp(),"
 							  "  'running', $3::pg_catalog.int4, n.n[1], n.n[2]"
-							  " FROM (SELECT $4::pg_catalog.int8[]) n(n)", family->extschema), 5, args, false);
+							  " FROM (SELECT $4::pg_catalog.int8[]) n(n)", family->extschema), 5, args);
 
 	if (FamilyResolveShape(family))
 	{

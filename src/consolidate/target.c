@@ -92,7 +92,7 @@ TargetMake(Family *family)
 	run_utility(sql.data);
 	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_target VALUES ($1, $2, false)"
 							  " ON CONFLICT (source_schema, family) DO UPDATE SET indexed = false",
-							  family->extschema), 2, args, false);
+							  family->extschema), 2, args);
 	family->target_oid = get_relname_relid(family->target, family->schema_oid);
 	FamilyResolveShape(family);
 	return true;
@@ -179,7 +179,7 @@ TargetIsIndexed(Family *family)
 	owed = ConsolidateQuery(psprintf("SELECT FROM %s.consolidate_target"
 									 " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 									 "  AND family OPERATOR(pg_catalog.=) $2 AND NOT indexed",
-									 family->extschema), 2, args, false) > 0;
+									 family->extschema), 2, args) > 0;
 	SPI_freetuptable(SPI_tuptable);
 	return !owed;
 }
@@ -209,7 +209,7 @@ TargetIndex(Family *family)
 	ConsolidateQuery(psprintf("UPDATE %s.consolidate_target SET indexed = true"
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
-					 2, args, false);
+					 2, args);
 }
 
 static HTAB *
@@ -250,7 +250,7 @@ TargetPresent(Family *family, List *sources)
 	args[0] = ids.data;
 	n = ConsolidateQuery(psprintf("SELECT u.id FROM pg_catalog.unnest($1::pg_catalog.int8[]) u(id)"
 								  " WHERE EXISTS (SELECT FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) u.id)",
-								  target_name(family), PROCESS_COLUMN), 1, args, true);
+								  target_name(family), PROCESS_COLUMN), 1, args);
 	for (i = 0; i < n; i++)
 	{
 		int64		id = strtoll(ConsolidateField(i, 1), NULL, 10);
@@ -288,7 +288,8 @@ TargetSums(Family *family, const int64 *only)
 						 PROCESS_COLUMN, *only);
 	values = palloc(sizeof(Datum) * (shape->ncolumns + 1));
 	nulls = palloc(sizeof(bool) * (shape->ncolumns + 1));
-	cursor = SPI_cursor_open_with_args(NULL, sql.data, 0, NULL, NULL, NULL, true,
+	/* not "read only": that would need a snapshot, which a new transaction has not */
+	cursor = SPI_cursor_open_with_args(NULL, sql.data, 0, NULL, NULL, NULL, false,
 									   CURSOR_OPT_NO_SCROLL);
 	for (;;)
 	{
