@@ -4,6 +4,7 @@
  *
  *	tariff_decimal	exact decimals					pure C
  *	tariff_parse	tokens to a Tariff, faults		pure C
+ *	tariff_scan		what the parser stands on		pure C
  *	tariff_price	a bill in fixed point			pure C, a template
  *	tariff_numeric	the same bill in numeric
  *	tariff_convert	numeric to decimals and back
