@@ -60,8 +60,9 @@ typedef struct TariffEntry
 
 typedef struct TariffCache TariffCache;
 
-/* setting: see tariff.c */
+/* settings: see tariff.c */
 extern bool tariff_force_numeric;
+extern bool tariff_force_text;
 
 /* Results as SQL wants them: every Datum is a numeric. */
 typedef struct TariffBlockOut
