@@ -9,6 +9,7 @@
 #include "tariff/tariff.h"
 
 bool		tariff_force_numeric = false;
+bool		tariff_force_text = false;
 
 void
 TariffInit(void)
@@ -17,5 +18,11 @@ TariffInit(void)
 							 "Prices every bill with numeric instead of fixed-point arithmetic.",
 							 "Both give the same digits; this lets a test compare them.",
 							 &tariff_force_numeric, false, PGC_USERSET,
+							 GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomBoolVariable("aquacis.tariff_force_text",
+							 "Reads and writes numeric values over their text form.",
+							 "What happens by itself on a server whose numeric layout is "
+							 "unknown; this lets a test go that way.",
+							 &tariff_force_text, false, PGC_USERSET,
 							 GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 }

@@ -4,6 +4,7 @@
  *
  *	tariff_decimal	exact decimals					pure C
  *	tariff_parse	tokens to a Tariff, faults		pure C
+ *	tariff_scan		what the parser stands on		pure C
  *	tariff_price	a bill in fixed point			pure C, a template
  *	tariff_numeric	the same bill in numeric
  *	tariff_convert	numeric to decimals and back
@@ -59,8 +60,9 @@ typedef struct TariffEntry
 
 typedef struct TariffCache TariffCache;
 
-/* setting: see tariff.c */
+/* settings: see tariff.c */
 extern bool tariff_force_numeric;
+extern bool tariff_force_text;
 
 /* Results as SQL wants them: every Datum is a numeric. */
 typedef struct TariffBlockOut

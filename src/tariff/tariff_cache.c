@@ -28,6 +28,7 @@
 #define CACHE_BUCKETS 256
 #define CACHE_MAX_ENTRIES 1024
 #define CACHE_MAX_BYTES (32 * 1024 * 1024)
+#define ENTRIES_A_LOOK 16
 #define SHOWN_FAULTS 10
 
 struct TariffCache
@@ -38,7 +39,6 @@ struct TariffCache
 	const void *last_address;
 	TariffEntry *last;			/* the entry of the call before, or NULL */
 	int			nentries;
-	Size		bytes;
 	TariffEntry *bucket[CACHE_BUCKETS];
 };
 
@@ -61,9 +61,18 @@ forget_all(TariffCache *cache)
 {
 	cache->last = NULL;
 	cache->nentries = 0;
-	cache->bytes = 0;
 	memset(cache->bucket, 0, sizeof(cache->bucket));
 	MemoryContextReset(cache->mcxt);
+}
+
+/* Entries grow after they were made, so their memory is looked at anew. */
+static bool
+is_full(const TariffCache *cache)
+{
+	if (cache->nentries >= CACHE_MAX_ENTRIES)
+		return true;
+	return cache->nentries % ENTRIES_A_LOOK == 0 &&
+		MemoryContextMemAllocated(cache->mcxt, true) >= CACHE_MAX_BYTES;
 }
 
 /* Quick, and good enough to choose a bucket; equality is decided by memcmp. */
@@ -157,14 +166,13 @@ parse(TariffCache *cache, Datum value, const char *bytes, Size size, uint64 hash
 	entry->is_pointer = VARATT_IS_EXTERNAL_ONDISK(bytes);
 	entry->statement = GetCurrentStatementStartTimestamp();
 
-	if (cache->nentries >= CACHE_MAX_ENTRIES || cache->bytes >= CACHE_MAX_BYTES)
+	if (is_full(cache))
 		forget_all(cache);
 	MemoryContextSetParent(mcxt, cache->mcxt);
 	bucket = &cache->bucket[hash % CACHE_BUCKETS];
 	entry->next = *bucket;
 	*bucket = entry;
 	cache->nentries++;
-	cache->bytes += MemoryContextMemAllocated(mcxt, true);
 	return entry;
 }
 

@@ -172,7 +172,7 @@ TariffReadNumeric(const struct varlena *value, TariffDec *result, bool *negative
 {
 	if (unlikely(layout == LAYOUT_UNCHECKED))
 		check_layout();
-	if (likely(layout == LAYOUT_TRUSTED))
+	if (likely(layout == LAYOUT_TRUSTED && !tariff_force_text))
 		return read_layout(value, result, negative);
 	return read_text(value, result, negative);
 }
@@ -250,7 +250,7 @@ TariffWriteNumeric(TariffDec value, int min_decimals)
 
 	if (unlikely(layout == LAYOUT_UNCHECKED))
 		check_layout();
-	if (likely(layout == LAYOUT_TRUSTED))
+	if (likely(layout == LAYOUT_TRUSTED && !tariff_force_text))
 		result = write_layout(value, min_decimals);
 	if (unlikely(result == NULL))
 		result = write_text(value, min_decimals);

@@ -121,10 +121,15 @@ TariffBlockKeepJson(TariffBlockOut *block)
 {
 	TariffWriter writer;
 
+	char	   *json;
+
 	TariffWriterBegin(&writer);
 	write_block(&writer, block);
 	block->json_size = writer.length - VARHDRSZ;
-	block->json = (char *) TariffWriterEnd(&writer) + VARHDRSZ;
+	json = palloc(block->json_size);
+	memcpy(json, writer.data + VARHDRSZ, block->json_size);
+	block->json = json;
+	pfree(writer.data);
 }
 
 static void

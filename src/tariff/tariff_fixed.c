@@ -22,7 +22,7 @@
 #define tp_full_block(entry, k) TariffFullBlock(entry, k)
 
 /* a tariff of more blocks keeps none of them */
-#define MAX_KEPT_BLOCKS 1000
+#define MAX_KEPT_BLOCKS 256
 
 #include "tariff/tariff_output_template.h"
 
