@@ -300,13 +300,12 @@ read_hemisphere(Reader *reader, Coordinate *coordinate, bool *negative)
 static LegacyGpsStatus
 read_coordinate(const char *text, size_t len, Coordinate *coordinate)
 {
-	Reader		reader;
+	const unsigned char *start = (const unsigned char *) text;
+	Reader		reader = {start, start + len, TOKEN_END};
 	bool		negative = false;
 	bool		said = false;	/* by a sign or a hemisphere */
 	bool		apart;
 
-	reader.at = (const unsigned char *) text;
-	reader.end = reader.at + len;
 	coordinate->axis = AXIS_UNSAID;
 	next(&reader);
 	skip_blanks(&reader);

@@ -105,6 +105,7 @@ learn_image(PostgisState *state)
 		{1e-300, -1e-300}, {4.9e-324, 33}, {1.0 / 3, 2.0 / 3}
 	};
 	struct varlena *first = (struct varlena *) DatumGetPointer(call_postgis(state, probes[0]));
+	char		wanted[COORDINATES_SIZE];
 	Size		at;
 
 	if (VARATT_IS_EXTENDED(first) || VARSIZE(first) > MAX_IMAGE_SIZE)
@@ -112,9 +113,10 @@ learn_image(PostgisState *state)
 	state->image_size = VARSIZE(first);
 	memcpy(state->image, first, state->image_size);
 
+	memcpy(wanted, &probes[0].lng, sizeof(float8));
+	memcpy(wanted + sizeof(float8), &probes[0].lat, sizeof(float8));
 	for (at = VARHDRSZ; at + COORDINATES_SIZE <= state->image_size; at++)
-		if (memcmp(state->image + at, &probes[0].lng, sizeof(float8)) == 0 &&
-			memcmp(state->image + at + sizeof(float8), &probes[0].lat, sizeof(float8)) == 0)
+		if (memcmp(state->image + at, wanted, COORDINATES_SIZE) == 0)
 			break;
 	if (at + COORDINATES_SIZE > state->image_size)
 		return;
