@@ -85,7 +85,6 @@ FROM audit_history('contrato', '100042');
 
 CREATE AGGREGATE demo.merge(jsonb) (SFUNC = jsonb_concat, STYPE = jsonb, INITCOND = '{}');
 
-\echo 'The same changes as full-row copies, rebuilt from the log and inserted (for the last table)'
 CREATE TABLE demo.row_copy AS
 SELECT table_name, record_id, xact_id, xact_seq, action,
        jsonb_build_object(prefix || 'hstusu', user_id, prefix || 'hsthora', changed_at)
@@ -118,4 +117,9 @@ UNION ALL SELECT 'audit bytes', sum(pg_table_size(relid)) FROM pg_partition_tree
 UNION ALL SELECT 'audit index bytes', sum(pg_indexes_size(relid)) FROM pg_partition_tree('audit_log') WHERE isleaf
 UNION ALL SELECT 'copy rows', count(*) FROM demo.row_copy
 UNION ALL SELECT 'copy bytes', sum(pg_table_size(oid)) FROM pg_class WHERE relnamespace = 'his'::regnamespace AND relkind = 'r';
+
+\echo 'The same changes as full-row copies, rebuilt from the log alone and inserted:'
+SELECT relname AS table_name, to_char(count(*), '999,999') AS copies, pg_size_pretty(pg_table_size(t.oid)) AS size
+FROM pg_class t JOIN demo.row_copy ON table_name = relname
+WHERE relnamespace = 'his'::regnamespace GROUP BY t.oid, relname ORDER BY count(*) DESC;
 DROP SCHEMA his CASCADE;

@@ -68,7 +68,7 @@ SELECT columna AS "column", motivo AS reason, to_char(count(*), '999,999') AS ro
        min(valor) FILTER (WHERE trim(valor) NOT IN ('', '/')) AS "for example"
 FROM nuevo.rechazo GROUP BY columna, motivo ORDER BY columna DESC, count(*) DESC;
 
-\echo 'What the geography column is for: accounts around a leak in front of the Jardín Zenea:'
+\echo 'What the geography column is for: who lives around a leak at the Jardín Zenea?'
 SELECT metres AS "within, m", count(*) AS accounts, count(*) FILTER (WHERE avisos_sms AND movil IS NOT NULL) AS "can be told by SMS"
 FROM nuevo.toma, (VALUES (500), (1000), (2000)) r (metres)
 WHERE ST_DWithin(ubicacion, ST_MakePoint(-100.389888, 20.592786)::geography, metres)

@@ -37,18 +37,18 @@ CREATE TABLE nuevo.recibo AS
 SELECT cuenta, zona, m3, estimado, (recibo ->> 'total')::numeric(12,2) AS total, recibo
 FROM nuevo.consumo JOIN nuevo.tarifa USING (zona), tariff_bill(tarifa, m3) AS recibo;
 
-\echo 'SELECT … FROM nuevo.consumo JOIN nuevo.tarifa USING (zona), tariff_bill(tarifa, m3) (JAPAY, Mérida, domestic, 2026):'
+\echo 'tariff_bill(tarifa, m3), the published domestic tariff of Mérida (JAPAY, 2026):'
 SELECT zona AS zone, to_char(count(*), '999,999') AS bills, to_char(count(*) FILTER (WHERE estimado), '999,999') AS estimated,
        to_char(sum(m3), '999,999,999') AS "m³", to_char(avg(total), '999,990.00') AS "average MXN", to_char(sum(total), '999,999,999,990.00') AS "total MXN"
 FROM nuevo.recibo GROUP BY zona ORDER BY zona;
 
-\echo 'The same priced by a plain join on the published table: accounts that differ, and its total:'
+\echo 'The same priced by a plain join on the published table:'
 WITH plain AS (
     SELECT cuenta, round(fixed + m3 * price, 2) AS total
     FROM nuevo.consumo c JOIN demo.published p ON p.zona = c.zona
      AND (m3 > from_m3 OR from_m3 = 0) AND (m3 <= to_m3 OR to_m3 IS NULL)
 )
-SELECT count(*) FILTER (WHERE plain.total IS DISTINCT FROM recibo.total) AS differ, to_char(sum(plain.total), '999,999,999,990.00') AS "total MXN"
+SELECT count(*) FILTER (WHERE plain.total IS DISTINCT FROM recibo.total) AS "bills that differ", to_char(sum(plain.total), '999,999,999,990.00') AS "total MXN"
 FROM plain FULL JOIN nuevo.recibo USING (cuenta);
 
 -- A tariff with more on the bill: what would the same consumption bring in?

@@ -15,7 +15,7 @@
 # flags.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-work= child= apt_conf= apt_log= make_options=
+work= child= apt_conf= apt_log= installing_s=0 make_options=
 
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 say() { printf '%s\n' "$*"; }
@@ -69,7 +69,7 @@ can_be_root() {
 # Installing Debian's postgresql package creates and starts a cluster "main".
 # Nobody asked us for one, so that is switched off for the time of the install.
 install_packages() {
-  local missing
+  local missing from=$SECONDS
   missing=$(missing_packages "$@")
   [ -n "$missing" ] || return 0
   command -v apt-get >/dev/null ||
@@ -89,6 +89,7 @@ install_packages() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >"$apt_log" 2>&1 ||
     { cat "$apt_log"; die "apt-get install failed"; }
   install_cleanup
+  installing_s=$((SECONDS - from))
 }
 
 install_cleanup() {
