@@ -98,7 +98,7 @@ SELECT public.audit_enable('t_gin', log => 'log_gin.audit_log');
 \endif
 
 SELECT command FROM (
-	SELECT r, n, s, format(command, variant, r, log) AS command FROM generate_series(1, :rounds) r, variants,
+	SELECT r, n, s, format(command, variant, r, log) AS command FROM generate_series(0, :rounds) r, variants,
 	(VALUES (1, 'VACUUM t_%s'), (2, 'TRUNCATE %3$s'),
 		(3, 'CALL measure(''audit, UPDATE of 3 in 105 columns'', %1$L, %2$s, ''UPDATE t_%1$s SET cnttestado = (cnttestado + 1) %% 1000, cntthstusu = ''''usr%2$s'''', cntthsthora = clock_timestamp()'')'),
 		(4, 'TRUNCATE %3$s'), (5, 'CALL measure(''audit, DELETE of 105 columns'', %1$L, %2$s, ''DELETE FROM t_%1$s'')'),

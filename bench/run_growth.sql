@@ -51,12 +51,12 @@ END$$;
 SELECT command FROM (
 	SELECT r, columns AS a, n, format('CALL growth.run(%L, %L, %s, growth.change(%L, 3), %L)',
 		format('UPDATE of 3 in %s columns', columns), variant, r, format('c%s_%s', columns, variant), log) AS command
-	FROM generate_series(1, :rounds) r, variants, unnest('{5,20,50,105,350}'::int[]) columns
+	FROM generate_series(0, :rounds) r, variants, unnest('{5,20,50,105,350}'::int[]) columns
 	ORDER BY r, a, n) q \gexec
 SELECT command FROM (
 	SELECT r, k AS a, n, format('CALL growth.run(%L, %L, %s, growth.change(%L, %s), %L)',
 		format('UPDATE of %s in 105 columns', k), variant, r, format('c105_%s', variant), k, log) AS command
-	FROM generate_series(1, :rounds) r, variants, unnest('{1,3,10,50,100}'::int[]) k
+	FROM generate_series(0, :rounds) r, variants, unnest('{1,3,10,50,100}'::int[]) k
 	WHERE k <> 3
 	ORDER BY r, a, n) q \gexec
 -- one row, a hundred, all rows a statement
@@ -65,7 +65,7 @@ SELECT command FROM (
 		format('UPDATE of 1 in 20 columns, %s rows a statement', to_char(size, 'FM9,999')), variant, r,
 		format('DO $do$BEGIN FOR i IN 0..%s LOOP UPDATE growth.c20_%s SET c10 = c10 + 1 WHERE c1 >= 100001 + i * %s AND c1 < 100001 + (i + 1) * %3$s; END LOOP; END$do$',
 			2000 / size - 1, variant, size), log) AS command
-	FROM generate_series(1, :rounds) r, variants, unnest('{1,100,2000}'::int[]) size
+	FROM generate_series(0, :rounds) r, variants, unnest('{1,100,2000}'::int[]) size
 	ORDER BY r, a, n) q \gexec
 
 -- partitions: months of the log, for the replaced log the same ranges
@@ -88,5 +88,5 @@ CREATE TRIGGER audit AFTER UPDATE ON p600_plpgsql FOR EACH ROW EXECUTE FUNCTION 
 SELECT command FROM (
 	SELECT r, p AS a, n, format('CALL growth.run(%L, %L, %s, growth.change(%L, 3), NULL)',
 		format('UPDATE of 3 in 20 columns, %s partitions', p), variant, r, format('p%s_%s', p, variant)) AS command
-	FROM generate_series(1, :rounds) r, variants, unnest('{1,60,600}'::int[]) p
+	FROM generate_series(0, :rounds) r, variants, unnest('{1,60,600}'::int[]) p
 	ORDER BY r, a, n) q \gexec

@@ -2,7 +2,7 @@
 -- legacy.sql), the scan alone taken off.
 SELECT command FROM (
 	SELECT r, i, v, format('CALL bench.measure(%L, %L, %s, %L, 1000000)', what, variant, r, format('SELECT count(%s) FROM %s', call, tab)) AS command
-	FROM generate_series(1, :rounds) r,
+	FROM generate_series(0, :rounds) r,
 		(VALUES (1, 'legacy_bool', 'flags', 'f', 'legacy_bool(f)', 'old_bool(f)'),
 			(2, 'legacy_money', 'amounts', 'x', 'legacy_money(x)', 'old_money(x)'),
 			(3, 'legacy_text', 'texts', 't', 'legacy_text(t)', 'NULLIF(trim(t), '''')'),

@@ -22,25 +22,28 @@ INSERT INTO comparison (section, pattern, alternative, label, baseline, unit) VA
 	('Consolidate', 'consolidate_restore, %', 'plain', 'CREATE TABLE AS and DELETE', false, 'ms'),
 	('Tariff', 'tariff_charge, % blocks', 'plpgsql', 'PL/pgSQL loop', true, 'µs a bill'),
 	('Tariff', 'tariff_charge, % blocks', 'sql', 'one SQL expression', true, 'µs a bill'),
-	('Tariff', 'tariff_charge, % in turn', 'plpgsql', 'PL/pgSQL loop', true, 'µs a bill'),
+	('Tariff', 'tariff_charge of 4 blocks, %', 'plpgsql', 'PL/pgSQL loop', true, 'µs a bill'),
 	('Tariff', 'tariff_bill, %', 'plpgsql', 'PL/pgSQL loop', true, 'µs a bill'),
 	('Legacy', 'legacy_%', 'old', 'the SQL function replaced', true, 'µs a value');
 
+-- Round 0 warms up.
 CREATE TEMP VIEW median AS
-SELECT c.ord, c.section, c.unit, c.label, o.what, count(*) AS rounds,
+SELECT c.ord, c.section, c.unit, c.label, o.what, f.why,
 	percentile_cont(0.5) WITHIN GROUP (ORDER BY o.value - coalesce(b.value, 0)) AS ours,
 	percentile_cont(0.5) WITHIN GROUP (ORDER BY a.value - coalesce(b.value, 0)) AS other,
 	percentile_cont(0.5) WITHIN GROUP (ORDER BY (a.value - coalesce(b.value, 0)) / nullif(o.value - coalesce(b.value, 0), 0)) AS ratio,
 	min((a.value - coalesce(b.value, 0)) / nullif(o.value - coalesce(b.value, 0), 0)) AS low,
 	max((a.value - coalesce(b.value, 0)) / nullif(o.value - coalesce(b.value, 0), 0)) AS high
 FROM comparison c
-JOIN timing o ON o.variant = 'ours' AND o.what SIMILAR TO c.pattern
-JOIN timing a ON a.variant = c.alternative AND a.what = o.what AND a.round = o.round
+JOIN timing o ON o.variant = 'ours' AND o.round > 0 AND o.what SIMILAR TO c.pattern
+LEFT JOIN timing a ON a.variant = c.alternative AND a.what = o.what AND a.round = o.round
 LEFT JOIN timing b ON c.baseline AND b.variant = 'none' AND b.what = o.what AND b.round = o.round
-GROUP BY c.ord, c.section, c.unit, c.label, o.what;
+LEFT JOIN failure f ON f.variant = c.alternative AND f.what = o.what
+GROUP BY c.ord, c.section, c.unit, c.label, o.what, f.why
+HAVING count(a.value) > 0 OR f.why IS NOT NULL;
 
 CREATE FUNCTION pg_temp.short(x float8) RETURNS text LANGUAGE sql AS $$
-	SELECT CASE WHEN x IS NULL THEN '-' WHEN abs(x) >= 100 THEN round(x::numeric)::text WHEN abs(x) >= 10 THEN round(x::numeric, 1)::text
+	SELECT CASE WHEN abs(x) >= 100 THEN round(x::numeric)::text WHEN abs(x) >= 10 THEN round(x::numeric, 1)::text
 		WHEN abs(x) >= 1 THEN round(x::numeric, 2)::text ELSE round(x::numeric, 3)::text END$$;
 -- 20 before 100, in names
 CREATE FUNCTION pg_temp.by_number(what text) RETURNS text LANGUAGE sql AS $$
@@ -51,30 +54,25 @@ SELECT line FROM (
 	SELECT min(ord) AS a, 0 AS b, '' AS c, 0 AS d, format(E'\n### %s\n\n| what | ours | the alternative | ratio | spread |\n|---|---|---|---|---|', section) AS line
 	FROM median GROUP BY section
 	UNION ALL
-	SELECT first, 1, pg_temp.by_number(what), ord, format('| %s | %s %s | %s: %s %s | %s | %s–%s |', what, pg_temp.short(ours), unit, label, pg_temp.short(other), unit,
-		pg_temp.short(ratio), pg_temp.short(low), pg_temp.short(high))
+	SELECT first, 1, pg_temp.by_number(what), ord, format('| %s | %s %s | %s: %s | %s | %s |', what, pg_temp.short(ours), unit, label,
+		coalesce(why, pg_temp.short(other) || ' ' || unit), coalesce(pg_temp.short(ratio), '-'), coalesce(pg_temp.short(low) || '–' || pg_temp.short(high), '-'))
 	FROM (SELECT *, min(ord) OVER (PARTITION BY section) AS first FROM median) m
-	UNION ALL
-	SELECT first, 1, pg_temp.by_number(o.what), 1, format('| %s | %s s | the plan''s two DO blocks: %s | - | - |', o.what,
-		pg_temp.short(percentile_cont(0.5) WITHIN GROUP (ORDER BY o.value)), f.why)
-	FROM failure f JOIN timing o ON o.what = f.what AND o.variant = 'ours', (SELECT min(ord) AS first FROM comparison WHERE section = 'Consolidate') c
-	WHERE NOT EXISTS (SELECT FROM median m WHERE m.what = f.what)
-	GROUP BY first, o.what, f.why
 ) lines ORDER BY a, b, c, d;
 
 -- how cost grows, in words
 SELECT line FROM (
 	SELECT 0 AS a, '' AS c, E'\n### How cost grows\n' AS line
 	UNION ALL
-	SELECT ord, '', format('- %s: from "%s" to "%s" ours goes from %s to %s %s (%s times), the alternative from %s to %s (%s times).', section,
+	SELECT ord, '', format('- %s: from "%s" to "%s" ours goes from %s to %s %s (%s times), the alternative%s.', section,
 		(array_agg(what ORDER BY n))[1], (array_agg(what ORDER BY n DESC))[1],
 		pg_temp.short((array_agg(ours ORDER BY n))[1]), pg_temp.short((array_agg(ours ORDER BY n DESC))[1]), unit,
 		pg_temp.short((array_agg(ours ORDER BY n DESC))[1] / nullif((array_agg(ours ORDER BY n))[1], 0)),
-		pg_temp.short((array_agg(other ORDER BY n))[1]), pg_temp.short((array_agg(other ORDER BY n DESC))[1]),
-		pg_temp.short((array_agg(other ORDER BY n DESC))[1] / nullif((array_agg(other ORDER BY n))[1], 0)))
+		coalesce(' ' || (array_agg(why ORDER BY n DESC))[1], format(' from %s to %s (%s times)',
+			pg_temp.short((array_agg(other ORDER BY n))[1]), pg_temp.short((array_agg(other ORDER BY n DESC))[1]),
+			pg_temp.short((array_agg(other ORDER BY n DESC))[1] / nullif((array_agg(other ORDER BY n))[1], 0)))))
 	FROM (SELECT *, pg_temp.by_number(what) AS n FROM median) m
 	WHERE section IN ('Audit: columns of the table', 'Audit: changed columns', 'Audit: rows a statement', 'Audit: partitions of the log',
 			'Audit: concurrent writers') AND label <> 'unaudited'
-		OR label = 'PL/pgSQL loop' AND what ~ 'tariff_charge' OR label ~ 'DO blocks'
+		OR label = 'PL/pgSQL loop' AND what ~ '^tariff_charge' OR label ~ 'DO blocks'
 	GROUP BY ord, section, unit HAVING count(*) > 1
 ) lines ORDER BY a, c;
