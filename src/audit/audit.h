@@ -256,6 +256,7 @@ typedef struct AuditTarget
 } AuditTarget;
 
 extern uint64 audit_lock_epoch;
+extern bool audit_inserting;	/* a row is on its way; true after an error in it */
 extern const Oid AuditFieldTypes[AUDIT_NFIELDS];
 
 extern void AuditLogInit(void);
