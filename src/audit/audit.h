@@ -93,7 +93,7 @@ typedef struct AuditValue
 		AUDIT_NULL, AUDIT_FALSE, AUDIT_TRUE, AUDIT_STRING, AUDIT_NUMERIC, AUDIT_CONTAINER
 	}			kind;
 	int			len;			/* of string, numeric or container */
-	const char *data;
+	const char *data;			/* of a numeric, what follows its varlena header */
 } AuditValue;
 
 /* a jsonb object being written; data starts with room for the varlena header */
@@ -284,6 +284,8 @@ extern void AuditFillWho(AuditRow *row, const AuditLog *log);
 
 /* ---- administration (audit_admin.c) ----------------------------------------- */
 
+extern void AuditRun(const char *command);
+extern char *AuditQualifiedName(Oid relid);
 extern Oid	AuditTriggerFunction(Oid fnoid);
 extern Tuplestorestate *AuditBeginSet(FunctionCallInfo fcinfo);
 
