@@ -76,6 +76,7 @@ COMMENT ON FUNCTION @extschema@.audit_tables() IS 'the rows of the view audit_st
 CREATE VIEW @extschema@.audit_status AS
 SELECT audited_table, key, excluded, redacted, enabled, replica, log, months_left, default_rows
 FROM @extschema@.audit_tables();
+GRANT SELECT ON @extschema@.audit_status TO PUBLIC;
 COMMENT ON VIEW @extschema@.audit_status IS
 'audited tables, and for how many more months their log has partitions';
 

@@ -150,6 +150,32 @@ BEGIN
 END $$;
 TABLE logged;
 
+-- the log changed inside a savepoint that is undone: columns, a CHECK, an index; dropped and made again
+TRUNCATE audit_log;
+BEGIN;
+UPDATE aq_s.t SET v = 'a' WHERE id = 50;
+SAVEPOINT s;
+ALTER TABLE audit_log ADD extra text NOT NULL DEFAULT 'e', ADD CHECK (action <> 'U') NOT VALID;
+\set VERBOSITY sqlstate
+UPDATE aq_s.t SET v = 'b' WHERE id = 50;
+\set VERBOSITY default
+ROLLBACK TO s;
+UPDATE aq_s.t SET v = 'c' WHERE id = 50;
+SAVEPOINT s2;
+DROP TABLE audit_log CASCADE;
+SELECT audit_install(months => 0);
+UPDATE aq_s.t SET v = 'd' WHERE id = 50;
+SELECT changed_fields FROM audit_log;
+ROLLBACK TO s2;
+UPDATE aq_s.t SET v = 'e' WHERE id = 50;
+SAVEPOINT s3;
+CREATE INDEX ON audit_log (db_user);
+UPDATE aq_s.t SET v = 'f' WHERE id = 50;
+ROLLBACK TO s3;
+UPDATE aq_s.t SET v = 'g' WHERE id = 50;
+COMMIT;
+TABLE logged;
+
 -- two-level triggers: one that changes another audited table, and sees the log
 TRUNCATE audit_log;
 CREATE FUNCTION aq_s.second() RETURNS trigger LANGUAGE plpgsql AS $$

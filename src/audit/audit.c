@@ -21,6 +21,7 @@
 #include "audit/audit.h"
 
 uint64		audit_lock_epoch = 1;
+bool		audit_inserting = false;
 static uint32 xact_seq = 0;		/* rows logged in this transaction */
 
 /* Unsigned inside: two thousand million rows go on at the other end. */
@@ -45,6 +46,21 @@ catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
 	AuditLogInvalidate(InvalidOid);
 }
 
+/*
+ * Catalog changes that are rolled back send their invalidations like any others,
+ * so an error by itself makes nothing stale.  One that came out of the middle of
+ * an insertion leaves its slot and expressions in a state not worth reasoning about.
+ */
+static void
+forget_after_error(void)
+{
+	if (audit_inserting)
+	{
+		audit_inserting = false;
+		AuditLogInvalidate(InvalidOid);
+	}
+}
+
 static void
 transaction_ended(XactEvent event, void *arg)
 {
@@ -55,12 +71,8 @@ transaction_ended(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 			audit_lock_epoch++;
 			xact_seq = 0;
-			/* relations made in an aborted transaction leave without a message */
 			if (event == XACT_EVENT_ABORT)
-			{
-				AuditTableInvalidate(InvalidOid);
-				AuditLogInvalidate(InvalidOid);
-			}
+				forget_after_error();
 			AuditTableEndXact();
 			AuditLogEndXact();
 			break;
@@ -75,8 +87,7 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
 		audit_lock_epoch++;
-		AuditTableInvalidate(InvalidOid);
-		AuditLogInvalidate(InvalidOid);
+		forget_after_error();
 	}
 }
 

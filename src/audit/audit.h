@@ -93,7 +93,7 @@ typedef struct AuditValue
 		AUDIT_NULL, AUDIT_FALSE, AUDIT_TRUE, AUDIT_STRING, AUDIT_NUMERIC, AUDIT_CONTAINER
 	}			kind;
 	int			len;			/* of string, numeric or container */
-	const char *data;
+	const char *data;			/* of a numeric, what follows its varlena header */
 } AuditValue;
 
 /* a jsonb object being written; data starts with room for the varlena header */
@@ -256,6 +256,7 @@ typedef struct AuditTarget
 } AuditTarget;
 
 extern uint64 audit_lock_epoch;
+extern bool audit_inserting;	/* a row is on its way; true after an error in it */
 extern const Oid AuditFieldTypes[AUDIT_NFIELDS];
 
 extern void AuditLogInit(void);
@@ -283,6 +284,8 @@ extern void AuditFillWho(AuditRow *row, const AuditLog *log);
 
 /* ---- administration (audit_admin.c) ----------------------------------------- */
 
+extern void AuditRun(const char *command);
+extern char *AuditQualifiedName(Oid relid);
 extern Oid	AuditTriggerFunction(Oid fnoid);
 extern Tuplestorestate *AuditBeginSet(FunctionCallInfo fcinfo);
 

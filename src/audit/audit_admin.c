@@ -120,15 +120,16 @@ open_audited(Oid relid, LOCKMODE lockmode)
 	return rel;
 }
 
-static char *
-qualified_name(Oid relid)
+char *
+AuditQualifiedName(Oid relid)
 {
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 									  get_rel_name(relid));
 }
 
-static void
-run(const char *command)
+/* A statement that must succeed, within an SPI connection. */
+void
+AuditRun(const char *command)
 {
 	int			result = SPI_execute(command, false, 0);
 
@@ -163,8 +164,8 @@ drop_triggers(Oid relid, Oid fnoid)
 	table_close(catalog, AccessShareLock);
 
 	foreach(lc, names)
-		run(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(lc)),
-					 qualified_name(relid)));
+		AuditRun(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(lc)),
+						  AuditQualifiedName(relid)));
 	return list_length(names);
 }
 
@@ -191,13 +192,13 @@ static void
 create_trigger(Oid relid, const char *suffix, const char *events, const char *function,
 			   const char *args, bool replica)
 {
-	const char *table = qualified_name(relid);
+	const char *table = AuditQualifiedName(relid);
 	const char *name = quote_identifier(trigger_name(get_rel_name(relid), suffix));
 
-	run(psprintf("CREATE TRIGGER %s AFTER %s EXECUTE FUNCTION %s(%s)",
-				 name, psprintf(events, table), function, args));
+	AuditRun(psprintf("CREATE TRIGGER %s AFTER %s EXECUTE FUNCTION %s(%s)",
+					  name, psprintf(events, table), function, args));
 	if (replica)
-		run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name));
+		AuditRun(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name));
 }
 
 /* fn_audit_trigger lives where the function that asks does */
@@ -289,7 +290,7 @@ audit_enable(PG_FUNCTION_ARGS)
 		if (text.len > 0)
 			appendStringInfoString(&text, ", ");
 		appendStringInfoString(&text, quote_literal_cstr(psprintf("log=%s",
-																  qualified_name(logid))));
+																  AuditQualifiedName(logid))));
 	}
 
 	/* DDL refuses a table that its session has open; the lock stays */

@@ -184,8 +184,10 @@ write_query(const AuditLog *log, AuditField key_field)
 					 "SELECT key, value OPERATOR(pg_catalog.->) 'old'::pg_catalog.text AS old_value, "
 					 "value OPERATOR(pg_catalog.->) 'new'::pg_catalog.text AS new_value "
 					 "FROM pg_catalog.jsonb_each(%s::pg_catalog.jsonb) "
-					 "UNION ALL SELECT key, value, NULL FROM pg_catalog.jsonb_each(%s::pg_catalog.jsonb) "
-					 "UNION ALL SELECT key, NULL, value FROM pg_catalog.jsonb_each(%s::pg_catalog.jsonb)"
+					 "UNION ALL SELECT key, value, NULL "
+					 "FROM pg_catalog.jsonb_each(%s::pg_catalog.jsonb) "
+					 "UNION ALL SELECT key, NULL, value "
+					 "FROM pg_catalog.jsonb_each(%s::pg_catalog.jsonb)"
 					 ") c ON true WHERE ", log->name, column(log, AUDIT_CHANGED_FIELDS),
 					 column(log, AUDIT_OLD_DATA), column(log, AUDIT_NEW_DATA));
 	appendStringInfo(&q, "%s OPERATOR(pg_catalog.=) $1 AND ", column(log, AUDIT_TABLE_NAME));

@@ -23,15 +23,6 @@
 
 PG_FUNCTION_INFO_V1(audit_install);
 
-static void
-run(const char *command)
-{
-	int			result = SPI_execute(command, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
-}
-
 /* lz4 when this server was built with it */
 static bool
 have_lz4(void)
@@ -60,38 +51,38 @@ create_log(Oid nsp, bool gin)
 	const char *log = psprintf("%s.audit_log", schema);
 	const char *packed = have_lz4() ? " COMPRESSION lz4" : "";
 
-	run(psprintf("CREATE TABLE %s ("
-				 "changed_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(), "
-				 "xact_id pg_catalog.xid8 NOT NULL, "
-				 "xact_seq pg_catalog.int4 NOT NULL, "
-				 "table_schema pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL, "
-				 "table_name pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL, "
-				 "record_id pg_catalog.int8, "
-				 "record_key pg_catalog.jsonb, "
-				 "action pg_catalog.bpchar(1) NOT NULL, "
-				 "old_data pg_catalog.jsonb%s, "
-				 "new_data pg_catalog.jsonb%s, "
-				 "changed_fields pg_catalog.jsonb%s, "
-				 "user_id pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL, "
-				 "db_user pg_catalog.text, "
-				 "session_user_name pg_catalog.text, "
-				 "session_id pg_catalog.int8, "
-				 "app_context pg_catalog.jsonb%s, "
-				 "PRIMARY KEY (changed_at, xact_id, xact_seq)) PARTITION BY RANGE (changed_at)",
-				 log, packed, packed, packed, packed));
-	run(psprintf("CREATE INDEX ON %s (record_id, table_name, changed_at) "
-				 "WHERE record_id IS NOT NULL", log));
-	run(psprintf("CREATE INDEX ON %s "
-				 "(pg_catalog.jsonb_hash_extended(record_key, 0), table_name, changed_at) "
-				 "WHERE record_key IS NOT NULL", log));
-	run(psprintf("CREATE INDEX ON %s (user_id, changed_at) "
-				 "WHERE user_id OPERATOR(pg_catalog.<>) 'system'", log));
+	AuditRun(psprintf("CREATE TABLE %s ("
+					  "changed_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(), "
+					  "xact_id pg_catalog.xid8 NOT NULL, "
+					  "xact_seq pg_catalog.int4 NOT NULL, "
+					  "table_schema pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL, "
+					  "table_name pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL, "
+					  "record_id pg_catalog.int8, "
+					  "record_key pg_catalog.jsonb, "
+					  "action pg_catalog.bpchar(1) NOT NULL, "
+					  "old_data pg_catalog.jsonb%s, "
+					  "new_data pg_catalog.jsonb%s, "
+					  "changed_fields pg_catalog.jsonb%s, "
+					  "user_id pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL, "
+					  "db_user pg_catalog.text, "
+					  "session_user_name pg_catalog.text, "
+					  "session_id pg_catalog.int8, "
+					  "app_context pg_catalog.jsonb%s, "
+					  "PRIMARY KEY (changed_at, xact_id, xact_seq)) PARTITION BY RANGE (changed_at)",
+					  log, packed, packed, packed, packed));
+	AuditRun(psprintf("CREATE INDEX ON %s (record_id, table_name, changed_at) "
+					  "WHERE record_id IS NOT NULL", log));
+	AuditRun(psprintf("CREATE INDEX ON %s "
+					  "(pg_catalog.jsonb_hash_extended(record_key, 0), table_name, changed_at) "
+					  "WHERE record_key IS NOT NULL", log));
+	AuditRun(psprintf("CREATE INDEX ON %s (user_id, changed_at) "
+					  "WHERE user_id OPERATOR(pg_catalog.<>) 'system'", log));
 	if (gin)
-		run(psprintf("CREATE INDEX ON %s USING gin (changed_fields)", log));
+		AuditRun(psprintf("CREATE INDEX ON %s USING gin (changed_fields)", log));
 	/* an older log may have left its partitions under this name */
-	run(psprintf("CREATE TABLE %s.%s PARTITION OF %s DEFAULT", schema,
-				 quote_identifier(ChooseRelationName("audit_log", NULL, "default", nsp, false)),
-				 log));
+	AuditRun(psprintf("CREATE TABLE %s.%s PARTITION OF %s DEFAULT", schema,
+					  quote_identifier(ChooseRelationName("audit_log", NULL, "default", nsp, false)),
+					  log));
 }
 
 /*

@@ -160,8 +160,19 @@ static void
 set_numeric(AuditValue *out, Numeric num)
 {
 	out->kind = AUDIT_NUMERIC;
-	out->data = (const char *) num;
-	out->len = VARSIZE_ANY(num);
+	out->data = VARDATA((struct varlena *) num);
+	out->len = VARSIZE((struct varlena *) num) - VARHDRSZ;
+}
+
+/* with its header again, for functions that take one */
+static Datum
+value_numeric(const AuditValue *value)
+{
+	struct varlena *num = palloc(VARHDRSZ + value->len);
+
+	SET_VARSIZE(num, VARHDRSZ + value->len);
+	memcpy(VARDATA(num), value->data, value->len);
+	return PointerGetDatum(num);
 }
 
 /* a whole jsonb: a scalar at its root counts as the scalar */
@@ -212,6 +223,26 @@ set_finite_numeric(AuditValue *out, Numeric num)
 		set_numeric(out, num);
 }
 
+/*
+ * A numeric as it lies in a tuple.  With a short header it need not be copied to
+ * be aligned: NaN and the infinities have no digits, so what is longer than the
+ * two bytes of a sign is a number.
+ */
+static void
+set_stored_numeric(AuditValue *out, Datum datum)
+{
+	struct varlena *v = (struct varlena *) DatumGetPointer(datum);
+
+	if (VARATT_IS_SHORT(v) && VARSIZE_SHORT(v) > VARHDRSZ_SHORT + sizeof(uint16))
+	{
+		out->kind = AUDIT_NUMERIC;
+		out->data = VARDATA_SHORT(v);
+		out->len = VARSIZE_SHORT(v) - VARHDRSZ_SHORT;
+	}
+	else
+		set_finite_numeric(out, DatumGetNumeric(datum));
+}
+
 static void
 set_float(AuditValue *out, char *str)
 {
@@ -257,7 +288,7 @@ AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out)
 			set_numeric(out, int64_to_numeric(DatumGetInt64(datum)));
 			break;
 		case AUDIT_AS_NUMERIC:
-			set_finite_numeric(out, DatumGetNumeric(datum));
+			set_stored_numeric(out, datum);
 			break;
 		case AUDIT_AS_FLOAT:
 			set_float(out, OutputFunctionCall(&col->func, datum));
@@ -294,7 +325,7 @@ AuditValueToText(const AuditValue *value)
 		case AUDIT_STRING:
 			return PointerGetDatum(cstring_to_text_with_len(value->data, value->len));
 		case AUDIT_NUMERIC:
-			str = DatumGetCString(DirectFunctionCall1(numeric_out, PointerGetDatum(value->data)));
+			str = DatumGetCString(DirectFunctionCall1(numeric_out, value_numeric(value)));
 			return CStringGetTextDatum(str);
 		case AUDIT_CONTAINER:
 			str = JsonbToCString(NULL, (JsonbContainer *) value->data, value->len);
@@ -315,8 +346,10 @@ AuditSameValue(const AuditValue *a, const AuditValue *b)
 		case AUDIT_STRING:
 			return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 		case AUDIT_NUMERIC:
-			return DatumGetBool(DirectFunctionCall2(numeric_eq, PointerGetDatum(a->data),
-													PointerGetDatum(b->data)));
+			if (a->len == b->len && memcmp(a->data, b->data, a->len) == 0)
+				return true;
+			return DatumGetBool(DirectFunctionCall2(numeric_eq, value_numeric(a),
+													value_numeric(b)));
 		case AUDIT_CONTAINER:
 			return compareJsonbContainers((JsonbContainer *) a->data,
 										  (JsonbContainer *) b->data) == 0;
@@ -422,9 +455,15 @@ append_value(AuditBuffer *buf, const AuditValue *value)
 			memcpy(reserve(buf, value->len), value->data, value->len);
 			return JENTRY_ISSTRING | value->len;
 		case AUDIT_NUMERIC:
-			pad_to_int(buf);
-			memcpy(reserve(buf, value->len), value->data, value->len);
-			return JENTRY_ISNUMERIC | (buf->len - start);
+			{
+				char	   *at;
+
+				pad_to_int(buf);
+				at = reserve(buf, VARHDRSZ + value->len);
+				SET_VARSIZE(at, VARHDRSZ + value->len);
+				memcpy(at + VARHDRSZ, value->data, value->len);
+				return JENTRY_ISNUMERIC | (buf->len - start);
+			}
 		case AUDIT_CONTAINER:
 			pad_to_int(buf);
 			memcpy(reserve(buf, value->len), value->data, value->len);

@@ -316,7 +316,11 @@ void
 AuditLogInsert(AuditLog *log, AuditRow *row)
 {
 	if (likely(log->direct))
+	{
+		audit_inserting = true;
 		AuditTargetInsert(log, row);
+		audit_inserting = false;
+	}
 	else
 		AuditSpiInsert(log, row);
 }

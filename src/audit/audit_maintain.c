@@ -54,22 +54,6 @@ typedef struct Maintain
 
 typedef void (*StepFunction) (Maintain *m, Datum arg);
 
-static void
-run(const char *command)
-{
-	int			result = SPI_execute(command, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
-}
-
-static char *
-qualified_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
-
 /* ---- steps --------------------------------------------------------------------------- */
 
 /* One try in a subtransaction; false when somebody held a lock for too long. */
@@ -84,8 +68,8 @@ try_step(Maintain *m, StepFunction step, Datum arg)
 	MemoryContextSwitchTo(cxt);
 	PG_TRY();
 	{
-		run(psprintf("SELECT pg_catalog.set_config('lock_timeout', %s, true)",
-					 quote_literal_cstr(m->lock_wait)));
+		AuditRun(psprintf("SELECT pg_catalog.set_config('lock_timeout', %s, true)",
+						  quote_literal_cstr(m->lock_wait)));
 		step(m, arg);
 		ReleaseCurrentSubTransaction();
 	}
@@ -150,9 +134,9 @@ create_index(Maintain *m, Datum arg)
 	table_close(rel, AccessShareLock);
 	name = ChooseRelationName(get_rel_name(relid), "changed", "idx", get_rel_namespace(relid),
 							  false);
-	run(psprintf("CREATE INDEX %s ON %s USING gin (%s)", quote_identifier(name),
-				 qualified_name(relid),
-				 quote_identifier(get_attname(relid, log.attnum[AUDIT_CHANGED_FIELDS], false))));
+	AuditRun(psprintf("CREATE INDEX %s ON %s USING gin (%s)", quote_identifier(name),
+					  AuditQualifiedName(relid),
+					  quote_identifier(get_attname(relid, log.attnum[AUDIT_CHANGED_FIELDS], false))));
 	m->indexed++;
 }
 
@@ -162,10 +146,10 @@ expire_month(Maintain *m, Datum arg)
 	Oid			relid = DatumGetObjectId(arg);
 
 	if (m->drop)
-		run(psprintf("DROP TABLE %s", qualified_name(relid)));
+		AuditRun(psprintf("DROP TABLE %s", AuditQualifiedName(relid)));
 	else
-		run(psprintf("ALTER TABLE %s DETACH PARTITION %s", qualified_name(m->logid),
-					 qualified_name(relid)));
+		AuditRun(psprintf("ALTER TABLE %s DETACH PARTITION %s", AuditQualifiedName(m->logid),
+						  AuditQualifiedName(relid)));
 	m->expired++;
 }
 
@@ -208,7 +192,7 @@ months_in_default(Oid logid)
 	table_close(rel, NoLock);
 	if (SPI_execute(psprintf("SELECT DISTINCT pg_catalog.date_trunc('month', %s, 'UTC') FROM %s "
 							 "WHERE pg_catalog.isfinite(%s) ORDER BY 1", column,
-							 qualified_name(ranges.default_part), column),
+							 AuditQualifiedName(ranges.default_part), column),
 					false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the DEFAULT partition");
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -115,22 +115,6 @@ AuditReadRanges(Relation log, AuditRanges *out)
 
 /* ---- making one -------------------------------------------------------------------------- */
 
-static void
-run(const char *command)
-{
-	int			result = SPI_execute(command, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
-}
-
-static char *
-qualified_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
-
 /* audit_log_2026_11, or the first of _2026_11_1, _2 ... that is free */
 static char *
 partition_name(Oid logid, int month)
@@ -160,10 +144,10 @@ static uint64
 move_rows(const char *source, const char *target, const char *column, const char *from,
 		  const char *to)
 {
-	run(psprintf("WITH moved AS (DELETE FROM ONLY %s WHERE %s OPERATOR(pg_catalog.>=) %s "
-				 "AND %s OPERATOR(pg_catalog.<) %s RETURNING *) "
-				 "INSERT INTO %s SELECT * FROM moved",
-				 source, column, from, column, to, target));
+	AuditRun(psprintf("WITH moved AS (DELETE FROM ONLY %s WHERE %s OPERATOR(pg_catalog.>=) %s "
+					  "AND %s OPERATOR(pg_catalog.<) %s RETURNING *) "
+					  "INSERT INTO %s SELECT * FROM moved",
+					  source, column, from, column, to, target));
 	return SPI_processed;
 }
 
@@ -181,26 +165,26 @@ log_owner(Oid logid)
 static uint64
 create_partition(Oid logid, Oid default_part, int month, TimestampTz from, TimestampTz to)
 {
-	char	   *log = qualified_name(logid);
+	char	   *log = AuditQualifiedName(logid);
 	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(logid)),
 												  partition_name(logid, month));
 	uint64		moved = 0;
 
-	run(psprintf("CREATE TABLE %s (LIKE %s INCLUDING CONSTRAINTS INCLUDING GENERATED "
-				 "INCLUDING STORAGE INCLUDING COMPRESSION)", name, log));
-	run(psprintf("ALTER TABLE %s OWNER TO %s", name,
-				 quote_identifier(GetUserNameFromId(log_owner(logid), false))));
+	AuditRun(psprintf("CREATE TABLE %s (LIKE %s INCLUDING CONSTRAINTS INCLUDING GENERATED "
+					  "INCLUDING STORAGE INCLUDING COMPRESSION)", name, log));
+	AuditRun(psprintf("ALTER TABLE %s OWNER TO %s", name,
+					  quote_identifier(GetUserNameFromId(log_owner(logid), false))));
 	if (OidIsValid(default_part))
 	{
-		char	   *spare = qualified_name(default_part);
+		char	   *spare = AuditQualifiedName(default_part);
 
 		/* attaching needs this lock anyway; taken later it could deadlock */
-		run(psprintf("LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE", log));
-		run(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", spare));
+		AuditRun(psprintf("LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE", log));
+		AuditRun(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", spare));
 		moved = move_rows(spare, name, time_column(logid), literal(from), literal(to));
 	}
-	run(psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)",
-				 log, name, literal(from), literal(to)));
+	AuditRun(psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)",
+					  log, name, literal(from), literal(to)));
 	return moved;
 }
 

@@ -104,8 +104,7 @@ count_rows(Oid relid, int64 *count)
 	if (!OidIsValid(relid) || pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		return false;
 	if (SPI_execute(psprintf("SELECT pg_catalog.count(*) FROM %s",
-							 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-														get_rel_name(relid))),
+							 AuditQualifiedName(relid)),
 					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not count the rows of the DEFAULT partition");
 	*count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
