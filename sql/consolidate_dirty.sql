@@ -41,6 +41,12 @@ ALTER TABLE sucio.tmp_deuda_32 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY p ON sucio.tmp_deuda_33 USING (true);
 CREATE PUBLICATION aquacis_sucio FOR TABLE sucio.tmp_deuda_34;
 CREATE FUNCTION sucio.g() RETURNS SETOF sucio.tmp_deuda_35 LANGUAGE plpgsql AS 'BEGIN END';
+CREATE ROLE aquacis_paso;
+GRANT SELECT ON sucio.tmp_deuda_36 TO aquacis_paso WITH GRANT OPTION;
+GRANT USAGE ON SCHEMA sucio TO aquacis_paso;
+SET ROLE aquacis_paso;
+GRANT SELECT ON sucio.tmp_deuda_36 TO PUBLIC;
+RESET ROLE;
 -- kinds
 CREATE TABLE sucio.padre (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer) PARTITION BY LIST (numfacturas);
 CREATE TABLE sucio.tmp_deuda_50 PARTITION OF sucio.padre FOR VALUES IN (1);
@@ -84,6 +90,7 @@ CALL consolidate('sucio', 'tmp_deuda');
 
 SET client_min_messages = warning;
 DROP SCHEMA sucio CASCADE;
+DROP ROLE aquacis_paso;
 DROP PUBLICATION aquacis_sucio;
 DROP TABLE consolidate_rejected;
 DELETE FROM consolidate_source;

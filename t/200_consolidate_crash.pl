@@ -90,29 +90,31 @@ sub wait_until_up
 	die 'the server did not come back';
 }
 
-# Processes that are in their table and in the target, and tables that are gone without a record.
-my $torn_sql = join(' UNION ALL ', map {
-		"SELECT '$_', c.relname FROM pg_class c JOIN cf_quere_pro.$_ t ON c.relname = '${_}_' || t.proceso_id AND c.relnamespace = 'cf_quere_pro'::regnamespace"
-	} @families);
-
-sub targets_exist
+# The families whose target is there yet.
+sub targets
 {
-	return $node->safe_psql('postgres',
-		"SELECT count(*) FROM pg_class WHERE relnamespace = 'cf_quere_pro'::regnamespace AND relname IN ('tmp_deuda', 'aux_varscreditored', 'tmpbb')") == 3;
+	return split /\n/, $node->safe_psql('postgres',
+		"SELECT relname FROM pg_class WHERE relnamespace = 'cf_quere_pro'::regnamespace AND relname IN ('"
+		  . join("', '", @families) . "')");
 }
 
+# Between two kills: every process in one place, and the records true.
 sub check_whole
 {
 	my ($when) = @_;
-	return unless targets_exist();
-	is($node->safe_psql('postgres', "SELECT count(*) FROM ($torn_sql) t"), 0, "no process is in both places $when");
+	my @targets = targets();
+	my $both = join(' UNION ALL ', 'SELECT 1 WHERE false', map {
+			"SELECT 1 FROM pg_class c JOIN cf_quere_pro.$_ t ON c.relname = '${_}_' || t.proceso_id AND c.relnamespace = 'cf_quere_pro'::regnamespace"
+		} @targets);
+	my $held = join(' + ', 0, map { "(SELECT count(*) FROM cf_quere_pro.$_)" } @targets);
+
+	is($node->safe_psql('postgres', "SELECT count(*) FROM ($both) t"), 0, "no process is in both places $when");
 	is($node->safe_psql('postgres',
 			"SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = 'cf_quere_pro'::regnamespace AND relname ~ '_\\d+\$' AND relkind = 'r')"
 		  . " + (SELECT count(*) FROM consolidate_source WHERE state = 'moved')"),
 		2643, "every table is there or recorded as moved $when");
 	is($node->safe_psql('postgres',
-			join(' + ', map { "(SELECT count(*) FROM cf_quere_pro.$_)" } @families)
-			=~ s/^/SELECT /r . " = (SELECT sum(row_count) FROM consolidate_source WHERE state = 'moved')"),
+			"SELECT $held = (SELECT coalesce(sum(row_count), 0) FROM consolidate_source WHERE state = 'moved')"),
 		't', "the targets hold the rows that are recorded $when");
 }
 

@@ -93,6 +93,31 @@ describe_dependant(Form_pg_depend dep)
 	return psprintf("%s depends on it", getObjectDescription(&address, false));
 }
 
+/* Rights that somebody else passed on would come back as the owner's. */
+static bool
+has_foreign_grants(Relation source)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(source)));
+	bool		isnull;
+	Datum		datum;
+	bool		found = false;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	datum = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
+	if (!isnull)
+	{
+		Acl		   *acl = DatumGetAclP(datum);
+		int			i;
+
+		for (i = 0; i < ACL_NUM(acl); i++)
+			if (ACL_DAT(acl)[i].ai_grantor != source->rd_rel->relowner)
+				found = true;
+	}
+	ReleaseSysCache(tuple);
+	return found;
+}
+
 /*
  * The first object that depends on this one and would stop DROP ... RESTRICT,
  * in words, or NULL.  What belongs to the table and goes with it is counted in
@@ -183,6 +208,8 @@ InspectSource(Relation source, int *locks)
 			psprintf("is part of a foreign key with \"%s\"", get_rel_name(trigger->tgconstrrelid)) :
 			psprintf("has a trigger (%s)", trigger->tgname);
 	}
+	if (has_foreign_grants(source))
+		return "has rights granted by somebody other than its owner";
 	if (OidIsValid(getExtensionOfObject(RelationRelationId, RelationGetRelid(source))))
 		return "belongs to an extension";
 
