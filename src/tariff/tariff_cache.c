@@ -65,14 +65,18 @@ forget_all(TariffCache *cache)
 	MemoryContextReset(cache->mcxt);
 }
 
-/* Entries grow after they were made, so their memory is looked at anew. */
+/*
+ * Entries grow after they were made, so their memory is added up anew: now and
+ * then, and for every large newcomer.
+ */
 static bool
-is_full(const TariffCache *cache)
+is_full(const TariffCache *cache, Size size)
 {
 	if (cache->nentries >= CACHE_MAX_ENTRIES)
 		return true;
-	return cache->nentries % ENTRIES_A_LOOK == 0 &&
-		MemoryContextMemAllocated(cache->mcxt, true) >= CACHE_MAX_BYTES;
+	if (cache->nentries % ENTRIES_A_LOOK != 0 && size < CACHE_MAX_BYTES / CACHE_MAX_ENTRIES)
+		return false;
+	return MemoryContextMemAllocated(cache->mcxt, true) >= CACHE_MAX_BYTES;
 }
 
 /* Quick, and good enough to choose a bucket; equality is decided by memcmp. */
@@ -166,7 +170,7 @@ parse(TariffCache *cache, Datum value, const char *bytes, Size size, uint64 hash
 	entry->is_pointer = VARATT_IS_EXTERNAL_ONDISK(bytes);
 	entry->statement = GetCurrentStatementStartTimestamp();
 
-	if (is_full(cache))
+	if (is_full(cache, size))
 		forget_all(cache);
 	MemoryContextSetParent(mcxt, cache->mcxt);
 	bucket = &cache->bucket[hash % CACHE_BUCKETS];
