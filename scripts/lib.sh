@@ -12,7 +12,7 @@
 #
 # A script may set make_options before aquacis_begin.
 # Environment: PG_MAJOR picks the server version, AQUACIS_CFLAGS adds compiler
-# flags.
+# flags, TMPDIR is where the temporary directory goes (default /tmp).
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work= child= apt_conf= apt_dir= apt_log= installing_s=0 make_options=
@@ -136,7 +136,7 @@ aquacis_begin() {
   trap 'exit 143' TERM HUP
   pick_pg_major
   install_packages gcc make libc6-dev "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR-postgis-3" "$@"
-  work=$(mktemp -d "/tmp/aquacis-$purpose.XXXXXX") || die "cannot make a temporary directory"
+  work=$(mktemp -d "${TMPDIR:-/tmp}/aquacis-$purpose.XXXXXX") || die "cannot make a temporary directory"
   if [ "$(id -u)" = 0 ]; then chown postgres:postgres "$work"; fi
   private_installation
   build
