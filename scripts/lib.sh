@@ -12,10 +12,10 @@
 #
 # A script may set make_options before aquacis_begin.
 # Environment: PG_MAJOR picks the server version, AQUACIS_CFLAGS adds compiler
-# flags.
+# flags, TMPDIR is where the temporary directory goes (default /tmp).
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-work= child= apt_conf= apt_log= installing_s=0 make_options=
+work= child= apt_conf= apt_dir= apt_log= installing_s=0 make_options=
 
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 say() { printf '%s\n' "$*"; }
@@ -71,6 +71,7 @@ can_be_root() {
 install_packages() {
   local missing from=$SECONDS
   missing=$(missing_packages "$@")
+  missing=${missing% }
   [ -n "$missing" ] || return 0
   command -v apt-get >/dev/null ||
     die "needs the packages $missing and knows how to install them with apt only"
@@ -83,7 +84,7 @@ install_packages() {
   as_root apt-get update -qq || die "apt-get update failed"
   apt_conf=/etc/postgresql-common/createcluster.d/aquacis-no-main.conf
   apt_log=$(mktemp /tmp/aquacis-apt.XXXXXX) || die "cannot make a temporary file"
-  as_root mkdir -p "$(dirname "$apt_conf")"
+  if [ ! -d "${apt_conf%/*}" ]; then apt_dir=${apt_conf%/*}; as_root mkdir -p "$apt_dir"; fi
   echo 'create_main_cluster = false' | as_root tee "$apt_conf" >/dev/null
   # shellcheck disable=SC2086
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >"$apt_log" 2>&1 ||
@@ -94,8 +95,9 @@ install_packages() {
 
 install_cleanup() {
   if [ -n "$apt_conf" ]; then as_root rm -f "$apt_conf"; fi
+  if [ -n "$apt_dir" ]; then as_root rmdir --ignore-fail-on-non-empty "$apt_dir"; fi
   if [ -n "$apt_log" ]; then rm -f "$apt_log"; fi
-  apt_conf= apt_log=
+  apt_conf= apt_dir= apt_log=
 }
 
 # ---- temporary directory, unprivileged user -----------------------------------
@@ -134,7 +136,7 @@ aquacis_begin() {
   trap 'exit 143' TERM HUP
   pick_pg_major
   install_packages gcc make libc6-dev "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR-postgis-3" "$@"
-  work=$(mktemp -d "/tmp/aquacis-$purpose.XXXXXX") || die "cannot make a temporary directory"
+  work=$(mktemp -d "${TMPDIR:-/tmp}/aquacis-$purpose.XXXXXX") || die "cannot make a temporary directory"
   if [ "$(id -u)" = 0 ]; then chown postgres:postgres "$work"; fi
   cd "$work" || die "cannot enter $work"    # the caller's place may be closed to the unprivileged user
   private_installation
