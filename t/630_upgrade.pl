@@ -22,7 +22,7 @@ my $top = getcwd();
 my $old = PostgreSQL::Test::Cluster->new('old');
 my @plain = $version >= 18 ? ('--no-data-checksums') : ();
 $old->init(extra => [ '--locale=C', '--encoding=UTF8', @plain ]);
-$old->append_conf('postgresql.conf', "fsync = off\nautovacuum = off\n");
+$old->append_conf('postgresql.conf', "fsync = off\nautovacuum = off\njit = off\n");
 $old->start;
 $old->safe_psql('postgres', 'CREATE ROLE lector; CREATE DATABASE utility');
 $old->safe_psql('utility', legacy_sql());
@@ -40,12 +40,14 @@ $old->safe_psql('utility', q{CALL aq.consolidate_restore('cf', 'tmp_deuda', 20)}
 $old->safe_psql('utility', q{CREATE TABLE cf.tmp_deuda_3001 AS SELECT * FROM cf.tmp_deuda_20 WHERE faccnttnum IS NOT NULL AND numfacturas > 6});
 $old->safe_psql('utility', q{SELECT aq.consolidate_guard('cf', 'block')});
 
+# without the row types, which newer servers count as members, and without
+# MAINTAIN, which newer servers give to an owner
 my $members = q{
 	SELECT string_agg(pg_describe_object(classid, objid, objsubid), E'\n' ORDER BY pg_describe_object(classid, objid, objsubid)) FROM pg_depend
-	WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'aquacis')};
+	WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND classid <> 'pg_type'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'aquacis')};
 my $privileges = q{
 	SELECT p.oid::regprocedure, proacl FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = 'aq' ORDER BY p.oid::regprocedure::text;
-	SELECT relname, relacl, obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'aq' AND relkind IN ('r', 'p', 'v') ORDER BY 1;};
+	SELECT relname, regexp_replace(relacl::text, '(=[^/]*)m', '\1', 'g'), obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'aq' AND relkind IN ('r', 'p', 'v') ORDER BY 1;};
 my %was = (
 	everything => everything($old, 'utility'),
 	rows => family_rows($old, 'utility'),
@@ -117,6 +119,21 @@ EOS
 my @newer = grep { $_ > $version && -x "/usr/lib/postgresql/$_/bin/pg_upgrade" && -f "/usr/lib/postgresql/$_/lib/pgxs/src/makefiles/pgxs.mk" } 15 .. 18;
 note(@newer ? "newer servers here: @newer" : "no newer server is installed beside $version");
 
+# A minor release may write into a dump what another version's older minor
+# release does not know.  Where a plain table does not get through, no table of
+# ours can; so that one goes first.
+$old->safe_psql('postgres', 'CREATE DATABASE control');
+$old->safe_psql('control', 'CREATE TABLE control (id int PRIMARY KEY, x text)');
+sub passable
+{
+	my ($node, $bin) = @_;
+	my $file = $old->basedir . '/control.sql';
+	unlink $file;
+	return 0 unless run_log([ "$bin/pg_dump", '-f', $file, '-d', $old->connstr('control') ]);
+	$node->safe_psql('postgres', 'CREATE DATABASE control');
+	return run_log([ "$bin/psql", '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $file, '-d', $node->connstr('control') ]);
+}
+
 sub restored
 {
 	my ($node, $path, $how) = @_;
@@ -136,7 +153,7 @@ sub upgraded
 	my $new = PostgreSQL::Test::Cluster->new("new_$how" =~ s/\W+/_/gr, defined $path ? (install_path => $path) : ());
 	my $checksums = $how =~ /18/ && $version < 18 ? ['--no-data-checksums'] : [@plain];
 	$new->init(extra => [ '--locale=C', '--encoding=UTF8', @$checksums ]);
-	$new->append_conf('postgresql.conf', "fsync = off\nautovacuum = off\n");
+	$new->append_conf('postgresql.conf', "fsync = off\nautovacuum = off\njit = off\n");
 	$old->stop if -f $old->data_dir . '/postmaster.pid';
 	my $dir = PostgreSQL::Test::Utils::tempdir('upgrade');
 	chdir $dir;
@@ -158,12 +175,20 @@ for my $v (@newer)
 	$path{$v} = $path;
 	my $node = PostgreSQL::Test::Cluster->new("restore_$v", install_path => $path);
 	$node->init(extra => [ '--locale=C', '--encoding=UTF8' ]);
-	$node->append_conf('postgresql.conf', "fsync = off\n");
+	$node->append_conf('postgresql.conf', "fsync = off\njit = off\n");
 	$node->start;
-	restored($node, $path, "dump and restore, $version to $v");
+	if (passable($node, "$path/bin"))
+	{
+		restored($node, $path, "dump and restore, $version to $v");
+	}
+	else
+	{
+	  SKIP: { skip "these minor releases of PostgreSQL $version and $v do not pass a plain table", 1; }
+		delete $path{$v};
+	}
 	$node->stop;
 }
-$old->safe_psql('postgres', 'DROP DATABASE restored');
+$old->safe_psql('postgres', $_) for 'DROP DATABASE restored', 'DROP DATABASE control';
 upgraded(undef, "pg_upgrade, $version to $version");
 SKIP:
 {

@@ -121,7 +121,7 @@ sub family_shape
 {
 	my ($node, $db) = @_;
 	return $node->safe_psql($db, q{
-		SELECT relname, relowner::regrole, relacl, obj_description(c.oid, 'pg_class'), relpersistence, relrowsecurity, reloptions,
+		SELECT relname, relowner::regrole, regexp_replace(relacl::text, '(=[^/]*)m', '\1', 'g'), obj_description(c.oid, 'pg_class'), relpersistence, relrowsecurity, reloptions,
 			(SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, attnum, pg_get_expr(adbin, adrelid), attstorage), ', ' ORDER BY attnum)
 			 FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped),
 			(SELECT string_agg(pg_get_indexdef(indexrelid), ', ' ORDER BY indexrelid::regclass::text) FROM pg_index WHERE indrelid = c.oid),
