@@ -203,7 +203,8 @@ CREATE TRIGGER back AFTER INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION aq_s
 SET ROLE aq_app;
 UPDATE aq_s.t SET v = 'from log' WHERE id IN (50, 51);
 RESET ROLE;
-TABLE logged;
+-- (18 runs deferred triggers as the role that queued them, older servers as the one that commits)
+SELECT table_name, record_id, action, changed_fields FROM logged;
 DROP TRIGGER back ON audit_log;
 
 -- partitioned and inherited tables

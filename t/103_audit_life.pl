@@ -67,6 +67,13 @@ is(sql("SELECT count(*) FROM audit_log WHERE table_name = 'account'", 'restored'
 sql(<<'SQL');
 CREATE SCHEMA old;
 SELECT audit_install(schema => 'old', months => 0);
+-- a DEFAULT partition with other column numbers, a generated column
+ALTER TABLE old.audit_log DETACH PARTITION old.audit_log_default;
+DROP TABLE old.audit_log_default;
+CREATE TABLE old.audit_log_default (gone int, LIKE old.audit_log);
+ALTER TABLE old.audit_log_default DROP gone;
+ALTER TABLE old.audit_log ATTACH PARTITION old.audit_log_default DEFAULT;
+ALTER TABLE old.audit_log ADD twice int GENERATED ALWAYS AS (xact_seq * 2) STORED;
 INSERT INTO old.audit_log (changed_at, xact_id, xact_seq, table_schema, table_name, record_id, action, user_id, changed_fields)
 SELECT d, '5', row_number() OVER (), 'public', 'account', 1, 'U', 'u', '{"v": {"old": 1, "new": 2}}'
 FROM generate_series(now() - interval '730 days', now() - interval '40 days', interval '6 hours') d;

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "executor/spi.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
@@ -139,15 +140,38 @@ time_column(Oid logid)
 	return name;
 }
 
-/* Rows of [from, to) leave the DEFAULT partition for a table of the same columns. */
-static uint64
-move_rows(const char *source, const char *target, const char *column, const char *from,
-		  const char *to)
+/* By name: the DEFAULT partition may have its columns in another order. */
+static char *
+stored_columns(Oid logid)
 {
+	Relation	rel = table_open(logid, NoLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && !att->attgenerated)
+			appendStringInfo(&list, "%s%s", list.len ? ", " : "",
+							 quote_identifier(NameStr(att->attname)));
+	}
+	table_close(rel, NoLock);
+	return list.data;
+}
+
+/* Rows of [from, to) leave the DEFAULT partition for the new table. */
+static uint64
+move_rows(Oid logid, const char *source, const char *target, const char *from, const char *to)
+{
+	const char *column = time_column(logid);
+	const char *columns = stored_columns(logid);
+
 	AuditRun(psprintf("WITH moved AS (DELETE FROM ONLY %s WHERE %s OPERATOR(pg_catalog.>=) %s "
-					  "AND %s OPERATOR(pg_catalog.<) %s RETURNING *) "
-					  "INSERT INTO %s SELECT * FROM moved",
-					  source, column, from, column, to, target));
+					  "AND %s OPERATOR(pg_catalog.<) %s RETURNING %s) "
+					  "INSERT INTO %s (%s) SELECT %s FROM moved",
+					  source, column, from, column, to, columns, target, columns, columns));
 	return SPI_processed;
 }
 
@@ -181,7 +205,7 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 		/* attaching needs this lock anyway; taken later it could deadlock */
 		AuditRun(psprintf("LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE", log));
 		AuditRun(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", spare));
-		moved = move_rows(spare, name, time_column(logid), literal(from), literal(to));
+		moved = move_rows(logid, spare, name, literal(from), literal(to));
 	}
 	AuditRun(psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)",
 					  log, name, literal(from), literal(to)));
