@@ -5,7 +5,7 @@ CREATE TABLE vida.antes (p bigint, importe numeric, numfacturas int, facsocemi i
 DO $$
 BEGIN
   FOR i IN 1 .. 120 LOOP
-    EXECUTE format('CREATE TABLE vida.tmp_deuda_%s (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer)', 1779864 + i);
+    EXECUTE format('CREATE TABLE vida.tmp_deuda_%s (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer) WITH (autovacuum_enabled = false)', 1779864 + i);
     IF i % 4 = 1 THEN
       EXECUTE format('INSERT INTO vida.tmp_deuda_%s SELECT g * 1.25, g %% 5, 1, g * 3 FROM generate_series(1, 10 + %s) g', 1779864 + i, i);
     END IF;

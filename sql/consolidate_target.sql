@@ -134,6 +134,19 @@ CREATE TABLE destino.idx_tmp_deuda_faccnttnum ();
 :call
 SELECT indexdef FROM pg_indexes WHERE schemaname = 'destino' AND tablename = 'tmp_deuda' ORDER BY indexname;
 
+-- a target that still owes its key, and rows that others put there meanwhile
+SELECT destino.make('1', 3);
+ALTER TABLE destino.tmp_deuda DROP CONSTRAINT tmp_deuda_pkey;
+UPDATE consolidate_target SET indexed = false;
+INSERT INTO destino.tmp_deuda (proceso_id, faccnttnum) VALUES (99, 1), (99, 1);
+:call
+\echo :LAST_ERROR_SQLSTATE
+SELECT state, tables_done, last_error FROM consolidate_progress;
+DELETE FROM destino.tmp_deuda WHERE proceso_id = 99;
+:call
+SELECT state, tables_done, last_error FROM consolidate_progress;
+SELECT indisunique, indisprimary FROM pg_index WHERE indrelid = 'destino.tmp_deuda'::regclass ORDER BY 1;
+
 SET client_min_messages = warning;
 DROP SCHEMA destino CASCADE;
 DROP TABLE consolidate_rejected;

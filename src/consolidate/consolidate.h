@@ -218,8 +218,9 @@ extern int RejectedTextModes(void);
 extern void RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 						  const Contents *contents);
 
-/* run.c */
+/* session.c */
 extern void ConsolidateCommit(void);
+extern int32 ConsolidateLockKey(Family *family);
 extern void ConsolidateLock(LOCKTAG *tag, Family *family);
 extern void ConsolidateRequireNonatomic(FunctionCallInfo fcinfo, const char *procedure);
 extern bool ConsolidateMustStop(int sqlerrcode);

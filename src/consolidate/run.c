@@ -11,10 +11,10 @@
  *
  * Locks.  A source is locked ACCESS EXCLUSIVE, and only conditionally: we never
  * queue for one, so nobody waits behind us for a table that somebody else keeps
- * busy.  The target is waited for, before any source is locked.  A busy source is tried again after all
- * others, until lock_wait has passed.  A batch ends at "batch" sources, when
- * its drop would hold more than LOCKS_MAX locks, or after BATCH_MS, so
- * that sessions that do want one of its tables do not wait long.
+ * busy.  The target is waited for, before any source is locked.  A busy source
+ * is tried again after all others, until lock_wait has passed.  A batch ends at
+ * "batch" sources, when its drop would hold more than LOCKS_MAX locks, or after
+ * BATCH_MS, so that sessions that do want one of its tables do not wait long.
  *
  * Errors.  What is ordinary (rights, dependants, other columns, refused rows,
  * locks) is found by looking.  The unexpected is caught by one subtransaction
@@ -33,25 +33,15 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/table.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "common/hashfn.h"
 #include "executor/spi.h"
-#include "funcapi.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
 #include "storage/bufmgr.h"
+#include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
-#include "storage/latch.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -63,248 +53,12 @@
 
 #include "compat.h"
 #include "consolidate/consolidate.h"
+#include "consolidate/run.h"
 
-#define LOCK_CLASS		0x61717563	/* "aquc": the advisory lock's first key */
-#define LOCKS_MAX		600
+#define LOCKS_MAX		600	/* well below what 64 locks a transaction provide for */
 #define BATCH_MS		1000
 #define NOTICE_MS		1000
 #define POLL_MS			50
-
-/* What a call was given. */
-typedef struct Options
-{
-	int			batch;
-	bool		drop_source;
-	bool		keep_rejects;
-	int64		lock_wait_ms;
-	bool		skip_locked;
-} Options;
-
-/* What a run has done so far; a batch that fails gives it back. */
-typedef struct Tally
-{
-	int64		done;
-	int64		skipped;
-	int64		rows;
-	int64		rejected;
-	int64		bytes;
-} Tally;
-
-typedef struct Run
-{
-	Family	   *family;
-	Options		options;
-	List	   *sources;
-	CopyState  *copy;
-	HTAB	   *present;		/* processes with rows in the target before us */
-	TimestampTz started;
-	int64		bytes_total;
-	Tally		tally;
-	char	   *last_error;
-	TimestampTz noticed;
-	MemoryContext context;		/* lives as long as the call */
-} Run;
-
-/* One row of consolidate_source to be. */
-enum
-{
-	REC_ID, REC_TABLE, REC_STATE, REC_ROWS, REC_REJECTS, REC_CHECKSUM, REC_BEFORE, REC_AFTER,
-	REC_FIELDS
-};
-
-/* One batch, in a context of its own. */
-typedef struct Batch
-{
-	Run		   *run;
-	int			ntaken;			/* sources that this transaction moves */
-	Datum	   *records[REC_FIELDS];
-	StringInfoData drop;		/* DROP TABLE of them */
-	int			locks;
-	TimestampTz started;
-} Batch;
-
-/* ---- shared with restore.c -------------------------------------------------------- */
-
-static void
-begin_transaction(void)
-{
-	SetConfigOption("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
-}
-
-/* Commits, and begins the next transaction. */
-void
-ConsolidateCommit(void)
-{
-	SPI_commit();
-	SPI_start_transaction();
-	begin_transaction();
-}
-
-static int32
-lock_key(Family *family)
-{
-	return (int32) (hash_bytes((const unsigned char *) family->name, strlen(family->name)) ^
-					hash_bytes_uint32(family->schema_oid));
-}
-
-/* Keeps others away from the family until LockRelease of the tag. */
-void
-ConsolidateLock(LOCKTAG *tag, Family *family)
-{
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, LOCK_CLASS, (uint32) lock_key(family), 2);
-	if (LockAcquire(tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("family \"%s\" in schema \"%s\" is being consolidated by another session",
-						family->name, family->schema),
-				 errhint("consolidate_progress shows how far it is.")));
-}
-
-void
-ConsolidateRequireNonatomic(FunctionCallInfo fcinfo, const char *procedure)
-{
-	if (!fcinfo->context || !IsA(fcinfo->context, CallContext) ||
-		castNode(CallContext, fcinfo->context)->atomic)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-				 errmsg("%s commits on its way and cannot run inside a transaction block",
-						procedure),
-				 errhint("CALL it by itself, outside BEGIN ... COMMIT and outside functions.")));
-}
-
-/* Errors that are about the whole call, not about one table. */
-bool
-ConsolidateMustStop(int sqlerrcode)
-{
-	int			category = ERRCODE_TO_CATEGORY(sqlerrcode);
-
-	return category == ERRCODE_OPERATOR_INTERVENTION ||
-		category == ERRCODE_INSUFFICIENT_RESOURCES;
-}
-
-/* ---- records -------------------------------------------------------------------- */
-
-static void
-record_problem(Run *run, Source *source, const char *problem)
-{
-	Family	   *family = run->family;
-	const char *args[] = {
-		family->schema, family->name, source->name,
-		source->has_id ? psprintf("%lld", (long long) source->process_id) : NULL, problem
-	};
-
-	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_problem"
-							  " (source_schema, family, source_table, process_id, problem)"
-							  " VALUES ($1, $2, $3, $4::pg_catalog.int8, $5)"
-							  " ON CONFLICT (source_schema, family, source_table) DO UPDATE"
-							  " SET process_id = EXCLUDED.process_id, problem = EXCLUDED.problem,"
-							  "  seen_at = EXCLUDED.seen_at", family->extschema), 5, args);
-	source->state = SOURCE_SKIPPED;
-	run->tally.skipped++;
-	run->last_error = MemoryContextStrdup(run->context,
-										  psprintf("table \"%s\" %s", source->name, problem));
-	ereport(NOTICE,
-			(errmsg("consolidate: \"%s.%s\" left alone: %s", family->schema, source->name, problem)));
-}
-
-static void
-add_record(Batch *batch, Source *source, Relation rel, const char *state,
-		   const Contents *contents)
-{
-	int			n = batch->ntaken++;
-	char	   *before;
-	char	   *after;
-
-	batch->records[REC_ID][n] = Int64GetDatum(source->process_id);
-	batch->records[REC_TABLE][n] = CStringGetTextDatum(source->name);
-	batch->records[REC_STATE][n] = CStringGetTextDatum(state);
-	batch->records[REC_ROWS][n] = Int64GetDatum(contents->rows - contents->nrejects);
-	batch->records[REC_REJECTS][n] = Int64GetDatum(contents->nrejects);
-	batch->records[REC_CHECKSUM][n] = CStringGetTextDatum(ChecksumText(contents->checksum));
-	DefinitionOf(rel, &before, &after);
-	batch->records[REC_BEFORE][n] = CStringGetTextDatum(before);
-	batch->records[REC_AFTER][n] = CStringGetTextDatum(after);
-}
-
-static Datum
-int8_array(Datum *values, int n)
-{
-	return PointerGetDatum(construct_array(values, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-										   TYPALIGN_DOUBLE));
-}
-
-static Datum
-text_array(Datum *values, int n)
-{
-	return PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
-/* Writes the batch's records in one statement. */
-static void
-write_records(Batch *batch)
-{
-	Family	   *family = batch->run->family;
-	Oid			types[] = {
-		TEXTOID, TEXTOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-		TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID
-	};
-	Datum		values[lengthof(types)];
-	int			i,
-				result;
-
-	values[0] = CStringGetTextDatum(family->schema);
-	values[1] = CStringGetTextDatum(family->name);
-	for (i = 0; i < REC_FIELDS; i++)
-		values[i + 2] = types[i + 2] == INT8ARRAYOID ?
-			int8_array(batch->records[i], batch->ntaken) :
-			text_array(batch->records[i], batch->ntaken);
-	result = SPI_execute_with_args(
-								   psprintf("INSERT INTO %s.consolidate_source"
-											" (source_schema, family, process_id, source_table, state,"
-											"  row_count, rejected_count, checksum,"
-											"  definition, definition_after)"
-											" SELECT $1, $2, u.* FROM ROWS FROM ("
-											"  pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
-											"  pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8),"
-											"  pg_catalog.unnest($9), pg_catalog.unnest($10)) u"
-											" ON CONFLICT (source_schema, family, process_id) DO UPDATE"
-											" SET source_table = EXCLUDED.source_table, state = EXCLUDED.state,"
-											"  row_count = EXCLUDED.row_count,"
-											"  rejected_count = EXCLUDED.rejected_count,"
-											"  checksum = EXCLUDED.checksum, definition = EXCLUDED.definition,"
-											"  definition_after = EXCLUDED.definition_after,"
-											"  changed_at = EXCLUDED.changed_at", family->extschema),
-								   lengthof(types), types, values, NULL, false, 0);
-	if (result < 0 || SPI_processed != batch->ntaken)
-		elog(ERROR, "recorded %llu of %d sources: %s", (unsigned long long) SPI_processed,
-			 batch->ntaken, SPI_result_code_string(result));
-}
-
-/* Brings the run's row up to date; state is NULL while it goes on. */
-static void
-write_progress(Run *run, const char *state)
-{
-	Family	   *family = run->family;
-	Tally	   *tally = &run->tally;
-	const char *args[] = {
-		family->schema, family->name, timestamptz_to_str(run->started),
-		psprintf("{%lld,%lld,%lld,%lld,%lld}", (long long) tally->done, (long long) tally->skipped,
-				 (long long) tally->rows, (long long) tally->rejected, (long long) tally->bytes),
-		run->last_error, state
-	};
-
-	ConsolidateQuery(psprintf("UPDATE %s.consolidate_run r SET"
-							  "  tables_done = n.n[1], tables_skipped = n.n[2], rows_done = n.n[3],"
-							  "  rows_rejected = n.n[4], bytes_done = n.n[5],"
-							  "  last_error = $5, updated_at = pg_catalog.clock_timestamp(),"
-							  "  state = COALESCE($6, state),"
-							  "  finished_at = CASE WHEN $6 IS NOT NULL THEN pg_catalog.clock_timestamp() END"
-							  " FROM (SELECT $4::pg_catalog.int8[]) n(n)"
-							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-							  "  AND family OPERATOR(pg_catalog.=) $2"
-							  "  AND started_at OPERATOR(pg_catalog.=) $3::pg_catalog.timestamptz",
-							  family->extschema), 6, args);
-}
 
 /* A line for whoever watches, not more than one a second. */
 static void
@@ -373,7 +127,7 @@ take_source(Batch *batch, Source *source, Relation rel, const SourceColumn *colu
 		CopySource(run->copy, source->process_id, rel, columns, snapshot, contents);
 	if (contents->nrejects > 0 && !kept)
 		RejectedWrite(run->family, source, rel, snapshot, contents);
-	add_record(batch, source, rel, drop ? "moved" : "copied", contents);
+	RecordAdd(batch, source, rel, drop ? "moved" : "copied", contents);
 	if (drop)
 		appendStringInfo(&batch->drop, "%s%s", batch->drop.len ? ", " : "DROP TABLE ",
 						 quote_qualified_identifier(run->family->schema, source->name));
@@ -407,7 +161,7 @@ process_source(Batch *batch, Source *source)
 			InspectRights(source->oid) : pstrdup("has been dropped by somebody else");
 	if (problem)
 	{
-		record_problem(run, source, problem);
+		RecordProblem(run, source, problem);
 		return;
 	}
 	if (!ConditionalLockRelationOid(source->oid, AccessExclusiveLock))
@@ -422,7 +176,7 @@ process_source(Batch *batch, Source *source)
 		if (rel)
 			relation_close(rel, NoLock);
 		UnlockRelationOid(source->oid, AccessExclusiveLock);
-		record_problem(run, source, "has been dropped or renamed by somebody else");
+		RecordProblem(run, source, "has been dropped or renamed by somebody else");
 		return;
 	}
 
@@ -451,7 +205,7 @@ process_source(Batch *batch, Source *source)
 	if (problem)
 	{
 		UnlockRelationOid(source->oid, AccessExclusiveLock);
-		record_problem(run, source, problem);
+		RecordProblem(run, source, problem);
 	}
 }
 
@@ -500,7 +254,7 @@ finish_batch(Batch *batch)
 {
 	CopyClose(batch->run->copy);
 	if (batch->ntaken > 0)
-		write_records(batch);
+		RecordWrite(batch);
 	if (batch->drop.len > 0)
 	{
 		int			result = SPI_execute(batch->drop.data, false, 0);
@@ -508,7 +262,7 @@ finish_batch(Batch *batch)
 		if (result < 0)
 			elog(ERROR, "\"%s\" failed: %s", batch->drop.data, SPI_result_code_string(result));
 	}
-	write_progress(batch->run, NULL);
+	RecordProgress(batch->run, NULL);
 }
 
 static Batch *
@@ -537,9 +291,9 @@ blame_batch(Run *run, SourceState wanted, int first, int *next, ErrorData *error
 
 	if (only->alone)
 	{
-		record_problem(run, only, psprintf("failed: %s (SQLSTATE %s)", error->message,
+		RecordProblem(run, only, psprintf("failed: %s (SQLSTATE %s)", error->message,
 										   unpack_sql_state(error->sqlerrcode)));
-		write_progress(run, NULL);
+		RecordProgress(run, NULL);
 		*next = first + 1;
 		return;
 	}
@@ -669,10 +423,10 @@ run_over_busy(Run *run, TimestampTz since)
 
 		if (source->state != SOURCE_BUSY)
 			continue;
-		record_problem(run, source, "is in use by another session");
+		RecordProblem(run, source, "is in use by another session");
 		if (!run->options.skip_locked)
 		{
-			write_progress(run, "failed");
+			RecordProgress(run, "failed");
 			ConsolidateCommit();
 			ereport(ERROR,
 					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
@@ -689,32 +443,13 @@ static void
 start_run(Run *run)
 {
 	Family	   *family = run->family;
-	const char *args[5];
 	ListCell   *lc;
 
 	run->sources = FamilySources(family);
 	foreach(lc, run->sources)
 		run->bytes_total += ((Source *) lfirst(lc))->bytes;
 
-	args[0] = family->schema;
-	args[1] = family->name;
-	args[2] = psprintf("%d", lock_key(family));
-	args[3] = psprintf("{%d,%lld}", list_length(run->sources), (long long) run->bytes_total);
-	args[4] = timestamptz_to_str(run->started);
-	ConsolidateQuery(psprintf("UPDATE %s.consolidate_run SET state = 'interrupted'"
-							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-							  "  AND family OPERATOR(pg_catalog.=) $2"
-							  "  AND state OPERATOR(pg_catalog.=) 'running'",
-							  family->extschema), 2, args);
-	ConsolidateQuery(psprintf("DELETE FROM %s.consolidate_problem"
-							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema), 2, args);
-	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_run (source_schema, family, started_at,"
-							  "  updated_at, state, lock_key, tables_total, bytes_total)"
-							  " SELECT $1, $2, $5::pg_catalog.timestamptz, pg_catalog.clock_timestamp(),"
-							  "  'running', $3::pg_catalog.int4, n.n[1], n.n[2]"
-							  " FROM (SELECT $4::pg_catalog.int8[]) n(n)", family->extschema), 5, args);
-
+	RecordRun(run);
 	if (FamilyResolveShape(family))
 	{
 		if (!TargetMake(family))
@@ -727,6 +462,48 @@ start_run(Run *run)
 	MemoryContextSwitchTo(run->context);
 }
 
+/*
+ * Gives a new target its key and index.  Rows that others inserted while it had
+ * none can stand in the way: the run has then failed, and says so in its
+ * record, but what it moved is moved.
+ */
+static void
+index_target(Run *run)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		TargetIndex(run->family);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (!ConsolidateMustStop(error->sqlerrcode))
+		{
+			run->last_error = psprintf("building the key of \"%s\" failed: %s",
+									   run->family->target, error->message);
+			RecordProgress(run, "failed");
+			ConsolidateCommit();
+		}
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
 static void
 finish_run(Run *run)
 {
@@ -734,8 +511,8 @@ finish_run(Run *run)
 	Tally	   *tally = &run->tally;
 
 	if (OidIsValid(family->target_oid) && !TargetIsIndexed(family))
-		TargetIndex(family);
-	write_progress(run, "finished");
+		index_target(run);
+	RecordProgress(run, "finished");
 	ConsolidateCommit();
 	ereport(NOTICE,
 			(errmsg("consolidate: \"%s\" in \"%s\": %lld tables with %lld rows into \"%s\", "
