@@ -145,7 +145,8 @@ aquacis_begin() {
 
 private_installation() {
   local from=/usr/lib/postgresql/$PG_MAJOR to=$work/pg/usr/lib/postgresql/$PG_MAJOR
-  as_runner mkdir -p "$to" "$work/pg/usr/share/postgresql" "$work/pg/usr/include"
+  as_runner mkdir -p "$to" "$work/pg/usr/share/postgresql" "$work/pg/usr/include" ||
+    die "user $(runner_user) cannot write to $work"
   as_runner cp -r $from/bin "$to/"
   as_runner cp -rs $from/lib "$to/lib"
   as_runner cp -rs /usr/share/postgresql/$PG_MAJOR "$work/pg/usr/share/postgresql/$PG_MAJOR"
