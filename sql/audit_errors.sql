@@ -10,6 +10,15 @@ SELECT audit_install(months => -1);
 \echo :SQLSTATE
 SELECT audit_install(schema => 'aq_no_such_schema');
 \echo :SQLSTATE
+-- a log that somebody without rights on the schema planted there
+CREATE ROLE aq_planter;
+CREATE SCHEMA aq_planted;
+CREATE TABLE aq_planted.audit_log (changed_at timestamptz, table_name text, record_id bigint, action text);
+ALTER TABLE aq_planted.audit_log OWNER TO aq_planter;
+SELECT audit_install(schema => 'aq_planted');
+\echo :SQLSTATE
+DROP SCHEMA aq_planted CASCADE;
+DROP ROLE aq_planter;
 SELECT audit_install(months => 1);
 
 -- audit_enable

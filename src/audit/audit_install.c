@@ -109,6 +109,7 @@ audit_install(PG_FUNCTION_ARGS)
 	if (!OidIsValid(get_relname_relid("audit_log", nsp)))
 		create_log(nsp, gin);
 	logid = get_relname_relid("audit_log", nsp);
+	AuditRefusePlantedLog(logid, fcinfo->flinfo->fn_oid);
 	now = AuditMonthOf(GetCurrentTransactionStartTimestamp());
 	for (int i = 0; i <= months; i++)
 		AuditCreateMonth(logid, now + i, &created);
