@@ -37,15 +37,15 @@ SELECT count(*) AS rows, (SELECT count(*) FROM pg_attribute WHERE attrelid = 'co
 
 -- The function and the log that are replaced.  Its primary key had to be
 -- completed by the partition key to be accepted at all.
-CREATE TABLE seed_log (
+CREATE TABLE plpgsql_log (
 	id bigint GENERATED ALWAYS AS IDENTITY, table_name varchar(63) NOT NULL, record_id bigint NOT NULL,
 	action char(1) NOT NULL, old_data jsonb, new_data jsonb, changed_fields jsonb, session_id bigint,
 	user_id varchar(10) NOT NULL, changed_at timestamptz NOT NULL DEFAULT now(), app_context jsonb,
 	PRIMARY KEY (id, changed_at)) PARTITION BY RANGE (changed_at);
-CREATE TABLE seed_log_1 PARTITION OF seed_log FOR VALUES FROM ('2000-01-01') TO ('2100-01-01');
-CREATE INDEX ON seed_log (table_name, record_id, changed_at);
-CREATE INDEX ON seed_log (user_id, changed_at);
-CREATE INDEX ON seed_log USING gin (changed_fields);
+CREATE TABLE plpgsql_log_1 PARTITION OF plpgsql_log FOR VALUES FROM ('2000-01-01') TO ('2100-01-01');
+CREATE INDEX ON plpgsql_log (table_name, record_id, changed_at);
+CREATE INDEX ON plpgsql_log (user_id, changed_at);
+CREATE INDEX ON plpgsql_log USING gin (changed_fields);
 \ir audit_oracle.sql
 
 CREATE SCHEMA bench_default;
@@ -54,10 +54,10 @@ CREATE SCHEMA bench_gin;
 SELECT public.audit_install(schema => 'bench_gin', gin => true, months => 1);
 
 CREATE TABLE variants (n int, variant text, log regclass);
-INSERT INTO variants VALUES (1, 'none', NULL), (2, 'seed', 'seed_log'), (3, 'default', 'bench_default.audit_log'),
+INSERT INTO variants VALUES (1, 'none', NULL), (2, 'plpgsql', 'plpgsql_log'), (3, 'default', 'bench_default.audit_log'),
 	(4, 'gin', 'bench_gin.audit_log');
 SELECT format('CREATE TABLE t_%s (LIKE contrato INCLUDING ALL); INSERT INTO t_%1$s TABLE contrato', variant) FROM variants \gexec
-CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON t_seed FOR EACH ROW EXECUTE FUNCTION seed_audit('cnttnum');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON t_plpgsql FOR EACH ROW EXECUTE FUNCTION plpgsql_audit('cnttnum');
 SELECT public.audit_enable('t_default', log => 'bench_default.audit_log');
 SELECT public.audit_enable('t_gin', log => 'bench_gin.audit_log');
 
@@ -95,12 +95,12 @@ CREATE VIEW medians AS SELECT what, variant, percentile_cont(0.5) WITHIN GROUP (
 \pset null '-'
 SELECT m.what, m.variant, round(m.us::numeric, 2) AS us_a_row, round((m.us - n.us)::numeric, 2) AS overhead,
 	round(((s.us - n.us) / nullif(m.us - n.us, 0))::numeric, 1) AS times_less_than_plpgsql,
-	round((m.us / n.us)::numeric, 2) AS times_unaudited
+	round((m.us / nullif(n.us, 0))::numeric, 2) AS times_unaudited
 FROM medians m JOIN medians n ON n.what = m.what AND n.variant = 'none'
-JOIN medians s ON s.what = m.what AND s.variant = 'seed'
+JOIN medians s ON s.what = m.what AND s.variant = 'plpgsql'
 WHERE m.variant <> 'floor'
-ORDER BY m.what DESC, array_position(ARRAY['none', 'seed', 'gin', 'default'], m.variant);
+ORDER BY m.what DESC, array_position(ARRAY['none', 'plpgsql', 'gin', 'default'], m.variant);
 SELECT round(f.us::numeric, 2) AS bare_insert_us, round((d.us - n.us)::numeric, 2) AS overhead_us,
-	round(((d.us - n.us) / f.us)::numeric, 2) AS times_bare_insert
+	round(((d.us - n.us) / nullif(f.us, 0))::numeric, 2) AS times_bare_insert
 FROM medians f, medians d, medians n
 WHERE f.variant = 'floor' AND d.variant = 'default' AND d.what = 'UPDATE' AND n.variant = 'none' AND n.what = 'UPDATE';

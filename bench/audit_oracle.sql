@@ -1,6 +1,6 @@
 -- The PL/pgSQL function that fn_audit_trigger replaces, as its authors wrote it
--- but for the names seed_audit and seed_log.
-CREATE FUNCTION seed_audit() RETURNS trigger LANGUAGE plpgsql AS $$
+-- but for the names plpgsql_audit and plpgsql_log.
+CREATE FUNCTION plpgsql_audit() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     v_old_data JSONB;
     v_new_data JSONB;
@@ -11,7 +11,7 @@ BEGIN
     IF TG_OP = 'INSERT' THEN
         v_new_data := to_jsonb(NEW);
         v_record_id := (v_new_data->>TG_ARGV[0])::BIGINT;
-        INSERT INTO seed_log (table_name, record_id, action, new_data, user_id)
+        INSERT INTO plpgsql_log (table_name, record_id, action, new_data, user_id)
         VALUES (TG_TABLE_NAME, v_record_id, 'I', v_new_data,
                 coalesce(current_setting('app.current_user', true), 'system'));
 
@@ -31,7 +31,7 @@ BEGIN
         -- Only log if something actually changed
         IF v_diff <> '{}' THEN
             v_record_id := (v_old_data->>TG_ARGV[0])::BIGINT;
-            INSERT INTO seed_log (table_name, record_id, action, changed_fields, user_id)
+            INSERT INTO plpgsql_log (table_name, record_id, action, changed_fields, user_id)
             VALUES (TG_TABLE_NAME, v_record_id, 'U', v_diff,
                     coalesce(current_setting('app.current_user', true), 'system'));
         END IF;
@@ -39,7 +39,7 @@ BEGIN
     ELSIF TG_OP = 'DELETE' THEN
         v_old_data := to_jsonb(OLD);
         v_record_id := (v_old_data->>TG_ARGV[0])::BIGINT;
-        INSERT INTO seed_log (table_name, record_id, action, old_data, user_id)
+        INSERT INTO plpgsql_log (table_name, record_id, action, old_data, user_id)
         VALUES (TG_TABLE_NAME, v_record_id, 'D', v_old_data,
                 coalesce(current_setting('app.current_user', true), 'system'));
     END IF;

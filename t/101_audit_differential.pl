@@ -24,7 +24,7 @@ my $oracle = slurp_file('bench/audit_oracle.sql');
 $node->safe_psql('postgres', <<"SQL");
 CREATE EXTENSION aquacis;
 SELECT audit_install();
-CREATE TABLE seed_log (
+CREATE TABLE plpgsql_log (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, table_name varchar(63) NOT NULL, record_id bigint NOT NULL,
 	action char(1) NOT NULL, old_data jsonb, new_data jsonb, changed_fields jsonb, session_id bigint,
 	user_id varchar(10) NOT NULL, changed_at timestamptz NOT NULL DEFAULT now(), app_context jsonb);
@@ -106,8 +106,8 @@ SELECT format('CREATE TABLE alltypes (id int PRIMARY KEY, gone1 text DEFAULT ''x
 	string_agg(name || ' ' || type, ', ')) FROM pools \\gexec
 ALTER TABLE alltypes DROP gone1, DROP gone2;
 
-CREATE TRIGGER a_seed AFTER INSERT OR UPDATE OR DELETE ON contrato FOR EACH ROW EXECUTE FUNCTION seed_audit('cnttnum');
-CREATE TRIGGER a_seed AFTER INSERT OR UPDATE OR DELETE ON alltypes FOR EACH ROW EXECUTE FUNCTION seed_audit('id');
+CREATE TRIGGER a_plpgsql AFTER INSERT OR UPDATE OR DELETE ON contrato FOR EACH ROW EXECUTE FUNCTION plpgsql_audit('cnttnum');
+CREATE TRIGGER a_plpgsql AFTER INSERT OR UPDATE OR DELETE ON alltypes FOR EACH ROW EXECUTE FUNCTION plpgsql_audit('id');
 CREATE TRIGGER trg_audit_contrato AFTER INSERT OR UPDATE OR DELETE ON contrato FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger('cnttnum');
 SELECT audit_enable('alltypes');
 
@@ -166,7 +166,7 @@ END \$\$;
 
 CREATE VIEW differences AS
 SELECT * FROM
-	(SELECT row_number() OVER (ORDER BY id) AS n, table_name, record_id, action::text, old_data::text, new_data::text, changed_fields::text FROM seed_log) s
+	(SELECT row_number() OVER (ORDER BY id) AS n, table_name, record_id, action::text, old_data::text, new_data::text, changed_fields::text FROM plpgsql_log) s
 	FULL JOIN
 	(SELECT row_number() OVER (ORDER BY xact_id, xact_seq) AS n, table_name AS t, record_id AS r, action::text AS a, old_data::text AS o, new_data::text AS w, changed_fields::text AS c
 	FROM audit_log WHERE action <> 'T') o USING (n)
@@ -190,7 +190,7 @@ foreach my $seed (42, $random)
 	my $settings = "SET TimeZone = 'America/Mexico_City'; SELECT setseed("
 	  . sprintf('%.9f', ($seed % 1_000_003) / 1_000_003) . ');';
 
-	$node->safe_psql('postgres', 'TRUNCATE contrato, alltypes; TRUNCATE seed_log, audit_log');
+	$node->safe_psql('postgres', 'TRUNCATE contrato, alltypes; TRUNCATE plpgsql_log, audit_log');
 	$node->safe_psql('postgres', "$settings CALL churn_contrato(2 * $unit)");
 	$node->safe_psql('postgres', "$settings CALL churn_types($unit)");
 	ok(compare("seed $seed") > $unit, "seed $seed: most changes were logged");
@@ -221,7 +221,7 @@ cmp_ok($changes, '>=', 100_000 * ($scale < 1 ? $scale : 1), "$changes changes, $
 
 # a megabyte that does not change is neither read nor logged; one that does, is
 $node->safe_psql('postgres', <<'SQL');
-TRUNCATE seed_log, audit_log, alltypes;
+TRUNCATE plpgsql_log, audit_log, alltypes;
 INSERT INTO alltypes (id, i4, big) SELECT 1, 1, string_agg(md5(i::text), '') FROM generate_series(1, 32768) i;
 UPDATE alltypes SET i4 = 2;
 UPDATE alltypes SET big = big || 'x';

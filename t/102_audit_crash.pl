@@ -18,14 +18,14 @@ $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION aquacis;
 SELECT audit_install();
 CREATE TABLE account (id int PRIMARY KEY, changes int NOT NULL DEFAULT 0, note text);
-CREATE TABLE seed_log (
+CREATE TABLE plpgsql_log (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, table_name varchar(63), record_id bigint, action char(1),
 	old_data jsonb, new_data jsonb, changed_fields jsonb, user_id text, changed_at timestamptz);
 CREATE TABLE counter (id int PRIMARY KEY, changes int NOT NULL DEFAULT 0);
 INSERT INTO account SELECT i FROM generate_series(1, 200) i;
 INSERT INTO counter SELECT i FROM generate_series(1, 200) i;
 SELECT audit_enable('account');
-SELECT audit_enable('counter', log => 'seed_log');
+SELECT audit_enable('counter', log => 'plpgsql_log');
 SQL
 
 my $script = PostgreSQL::Test::Utils::tempdir() . '/load.sql';
@@ -71,13 +71,13 @@ for my $round (1 .. $rounds)
 	$node->start;
 	$bad += $node->safe_psql('postgres', $differences);
 	$broken += $node->safe_psql('postgres', $chain);
-	$serial += $node->safe_psql('postgres', 'SELECT (SELECT sum(changes) FROM counter) - (SELECT count(*) FROM seed_log)');
+	$serial += $node->safe_psql('postgres', 'SELECT (SELECT sum(changes) FROM counter) - (SELECT count(*) FROM plpgsql_log)');
 }
 is($bad, 0, "$rounds crashes: as many audit rows as changes, for every record");
 is($broken, 0, 'every change continues the one before it');
 is($serial, 0, 'the same in a log with an identity column');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM audit_log'), '>', 1000, 'there was a load');
-is($node->safe_psql('postgres', 'SELECT count(*) - count(DISTINCT id) FROM seed_log'), '0', 'no number of the sequence came twice');
+is($node->safe_psql('postgres', 'SELECT count(*) - count(DISTINCT id) FROM plpgsql_log'), '0', 'no number of the sequence came twice');
 
 # prepared transactions: across a crash, committed and rolled back
 $node->safe_psql('postgres', <<'SQL');
