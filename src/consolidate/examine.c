@@ -37,8 +37,8 @@
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
-#define KEYS_IN_MEMORY	(1024 * 1024)
-#define SORT_MEMORY_KB	(16 * 1024)
+#define KEYS_IN_MEMORY	(256 * 1024)
+#define SORT_MEMORY_KB	(6 * 1024)
 #define REJECTS_MAX		(1000 * 1000)
 
 typedef struct Keys

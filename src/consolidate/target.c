@@ -27,7 +27,9 @@
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
-#define FETCH_ROWS 1000
+#define FETCH_ROWS			1000
+#define SORT_MEMORY_KB		32768
+#define DEFAULT_MEMORY_KB	65536
 
 static void
 run_utility(const char *sql)
@@ -193,19 +195,34 @@ free_name(Family *family, const char *name)
 	return quote_identifier(name);
 }
 
+/*
+ * The default of maintenance_work_mem alone would be 64 MB, which is what a
+ * whole run promises to stay under.  Who asked for more gets more.
+ */
+static void
+limit_sort_memory(void)
+{
+	if (maintenance_work_mem > SORT_MEMORY_KB && maintenance_work_mem <= DEFAULT_MEMORY_KB)
+		(void) set_config_option("maintenance_work_mem", CppAsString2(SORT_MEMORY_KB),
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
 /* Primary key, and an index on the key by itself. */
 void
 TargetIndex(Family *family)
 {
+	int			level = NewGUCNestLevel();
 	const char *args[] = {family->schema, family->name};
 	const char *name = free_name(family, psprintf("pk_%s", family->target));
 	char	   *keys = key_list(family);
 
+	limit_sort_memory();
 	run_utility(psprintf("ALTER TABLE %s ADD %s%s PRIMARY KEY (%s, %s)", target_name(family),
 						 name ? "CONSTRAINT " : "", name ? name : "", PROCESS_COLUMN, keys));
 	name = free_name(family, psprintf("idx_%s_%s", family->target,
 									  (char *) linitial(family->key_columns)));
 	run_utility(psprintf("CREATE INDEX %s ON %s (%s)", name ? name : "", target_name(family), keys));
+	AtEOXact_GUC(true, level);
 	ConsolidateQuery(psprintf("UPDATE %s.consolidate_target SET indexed = true"
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
