@@ -245,6 +245,8 @@ COMMENT ON FUNCTION @extschema@.consolidate_verify(text, text) IS
 -- A run whose session is gone still says "running" in its row: the lock tells.
 -- A table counts for the ETA as much as 64 kB of rows: that is about what
 -- finding, checking and dropping an empty one costs.
+-- Both sides of every operator are of types that pg_catalog has it for: one in
+-- the extension's schema that fits better would be taken instead.
 CREATE VIEW @extschema@.consolidate_progress AS
 SELECT r.source_schema, r.family,
        CASE WHEN r.state = 'running' AND l.pid IS NULL THEN 'interrupted' ELSE r.state END AS state,
@@ -253,12 +255,13 @@ SELECT r.source_schema, r.family,
        r.tables_total - r.tables_done - r.tables_skipped AS tables_left,
        r.rows_done, r.rows_rejected,
        CASE WHEN r.bytes_done > 0
-            THEN pg_catalog.round((r.bytes_total - r.bytes_done) * ((r.rows_done + r.rows_rejected)::numeric / r.bytes_done))::bigint
+            THEN pg_catalog.round((r.bytes_total - r.bytes_done)::numeric
+                                  * ((r.rows_done + r.rows_rejected)::numeric / r.bytes_done::numeric))::bigint
             WHEN r.bytes_total = 0 THEN 0 END AS rows_left_estimated,
-       pg_catalog.round((r.tables_done / t.seconds)::numeric, 1) AS tables_per_second,
-       pg_catalog.round((r.rows_done / t.seconds)::numeric, 1) AS rows_per_second,
+       pg_catalog.round((r.tables_done::float8 / t.seconds)::numeric, 1) AS tables_per_second,
+       pg_catalog.round((r.rows_done::float8 / t.seconds)::numeric, 1) AS rows_per_second,
        CASE WHEN r.state <> 'running' OR l.pid IS NULL THEN NULL
-            WHEN w.done > 0 THEN pg_catalog.make_interval(secs => pg_catalog.round((t.seconds * w.remaining / w.done)::numeric, 1)::float8)
+            WHEN w.done > 0 THEN pg_catalog.make_interval(secs => pg_catalog.round((t.seconds * (w.remaining::float8 / w.done::float8))::numeric, 1)::float8)
             END AS eta,
        r.started_at, r.updated_at, r.finished_at, r.last_error,
        (SELECT pg_catalog.jsonb_object_agg(p.source_table, p.problem)
@@ -268,13 +271,13 @@ FROM (SELECT DISTINCT ON (source_schema, family) *
       FROM @extschema@.consolidate_run
       ORDER BY source_schema, family, started_at DESC) r
      CROSS JOIN LATERAL (SELECT greatest(pg_catalog.date_part('epoch', r.updated_at - r.started_at), 0.001) AS seconds) t
-     CROSS JOIN LATERAL (SELECT (r.tables_done + r.tables_skipped) * 65536.0 + r.bytes_done AS done,
-                                (r.tables_total - r.tables_done - r.tables_skipped) * 65536.0
+     CROSS JOIN LATERAL (SELECT (r.tables_done + r.tables_skipped) * 65536::bigint + r.bytes_done AS done,
+                                (r.tables_total - r.tables_done - r.tables_skipped) * 65536::bigint
                                 + r.bytes_total - r.bytes_done AS remaining) w
      LEFT JOIN pg_catalog.pg_locks l
        ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
           AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-          AND l.classid = 1634825571 AND l.objid::bigint = (r.lock_key::bigint & 4294967295);
+          AND l.classid = 1634825571::oid AND l.objid::bigint = (r.lock_key::bigint & 4294967295);
 COMMENT ON VIEW @extschema@.consolidate_progress IS
 'the last run of each family: tables and rows done and left, rate, time left, last error, tables left alone and why';
 

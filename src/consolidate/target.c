@@ -201,6 +201,7 @@ TargetIndex(Family *family)
 	const char *name = free_name(family, psprintf("pk_%s", family->target));
 	char	   *keys = key_list(family);
 
+	TrustTarget(family);
 	run_utility(psprintf("ALTER TABLE %s ADD %s%s PRIMARY KEY (%s, %s)", target_name(family),
 						 name ? "CONSTRAINT " : "", name ? name : "", PROCESS_COLUMN, keys));
 	name = free_name(family, psprintf("idx_%s_%s", family->target,
@@ -236,6 +237,7 @@ TargetPresent(Family *family, List *sources)
 				i;
 	const char *args[1];
 
+	TrustTarget(family);
 	initStringInfo(&ids);
 	appendStringInfoChar(&ids, '{');
 	foreach(lc, sources)
@@ -278,6 +280,7 @@ TargetSums(Family *family, const int64 *only)
 	bool	   *nulls;
 	int			i;
 
+	TrustTarget(family);
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT %s", PROCESS_COLUMN);
 	for (i = 0; i < shape->ncolumns; i++)
