@@ -11,7 +11,10 @@ CREATE FUNCTION @extschema@.fn_audit_trigger() RETURNS pg_catalog.trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fn_audit_trigger';
 COMMENT ON FUNCTION @extschema@.fn_audit_trigger() IS
-'audit trigger: arguments [key columns] [exclude=a,b] [redact=c] [log=schema.table]';
+'audit trigger: writes what changed into the log, as JSONB
+Arguments: [key columns, comma-separated] [''exclude=a,b''] [''redact=c''] [''log=schema.table'']. Without key columns: the primary key, else the replica identity. Without log=: audit_log in the schema of this function.
+AFTER INSERT OR UPDATE OR DELETE ... FOR EACH ROW, and AFTER TRUNCATE ... FOR EACH STATEMENT; audit_enable() attaches both. The right to EXECUTE it is the right to write into any table that can serve as a log.
+Errors: 39P01 fired any other way; 22023 unknown argument; 42703 unknown column; 55000 no key, or the log would audit itself; 42P01 no log; 42804, 23502, 42703 a log that cannot be filled (the column is named).';
 REVOKE EXECUTE ON FUNCTION @extschema@.fn_audit_trigger() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.audit_install(schema pg_catalog.name DEFAULT NULL,
@@ -19,7 +22,9 @@ CREATE FUNCTION @extschema@.audit_install(schema pg_catalog.name DEFAULT NULL,
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'audit_install';
 COMMENT ON FUNCTION @extschema@.audit_install(pg_catalog.name, pg_catalog.bool, pg_catalog.int4) IS
-'create audit_log and its partitions where they are missing';
+'create audit_log, its monthly partitions and indexes where they are missing
+schema: where (NULL: the schema of the extension). gin: the GIN index on changed_fields on every month, the one being written included. months: partitions ahead, 0 to 1200. A DEFAULT partition takes what no month does. Calling it again adds what is missing.
+Errors: 22023 months out of range; 42501 no right to create, or what is there belongs to somebody else.';
 REVOKE EXECUTE ON FUNCTION @extschema@.audit_install(pg_catalog.name, pg_catalog.bool, pg_catalog.int4)
 FROM PUBLIC;
 
@@ -31,7 +36,9 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'audit_enable';
 COMMENT ON FUNCTION @extschema@.audit_enable(pg_catalog.regclass, pg_catalog.text[], pg_catalog.text[],
 	pg_catalog.text[], pg_catalog.regclass, pg_catalog.bool) IS
-'attach the audit triggers to a table, replacing those of an earlier call';
+'attach the audit triggers to a table, replacing those of an earlier call
+key: columns that identify a row (NULL: primary key, else replica identity). exclude: columns that are not looked at; an UPDATE of them alone logs nothing. redact: columns whose change is logged, their values never. log: another log table. replica: fire in replicated changes too (ENABLE ALWAYS). Takes SHARE ROW EXCLUSIVE on the table. For the table''s owner.
+Errors: 42703 unknown column; 55000 no key; 42809 not a table; 42501 not the owner, or a system table; 22023 contradicting lists.';
 REVOKE EXECUTE ON FUNCTION @extschema@.audit_enable(pg_catalog.regclass, pg_catalog.text[],
 	pg_catalog.text[], pg_catalog.text[], pg_catalog.regclass, pg_catalog.bool) FROM PUBLIC;
 
@@ -39,7 +46,8 @@ CREATE FUNCTION @extschema@.audit_disable(audited_table pg_catalog.regclass) RET
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'audit_disable';
 COMMENT ON FUNCTION @extschema@.audit_disable(pg_catalog.regclass) IS
-'remove the audit triggers of a table; what was logged stays';
+'remove the audit triggers of a table; what was logged stays
+For the table''s owner. A table that is not audited: nothing happens, with a NOTICE.';
 REVOKE EXECUTE ON FUNCTION @extschema@.audit_disable(pg_catalog.regclass) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.audit_set_user(user_id pg_catalog.text,
@@ -52,7 +60,8 @@ BEGIN ATOMIC
 		pg_catalog.set_config('app.context', coalesce(context::pg_catalog.text, ''), true);
 END;
 COMMENT ON FUNCTION @extschema@.audit_set_user(pg_catalog.text, pg_catalog.int8, pg_catalog.jsonb) IS
-'tell the audit who acts, until the end of the transaction';
+'tell the audit who acts, until the end of the transaction
+user_id: into user_id, any length (NULL or empty: system). session_id: the application''s session. context: any JSON, e.g. {"module": "caja"}. Sets app.current_user, app.session_id and app.context locally, so it is right under a transaction-pooling connection pooler. Outside a transaction block it has no effect on the next statement.';
 
 CREATE PROCEDURE @extschema@.audit_maintain(months_ahead pg_catalog.int4 DEFAULT 3,
 	keep pg_catalog.interval DEFAULT NULL, expired pg_catalog.text DEFAULT 'detach',
@@ -61,7 +70,9 @@ LANGUAGE c
 AS 'MODULE_PATHNAME', 'audit_maintain';
 COMMENT ON PROCEDURE @extschema@.audit_maintain(pg_catalog.int4, pg_catalog.interval, pg_catalog.text,
 	pg_catalog.text, pg_catalog.regclass) IS
-'partitions ahead, default partition emptied, closed months indexed, old months detached or dropped';
+'partitions ahead, DEFAULT partition emptied, closed months indexed, old months detached or dropped
+months_ahead: 0 to 1200. keep: age at which a month expires (NULL: never). expired: ''detach'' or ''drop''. lock_wait: how long a step waits for a lock before it is left to the next call, with a warning. log: another log than audit_log. Each step is a transaction of its own; writers go on. Safe to call daily, from pg_cron too; skipping it never stops a write.
+Errors: 22023 argument out of range; 42809 the log has no months; 25001 called inside a transaction.';
 REVOKE EXECUTE ON PROCEDURE @extschema@.audit_maintain(pg_catalog.int4, pg_catalog.interval,
 	pg_catalog.text, pg_catalog.text, pg_catalog.regclass) FROM PUBLIC;
 
@@ -71,7 +82,8 @@ CREATE FUNCTION @extschema@.audit_tables(OUT audited_table pg_catalog.regclass, 
 	OUT default_rows pg_catalog.int8) RETURNS SETOF pg_catalog.record
 LANGUAGE c STABLE STRICT PARALLEL UNSAFE ROWS 100
 AS 'MODULE_PATHNAME', 'audit_tables';
-COMMENT ON FUNCTION @extschema@.audit_tables() IS 'the rows of the view audit_status';
+COMMENT ON FUNCTION @extschema@.audit_tables() IS
+'the rows of the view audit_status';
 
 CREATE VIEW @extschema@.audit_status AS
 SELECT audited_table, key, excluded, redacted, enabled, replica, log, months_left, default_rows
@@ -87,7 +99,9 @@ CREATE FUNCTION @extschema@.audit_history(audited_table pg_catalog.text, record_
 LANGUAGE c STABLE STRICT PARALLEL UNSAFE ROWS 100
 AS 'MODULE_PATHNAME', 'audit_history';
 COMMENT ON FUNCTION @extschema@.audit_history(pg_catalog.text, pg_catalog.text) IS
-'the changes of one record, newest first, a row for each column';
+'the changes of one record, newest first, a row for each column
+audited_table: its name, quoted and qualified as needed. record_key: the key''s text, or a JSON object {"column": value, ...} where the key has several columns. old_value, new_value: JSON, as to_jsonb writes the type. Reads the log with the caller''s rights, by its index.
+Errors: 22023 a key of several columns given as one; 42501 no SELECT on the log.';
 
 
 ------------------------------------------------------------------------------
@@ -200,39 +214,50 @@ CREATE FUNCTION @extschema@.consolidate_define(family text, pattern text, target
     RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.consolidate_define(text, text, text, text[], text[]) IS
-'defines a family: a pattern with one group for the process id, the target table, the key within a process';
+'define a family: which tables, into which one, with which key
+family: its name. pattern: a regular expression for whole table names, with one group, the process id, e.g. ^mi_tmp_(\d+)$. target: a table name without schema; it is made beside the sources. key: columns that identify a row within a process. columns: the target''s columns as "name type" (NULL: those that most sources have).
+Errors: 22023 pattern, key or column definition not usable; 42710 defined already; 42602 target with a schema; 42701 key column twice; 22004 NULL.';
 
 CREATE FUNCTION @extschema@.consolidate_guard(source_schema text, mode text)
     RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.consolidate_guard(text, text) IS
-'what happens when somebody makes a table of a family in this schema: off, warn or block (an event trigger: superusers)';
+'what happens when somebody makes a table of a family in this schema: off, warn or block
+Seen: CREATE TABLE, CREATE TABLE AS, SELECT INTO, LIKE, RENAME, SET SCHEMA. warn: a WARNING. block: error 42501. Both say what to do instead. An event trigger does it, which PostgreSQL lets superusers alone make: needed when the first schema is guarded and when the last one is not any more.
+Errors: 22023 unknown mode; 3F000 no such schema; 42501 not a superuser.';
 
 CREATE FUNCTION @extschema@.consolidate_guard_trigger()
     RETURNS event_trigger
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.consolidate_guard_trigger() IS
-'event trigger function behind consolidate_guard()';
+'event trigger function behind consolidate_guard()
+Errors: 39P03 called any other way; 42501 a table of a guarded family is made.';
 
 CREATE FUNCTION @extschema@.consolidate_plan(source_schema text, family text,
     OUT table_name text, OUT process_id bigint, OUT row_count bigint, OUT byte_size bigint, OUT problem text)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 100000;
 COMMENT ON FUNCTION @extschema@.consolidate_plan(text, text) IS
-'dry run: the tables of a family, their rows and bytes, and what keeps each from being consolidated (NULL: ready)';
+'dry run: the tables of a family, their rows, bytes, and what keeps each from being consolidated (NULL: ready)
+Changes nothing and does not wait: a table in use is reported so. Reads every row, as the run would.
+Errors: 3F000 no such schema; 42704 no such family.';
 
 CREATE PROCEDURE @extschema@.consolidate(source_schema text, family text, batch integer DEFAULT 50,
     drop_source boolean DEFAULT true, on_reject text DEFAULT 'stop', lock_wait interval DEFAULT '2s',
     skip_locked boolean DEFAULT true)
     AS 'MODULE_PATHNAME' LANGUAGE C;
 COMMENT ON PROCEDURE @extschema@.consolidate(text, text, integer, boolean, text, interval, boolean) IS
-'moves the tables of a family into its target, batch by batch; commits on its way, resumes by being called again';
+'move the tables of a family into its target, batch by batch
+batch: tables a commit, 1 to 1000 (50 to 100 costs least). drop_source: false keeps the sources. on_reject: what to do with a table that has rows which the target''s key or types refuse: ''stop'' leaves it alone, ''keep'' moves such rows into consolidate_rejected. lock_wait: how long in all to try for tables in use. skip_locked: false makes a table that stays in use an error. Commits on its way; killed, cancelled or crashed, it loses nothing, and calling it again goes on. For the owner of the sources or a superuser. Progress: consolidate_progress, and a NOTICE a second.
+Errors: 2D000 inside a transaction block; 55006 the family is being consolidated by another session; 22023 argument out of range; 3F000, 42704 no such schema, family; 55P03 in use (skip_locked => false); 42804, 42703, 23502, 42809, 42501 a target that does not fit or is not to be trusted. What is wrong with one table is no error but a row in consolidate_problem.';
 
 CREATE PROCEDURE @extschema@.consolidate_restore(source_schema text, family text, process_id bigint DEFAULT NULL,
     batch integer DEFAULT 50, force boolean DEFAULT false)
     AS 'MODULE_PATHNAME' LANGUAGE C;
 COMMENT ON PROCEDURE @extschema@.consolidate_restore(text, text, bigint, integer, boolean) IS
-'makes the table of one process (or of all) again, with its rows, the rejected ones included';
+'make the table of one process (process_id NULL: of all) again as it was, with its rows, the rejected ones included
+batch: tables a commit, 1 to 60. force: put rows back as they are now even if they have changed since. The rows leave the target. Commits on its way.
+Errors: 02000 not consolidated; 42P07 the table exists; 22000 rows changed since (force), or rejected rows missing; 40001 rows changed meanwhile; 2D000 inside a transaction block; 22023 batch out of range. Asked for all, the error of one process is a WARNING and the others go on.';
 
 CREATE FUNCTION @extschema@.consolidate_verify(source_schema text, family text,
     OUT process_id bigint, OUT rows_recorded bigint, OUT checksum_recorded text,
@@ -240,11 +265,15 @@ CREATE FUNCTION @extschema@.consolidate_verify(source_schema text, family text,
     RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 100000;
 COMMENT ON FUNCTION @extschema@.consolidate_verify(text, text) IS
-'reads the target and compares rows and checksum of every consolidated process with what was recorded';
+'compare rows and checksum of every consolidated process with what was recorded when it was copied
+Reads the whole target. ok is false when the application has changed rows of that process since.
+Errors: 3F000 no such schema; 42704 no such family; 42501 no SELECT on the target.';
 
 -- A run whose session is gone still says "running" in its row: the lock tells.
 -- A table counts for the ETA as much as 64 kB of rows: that is about what
 -- finding, checking and dropping an empty one costs.
+-- Both sides of every operator are of types that pg_catalog has it for: one in
+-- the extension's schema that fits better would be taken instead.
 CREATE VIEW @extschema@.consolidate_progress AS
 SELECT r.source_schema, r.family,
        CASE WHEN r.state = 'running' AND l.pid IS NULL THEN 'interrupted' ELSE r.state END AS state,
@@ -253,12 +282,13 @@ SELECT r.source_schema, r.family,
        r.tables_total - r.tables_done - r.tables_skipped AS tables_left,
        r.rows_done, r.rows_rejected,
        CASE WHEN r.bytes_done > 0
-            THEN pg_catalog.round((r.bytes_total - r.bytes_done) * ((r.rows_done + r.rows_rejected)::numeric / r.bytes_done))::bigint
+            THEN pg_catalog.round((r.bytes_total - r.bytes_done)::numeric
+                                  * ((r.rows_done + r.rows_rejected)::numeric / r.bytes_done::numeric))::bigint
             WHEN r.bytes_total = 0 THEN 0 END AS rows_left_estimated,
-       pg_catalog.round((r.tables_done / t.seconds)::numeric, 1) AS tables_per_second,
-       pg_catalog.round((r.rows_done / t.seconds)::numeric, 1) AS rows_per_second,
+       pg_catalog.round((r.tables_done::float8 / t.seconds)::numeric, 1) AS tables_per_second,
+       pg_catalog.round((r.rows_done::float8 / t.seconds)::numeric, 1) AS rows_per_second,
        CASE WHEN r.state <> 'running' OR l.pid IS NULL THEN NULL
-            WHEN w.done > 0 THEN pg_catalog.make_interval(secs => pg_catalog.round((t.seconds * w.remaining / w.done)::numeric, 1)::float8)
+            WHEN w.done > 0 THEN pg_catalog.make_interval(secs => pg_catalog.round((t.seconds * (w.remaining::float8 / w.done::float8))::numeric, 1)::float8)
             END AS eta,
        r.started_at, r.updated_at, r.finished_at, r.last_error,
        (SELECT pg_catalog.jsonb_object_agg(p.source_table, p.problem)
@@ -268,13 +298,13 @@ FROM (SELECT DISTINCT ON (source_schema, family) *
       FROM @extschema@.consolidate_run
       ORDER BY source_schema, family, started_at DESC) r
      CROSS JOIN LATERAL (SELECT greatest(pg_catalog.date_part('epoch', r.updated_at - r.started_at), 0.001) AS seconds) t
-     CROSS JOIN LATERAL (SELECT (r.tables_done + r.tables_skipped) * 65536.0 + r.bytes_done AS done,
-                                (r.tables_total - r.tables_done - r.tables_skipped) * 65536.0
+     CROSS JOIN LATERAL (SELECT (r.tables_done + r.tables_skipped) * 65536::bigint + r.bytes_done AS done,
+                                (r.tables_total - r.tables_done - r.tables_skipped) * 65536::bigint
                                 + r.bytes_total - r.bytes_done AS remaining) w
      LEFT JOIN pg_catalog.pg_locks l
        ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
           AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-          AND l.classid = 1634825571 AND l.objid::bigint = (r.lock_key::bigint & 4294967295);
+          AND l.classid = 1634825571::oid AND l.objid::bigint = (r.lock_key::bigint & 4294967295);
 COMMENT ON VIEW @extschema@.consolidate_progress IS
 'the last run of each family: tables and rows done and left, rate, time left, last error, tables left alone and why';
 
@@ -315,7 +345,9 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 COMMENT ON FUNCTION @extschema@.tariff_charge(pg_catalog.jsonb, pg_catalog.numeric) IS
-  'The water charge of a consumption in m3, minimum included, with 2 decimals';
+'the water charge of a consumption, minimum included, 2 decimals
+consumption: m3, 0 or more. Limits are (from, to]; one rounding, half away from zero.
+Errors: 22023 invalid tariff (DETAIL: JSON path of the first fault) or consumption; 22003 consumption beyond a finite last block.';
 
 CREATE FUNCTION @extschema@.tariff_blocks(tariff pg_catalog.jsonb, consumption pg_catalog.numeric)
 RETURNS TABLE (
@@ -326,7 +358,8 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 4;
 
 COMMENT ON FUNCTION @extschema@.tariff_blocks(pg_catalog.jsonb, pg_catalog.numeric) IS
-  'The blocks that a water charge is made of; their unrounded amounts sum to it';
+'the blocks that a water charge is made of; their unrounded amounts sum to it
+quantity, from_m3, to_m3: m3. Errors as tariff_charge.';
 
 CREATE FUNCTION @extschema@.tariff_bill(
   tariff pg_catalog.jsonb, consumption pg_catalog.numeric,
@@ -340,7 +373,9 @@ LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.tariff_bill(
   pg_catalog.jsonb, pg_catalog.numeric, pg_catalog.jsonb, pg_catalog.numeric,
   pg_catalog.numeric, pg_catalog.int4, pg_catalog.numeric) IS
-  'A whole bill as JSON: lines, subtotal, discount, iva, total';
+'a bill: {"lines": [...], "subtotal", "discount", "iva", "total"}
+consumption: m3. additional_concepts: in place of the tariff''s own. iva_rate: a fraction (0.16), for lines without one. social_discount_pct: percent (30), reduces the water line. units_served: dwellings that share the meter, 1 or more. period_factor: scales limits, fixed charges and the minimum (2: bimonthly). Order: consumption / units, round, price, x units, minimum, concepts, discount, IVA; one rounding a line.
+Errors: 22023 invalid tariff, concepts (DETAIL: JSON path) or argument; 22003 consumption beyond a finite last block, or an argument out of range.';
 
 CREATE FUNCTION @extschema@.tariff_lines(
   tariff pg_catalog.jsonb, consumption pg_catalog.numeric,
@@ -359,7 +394,8 @@ LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 3;
 COMMENT ON FUNCTION @extschema@.tariff_lines(
   pg_catalog.jsonb, pg_catalog.numeric, pg_catalog.jsonb, pg_catalog.numeric,
   pg_catalog.numeric, pg_catalog.int4, pg_catalog.numeric) IS
-  'The lines of a bill, ready to be inserted into invoice_lines';
+'the lines of a bill, ready for INSERT INTO invoice_lines
+Arguments, order and errors as tariff_bill. quantity: m3 for water, 1 otherwise. unit_price: 6 decimals; amounts: 2. tariff_detail: how the line came about; clave_prod_serv, clave_unidad: SAT codes.';
 
 CREATE FUNCTION @extschema@.tariff_errors(tariff pg_catalog.jsonb)
 RETURNS pg_catalog.text[]
@@ -367,7 +403,7 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 COMMENT ON FUNCTION @extschema@.tariff_errors(pg_catalog.jsonb) IS
-  'Every fault of a tariff with its JSON path; empty when it is valid';
+'every fault of a tariff with its JSON path; empty when it is valid';
 
 CREATE FUNCTION @extschema@.tariff_is_valid(tariff pg_catalog.jsonb)
 RETURNS pg_catalog.bool
@@ -375,7 +411,7 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 COMMENT ON FUNCTION @extschema@.tariff_is_valid(pg_catalog.jsonb) IS
-  'Whether a tariff has no faults, for CHECK constraints';
+'whether a tariff has no faults, for CHECK constraints';
 
 
 ------------------------------------------------------------------------------
@@ -384,15 +420,20 @@ COMMENT ON FUNCTION @extschema@.tariff_is_valid(pg_catalog.jsonb) IS
 
 CREATE FUNCTION @extschema@.legacy_bool(val pg_catalog.bpchar) RETURNS pg_catalog.bool
   LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.legacy_bool(pg_catalog.bpchar) IS 'S, Y, X are true; anything else, NULL too, is false';
+COMMENT ON FUNCTION @extschema@.legacy_bool(pg_catalog.bpchar) IS
+'S, Y, X are true; anything else, NULL too, is false';
 
 CREATE FUNCTION @extschema@.legacy_bool_strict(val pg_catalog.text) RETURNS pg_catalog.bool
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.legacy_bool_strict(pg_catalog.text) IS 'S, Y, X, 1, T, V are true; N, 0, F false; blank NULL; in any case; anything else is an error';
+COMMENT ON FUNCTION @extschema@.legacy_bool_strict(pg_catalog.text) IS
+'S, Y, X, 1, T, V are true; N, 0, F false; blank NULL; in any case
+Errors: 22P02 anything else, with the value.';
 
 CREATE FUNCTION @extschema@.legacy_money(val pg_catalog.float8) RETURNS pg_catalog.numeric
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.legacy_money(pg_catalog.float8) IS 'the amount as numeric(12,2), the same cents that ROUND(val::numeric, 2) gives; an error where it does not fit';
+COMMENT ON FUNCTION @extschema@.legacy_money(pg_catalog.float8) IS
+'the amount as numeric(12,2), the same cents that ROUND(val::numeric, 2) gives
+Errors: 22003 NaN, infinity or beyond 9999999999.99, with the value.';
 
 CREATE FUNCTION @extschema@.legacy_text(val pg_catalog.text) RETURNS pg_catalog.text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
@@ -400,7 +441,8 @@ COMMENT ON FUNCTION @extschema@.legacy_text(pg_catalog.text) IS 'the text withou
 
 CREATE FUNCTION @extschema@.legacy_gps_to_point(lat pg_catalog.text, lng pg_catalog.text) RETURNS pg_catalog.point
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.legacy_gps_to_point(pg_catalog.text, pg_catalog.text) IS 'the place as (lng, lat); NULL when the texts are not a latitude and a longitude';
+COMMENT ON FUNCTION @extschema@.legacy_gps_to_point(pg_catalog.text, pg_catalog.text) IS
+'the place as (lng, lat), degrees; NULL when the texts are not a latitude and a longitude';
 
 CREATE FUNCTION @extschema@.legacy_gps_error(lat pg_catalog.text, lng pg_catalog.text) RETURNS pg_catalog.text
   LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
@@ -408,7 +450,10 @@ COMMENT ON FUNCTION @extschema@.legacy_gps_error(pg_catalog.text, pg_catalog.tex
 
 CREATE FUNCTION @extschema@.legacy_rfc(val pg_catalog.text) RETURNS pg_catalog.text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.legacy_rfc(pg_catalog.text) IS 'the RFC in upper case without blanks and hyphens; NULL when empty; an error when it is none';
+COMMENT ON FUNCTION @extschema@.legacy_rfc(pg_catalog.text) IS
+'the RFC in upper case without blanks and hyphens; NULL when empty
+Structure, date and check character after SAT''s rules; XAXX010101000 and XEXX010101000 are valid.
+Errors: 22P02 with the reason that legacy_rfc_error gives.';
 
 CREATE FUNCTION @extschema@.legacy_rfc_error(val pg_catalog.text) RETURNS pg_catalog.text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
@@ -416,7 +461,10 @@ COMMENT ON FUNCTION @extschema@.legacy_rfc_error(pg_catalog.text) IS 'why the te
 
 CREATE FUNCTION @extschema@.legacy_curp(val pg_catalog.text) RETURNS pg_catalog.text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.legacy_curp(pg_catalog.text) IS 'the CURP in upper case without blanks and hyphens; NULL when empty; an error when it is none';
+COMMENT ON FUNCTION @extschema@.legacy_curp(pg_catalog.text) IS
+'the CURP in upper case without blanks and hyphens; NULL when empty
+Structure, date, state and check digit after RENAPO''s rules.
+Errors: 22P02 with the reason that legacy_curp_error gives.';
 
 CREATE FUNCTION @extschema@.legacy_curp_error(val pg_catalog.text) RETURNS pg_catalog.text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';

@@ -193,6 +193,14 @@ extern char *RejectReason(const Shape *shape, const Reject *reject);
 extern char *InspectRights(Oid relid);
 extern char *InspectSource(Relation source, int *locks);
 
+/* trust.c */
+extern bool TrustRole(Oid role);
+extern Oid TrustOwner(Oid relid);
+extern int TrustedSearchPath(void);
+extern char *TrustColumnTypes(Relation rel);
+extern void TrustTarget(Family *family);
+extern void TrustRejected(Family *family, Oid relid);
+
 /* target.c */
 extern bool TargetMake(Family *family);
 extern void TargetCheck(Family *family);

@@ -10,6 +10,7 @@
 #include "regex/regex.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #include "consolidate/consolidate.h"
@@ -128,7 +129,8 @@ consolidate_define(PG_FUNCTION_ARGS)
 		Family		probe = {0};
 		Datum	   *elements;
 		List	   *defs = NIL;
-		int			n;
+		int			n,
+					level = TrustedSearchPath();
 
 		/* says now what is wrong with a name or a type */
 		deconstruct_array(PG_GETARG_ARRAYTYPE_P(4), TEXTOID, -1, false, TYPALIGN_INT,
@@ -136,6 +138,7 @@ consolidate_define(PG_FUNCTION_ARGS)
 		for (i = 0; i < n; i++)
 			defs = lappend(defs, TextDatumGetCString(elements[i]));
 		ShapeFromDefinitions(&probe, defs);
+		AtEOXact_GUC(true, level);
 		nulls[4] = ' ';
 	}
 

@@ -8,8 +8,8 @@
  * DBA can read and run them without us.
  *
  * A plain table costs one scan of pg_attribute and one of pg_description;
- * deparsing is for those that have something to deparse, under an empty search
- * path, which makes the server qualify what it writes.
+ * deparsing is for those that have something to deparse, under a search path of
+ * pg_catalog, which makes the server qualify what it writes.
  *
  * What cannot be written down here (row security, triggers, dependants, grants
  * by others than the owner, ...) InspectSource has refused before.
@@ -425,17 +425,6 @@ append_comments(Writer *writer)
 	table_close(pg_description, AccessShareLock);
 }
 
-/* The server qualifies every name while this search path is set. */
-static int
-empty_search_path(void)
-{
-	int			level = NewGUCNestLevel();
-
-	(void) set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	return level;
-}
-
 /* Writes the two pieces of DDL, in the current memory context. */
 void
 DefinitionOf(Relation source, char **before, char **after)
@@ -445,7 +434,8 @@ DefinitionOf(Relation source, char **before, char **after)
 	HeapTuple	class_tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(source)));
 	Writer		writer = {.rel = source};
 	bool		deparse = constr != NULL || form->relhasindex || form->relchecks > 0;
-	int			level = deparse ? empty_search_path() : 0;
+	/* every name that is not the server's is qualified under this path */
+	int			level = deparse ? TrustedSearchPath() : 0;
 	Datum		acl;
 	bool		isnull;
 

@@ -21,6 +21,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -394,9 +395,8 @@ majority_columns(Family *family)
 	return defs;
 }
 
-/* Finds out the family's columns; false when nothing tells (no table at all). */
-bool
-FamilyResolveShape(Family *family)
+static bool
+resolve_shape(Family *family)
 {
 	if (OidIsValid(family->target_oid))
 	{
@@ -415,4 +415,18 @@ FamilyResolveShape(Family *family)
 	}
 	ShapeFinish(family);
 	return true;
+}
+
+/*
+ * Finds out the family's columns; false when nothing tells (no table at all).
+ * Types are written and read by name, so the session's path must not matter.
+ */
+bool
+FamilyResolveShape(Family *family)
+{
+	int			level = TrustedSearchPath();
+	bool		found = resolve_shape(family);
+
+	AtEOXact_GUC(true, level);
+	return found;
 }

@@ -231,6 +231,11 @@ InspectSource(Relation source, int *locks)
 	}
 	list_free(indexes);
 
+	/* restoring rejected rows reads values of them, as whoever restores */
+	dependant = TrustColumnTypes(source);
+	if (dependant)
+		return dependant;
+
 	/* itself, its row type and array type, its toast table and that one's index */
 	*locks = 3 + parts + (OidIsValid(form->reltoastrelid) ? 2 : 0);
 	return NULL;

@@ -54,10 +54,15 @@ RejectedMakeTable(Family *family, bool needed)
 		" 'rows of consolidated process tables that the target refused'",
 	};
 	Oid			namespace = get_namespace_oid(family->extschema_name, false);
+	Oid			there = get_relname_relid("consolidate_rejected", namespace);
 	int			i;
 
-	if (OidIsValid(get_relname_relid("consolidate_rejected", namespace)))
+	if (OidIsValid(there))
+	{
+		if (needed)
+			TrustRejected(family, there);
 		return;
+	}
 	if (!needed && object_aclcheck(NamespaceRelationId, namespace, GetUserId(),
 								   ACL_CREATE) != ACLCHECK_OK)
 		return;

@@ -5,7 +5,8 @@
  * For each process, in this order: the recorded DDL, the rows from the target,
  * the rows from consolidate_rejected, the second half of the DDL (indexes and
  * constraints after the rows are in; rights and comments), and the rows leave
- * target and consolidate_rejected.  All in one transaction, "batch" processes
+ * target and consolidate_rejected.  Checks of a table that is not the caller's
+ * or a superuser's are added as its owner: adding them runs them.  All in one transaction, "batch" processes
  * a commit; what goes wrong with one process is undone by a subtransaction and
  * reported, and the others go on.  Asked for one process, its error is ours.
  *
@@ -14,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -22,6 +24,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "parser/parser.h"
 #include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -50,16 +53,75 @@ typedef struct Record
 	char	   *after;
 } Record;
 
+/* Runs DDL under the search path that it was recorded under. */
 static void
 run_statements(const char *sql)
 {
-	int			result;
+	int			result,
+				level;
 
 	if (sql[0] == '\0')
 		return;
+	level = TrustedSearchPath();
 	result = SPI_execute(sql, false, 0);
 	if (result < 0)
 		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
+	AtEOXact_GUC(true, level);
+}
+
+/* ALTER TABLE ... ADD ... CHECK, or a comment on a constraint. */
+static bool
+is_about_check(Node *statement)
+{
+	ListCell   *lc;
+
+	if (IsA(statement, CommentStmt))
+		return ((CommentStmt *) statement)->objtype == OBJECT_TABCONSTRAINT;
+	if (!IsA(statement, AlterTableStmt))
+		return false;
+	foreach(lc, ((AlterTableStmt *) statement)->cmds)
+	{
+		AlterTableCmd *command = lfirst(lc);
+
+		if (command->subtype == AT_AddConstraint && IsA(command->def, Constraint) &&
+			((Constraint *) command->def)->contype == CONSTR_CHECK)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The second half of the DDL, of a table whose owner the caller need not
+ * trust.  Adding a check evaluates it, and what comes after it may, too: so
+ * checks come last, and as the owner.  (CREATE INDEX does that by itself.)
+ */
+static void
+run_as_owner(const char *sql, Oid owner)
+{
+	List	   *parsed = raw_parser(sql, RAW_PARSE_DEFAULT);
+	int			last;
+
+	for (last = 0; last < 2; last++)
+	{
+		ListCell   *lc;
+
+		foreach(lc, parsed)
+		{
+			RawStmt    *raw = lfirst(lc);
+			char	   *text = raw->stmt_len == 0 ? pstrdup(sql + raw->stmt_location) :
+				pnstrdup(sql + raw->stmt_location, raw->stmt_len);
+			Oid			user;
+			int			context;
+
+			if (is_about_check(raw->stmt) != (last == 1))
+				continue;
+			GetUserIdAndSecContext(&user, &context);
+			if (last == 1)
+				SetUserIdAndSecContext(owner, context | SECURITY_RESTRICTED_OPERATION);
+			run_statements(text);
+			SetUserIdAndSecContext(user, context);
+		}
+	}
 }
 
 /* Default privileges may have added rights that the table never had. */
@@ -97,6 +159,22 @@ column_list(Shape *shape)
 	return list.data;
 }
 
+/* A type may have got code since the table was consolidated. */
+static void
+check_types(Record *record, Oid relid)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	char	   *code = TrustColumnTypes(rel);
+
+	if (code)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("rejected rows of \"%s\" cannot be read safely", record->table),
+				 errdetail("Its %s.", code),
+				 errhint("SET ROLE to the owner of the type before the call.")));
+	relation_close(rel, AccessShareLock);
+}
+
 /* The rejected rows come from JSON, each value through its type's input function. */
 static int64
 restore_rejected(Family *family, Record *record, Oid relid, const char *table)
@@ -111,10 +189,16 @@ restore_rejected(Family *family, Record *record, Oid relid, const char *table)
 								" AND process_id OPERATOR(pg_catalog.=) $2::pg_catalog.int8"
 								" AND source_schema OPERATOR(pg_catalog.=) $3"
 								" AND source_table OPERATOR(pg_catalog.=) $4", family->extschema);
+	Oid			rejected = get_relname_relid("consolidate_rejected",
+											 get_namespace_oid(family->extschema_name, false));
 	int			level = RejectedTextModes();
 	AttrNumber	attno;
 	char	   *name;
 	int64		restored;
+
+	if (OidIsValid(rejected))
+		TrustRejected(family, rejected);
+	check_types(record, relid);
 
 	initStringInfo(&columns);
 	initStringInfo(&values);
@@ -190,7 +274,8 @@ restore_process(Family *family, Record *record, bool force)
 	};
 	int64		rows,
 				rejects;
-	Oid			relid;
+	Oid			relid,
+				owner;
 
 	if (OidIsValid(get_relname_relid(record->table, family->schema_oid)))
 		ereport(ERROR,
@@ -214,7 +299,11 @@ restore_process(Family *family, Record *record, bool force)
 						(long long) rejects, (long long) record->rejects,
 						(long long) record->process_id),
 				 errhint("force => true goes on without the missing ones.")));
-	run_statements(record->after);
+	owner = TrustOwner(relid);
+	if (TrustRole(owner))
+		run_statements(record->after);
+	else
+		run_as_owner(record->after, owner);
 	ConsolidateQuery(psprintf("UPDATE %s.consolidate_source SET state = 'restored',"
 							  "  changed_at = pg_catalog.clock_timestamp()"
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"

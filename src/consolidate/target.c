@@ -216,6 +216,7 @@ TargetIndex(Family *family)
 	const char *name = free_name(family, psprintf("pk_%s", family->target));
 	char	   *keys = key_list(family);
 
+	TrustTarget(family);
 	limit_sort_memory();
 	run_utility(psprintf("ALTER TABLE %s ADD %s%s PRIMARY KEY (%s, %s)", target_name(family),
 						 name ? "CONSTRAINT " : "", name ? name : "", PROCESS_COLUMN, keys));
@@ -253,6 +254,7 @@ TargetPresent(Family *family, List *sources)
 				i;
 	const char *args[1];
 
+	TrustTarget(family);
 	initStringInfo(&ids);
 	appendStringInfoChar(&ids, '{');
 	foreach(lc, sources)
@@ -295,6 +297,7 @@ TargetSums(Family *family, const int64 *only)
 	bool	   *nulls;
 	int			i;
 
+	TrustTarget(family);
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT %s", PROCESS_COLUMN);
 	for (i = 0; i < shape->ncolumns; i++)
