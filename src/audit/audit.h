@@ -187,7 +187,6 @@ extern void AuditTableEndXact(void);
 extern List *AuditIndexKey(Relation rel);
 extern List *AuditKeyNames(Relation rel, List *given);
 extern Oid	AuditResolveLog(const AuditArgs *args, Oid fnoid, bool missing_ok);
-extern void AuditRefusePlantedLog(Oid logid, Oid fnoid);
 extern Oid	AuditTriggerRoot(Oid tgoid, Oid relid);
 extern bool AuditIntegerKey(Relation rel, const char *column);
 extern void AuditRefuseOwnLog(Relation rel, Oid logid);

@@ -279,8 +279,6 @@ audit_enable(PG_FUNCTION_ARGS)
 	refuse_overlap(AuditKeyNames(rel, args.key), args.redact,
 				   "a key column cannot be redacted");
 	logid = AuditResolveLog(&args, fcinfo->flinfo->fn_oid, false);
-	if (args.log_schema == NULL)
-		AuditRefusePlantedLog(logid, fcinfo->flinfo->fn_oid);
 	AuditRefuseOwnLog(rel, logid);
 
 	initStringInfo(&text);

@@ -7,15 +7,20 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "commands/defrem.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "audit/audit.h"
@@ -85,6 +90,43 @@ create_log(Oid nsp, bool gin)
 					  log));
 }
 
+static Oid
+owner_of(int cache, Oid oid, AttrNumber attnum)
+{
+	HeapTuple	tup = SearchSysCache1(cache, ObjectIdGetDatum(oid));
+	bool		isnull;
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tup))
+		elog(ERROR, "cache lookup failed for object %u", oid);
+	owner = DatumGetObjectId(SysCacheGetAttr(cache, tup, attnum, &isnull));
+	ReleaseSysCache(tup);
+	return owner;
+}
+
+/*
+ * A log that is there already was found by its name alone: anybody with CREATE on
+ * the schema could have put it there, to read and rewrite the history later.  It
+ * has to belong to somebody who is trusted anyhow.
+ */
+static void
+refuse_planted_log(Oid logid, Oid fnoid)
+{
+	Oid			owner = owner_of(RELOID, logid, Anum_pg_class_relowner);
+	Oid			nsp = get_rel_namespace(logid);
+
+	if (owner == GetUserId() || superuser_arg(owner) ||
+		owner == owner_of(PROCOID, fnoid, Anum_pg_proc_proowner) ||
+		owner == owner_of(NAMESPACEOID, nsp, Anum_pg_namespace_nspowner))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("table \"%s\" is not trusted as an audit log", get_rel_name(logid)),
+			 errdetail("It belongs to role \"%s\", which owns neither the schema nor the extension.",
+					   GetUserNameFromId(owner, false)),
+			 errhint("Rename it, or make yourself its owner.")));
+}
+
 /*
  * audit_install(schema, gin, months)
  */
@@ -109,7 +151,7 @@ audit_install(PG_FUNCTION_ARGS)
 	if (!OidIsValid(get_relname_relid("audit_log", nsp)))
 		create_log(nsp, gin);
 	logid = get_relname_relid("audit_log", nsp);
-	AuditRefusePlantedLog(logid, fcinfo->flinfo->fn_oid);
+	refuse_planted_log(logid, fcinfo->flinfo->fn_oid);
 	now = AuditMonthOf(GetCurrentTransactionStartTimestamp());
 	for (int i = 0; i <= months; i++)
 		AuditCreateMonth(logid, now + i, &created);

@@ -21,13 +21,9 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_namespace.h"
 #include "catalog/partition.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -218,44 +214,6 @@ AuditResolveLog(const AuditArgs *args, Oid fnoid, bool missing_ok)
 						   args->log_schema ? args->log_schema : get_namespace_name(nsp)),
 				 errhint("Create it with audit_install().")));
 	return relid;
-}
-
-static Oid
-owner_of(int cache, Oid oid, AttrNumber attnum)
-{
-	HeapTuple	tup = SearchSysCache1(cache, ObjectIdGetDatum(oid));
-	bool		isnull;
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tup))
-		elog(ERROR, "cache lookup failed for object %u", oid);
-	owner = DatumGetObjectId(SysCacheGetAttr(cache, tup, attnum, &isnull));
-	ReleaseSysCache(tup);
-	return owner;
-}
-
-/*
- * A log that is found by its name alone must belong to somebody who could have
- * made it for us: anybody with CREATE on the schema could have put a table of
- * that name there, to read or rewrite the history later.
- */
-void
-AuditRefusePlantedLog(Oid logid, Oid fnoid)
-{
-	Oid			owner = owner_of(RELOID, logid, Anum_pg_class_relowner);
-	Oid			nsp = get_rel_namespace(logid);
-
-	if (owner == GetUserId() || superuser_arg(owner) ||
-		owner == owner_of(PROCOID, fnoid, Anum_pg_proc_proowner) ||
-		owner == owner_of(NAMESPACEOID, nsp, Anum_pg_namespace_nspowner))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("table \"%s\" is not trusted as an audit log", get_rel_name(logid)),
-			 errdetail("It belongs to role \"%s\", which owns neither the schema nor the extension.",
-					   GetUserNameFromId(owner, false)),
-			 errhint("Change its owner, or name it in the argument \"log\" of audit_enable() if it is "
-					 "meant.")));
 }
 
 /* ---- building an entry ----------------------------------------------------------- */
