@@ -26,14 +26,14 @@ INSERT INTO comparison (section, pattern, alternative, label, baseline, unit) VA
 	('Tariff', 'tariff_bill, %', 'plpgsql', 'PL/pgSQL loop', true, 'µs a bill'),
 	('Legacy', 'legacy_%', 'old', 'the SQL function replaced', true, 'µs a value');
 
--- Round 0 warms up.
+-- Round 0 warms up.  A round where ours got lost in the baseline's noise has no ratio.
 CREATE TEMP VIEW median AS
 SELECT c.ord, c.section, c.unit, c.label, o.what, f.why,
 	percentile_cont(0.5) WITHIN GROUP (ORDER BY o.value - coalesce(b.value, 0)) AS ours,
 	percentile_cont(0.5) WITHIN GROUP (ORDER BY a.value - coalesce(b.value, 0)) AS other,
-	percentile_cont(0.5) WITHIN GROUP (ORDER BY (a.value - coalesce(b.value, 0)) / nullif(o.value - coalesce(b.value, 0), 0)) AS ratio,
-	min((a.value - coalesce(b.value, 0)) / nullif(o.value - coalesce(b.value, 0), 0)) AS low,
-	max((a.value - coalesce(b.value, 0)) / nullif(o.value - coalesce(b.value, 0), 0)) AS high
+	percentile_cont(0.5) WITHIN GROUP (ORDER BY (a.value - coalesce(b.value, 0)) / nullif(greatest(o.value - coalesce(b.value, 0), 0), 0)) AS ratio,
+	min((a.value - coalesce(b.value, 0)) / nullif(greatest(o.value - coalesce(b.value, 0), 0), 0)) AS low,
+	max((a.value - coalesce(b.value, 0)) / nullif(greatest(o.value - coalesce(b.value, 0), 0), 0)) AS high
 FROM comparison c
 JOIN timing o ON o.variant = 'ours' AND o.round > 0 AND o.what SIMILAR TO c.pattern
 LEFT JOIN timing a ON a.variant = c.alternative AND a.what = o.what AND a.round = o.round

@@ -604,10 +604,8 @@ witnesses();
 must('postgres', 'planted', qq{
 	CREATE SCHEMA cf; CREATE TABLE cf.t (id int PRIMARY KEY, secreto text); CREATE TABLE cf.tmp_deuda_1 ($deuda);
 	INSERT INTO cf.tmp_deuda_1 VALUES (1, 1, 1, 1), (666, 1, 1, NULL)});
-my $said = (as('postgres', 'planted', 'SELECT audit_install()'))[2] . (as('postgres', 'planted', q{SELECT audit_enable('cf.t')}))[2]
-  . (as('postgres', 'planted', q{INSERT INTO cf.t VALUES (1, 'x'); UPDATE cf.t SET secreto = 'y'}))[2];
-is(must('mallory', 'planted', 'SELECT count(*) FROM public.audit_log'), '0', 'a log that somebody planted takes nothing');
-like($said, qr/ERROR:  (42501|55000|42710|42P07)/, '... and the DBA is told');
+my $said = (as('postgres', 'planted', 'SELECT audit_install()'))[2];
+like($said, qr/ERROR:  42501:/, 'a log that somebody planted is not taken over in silence');
 $said = join '', map { (as('postgres', 'planted', $_))[2] } q{CALL consolidate('cf', 'tmp_deuda', on_reject => 'keep')},
   q{SELECT * FROM consolidate_verify('cf', 'tmp_deuda')}, q{SELECT * FROM consolidate_progress}, q{SELECT * FROM audit_status};
 is(must('mallory', 'planted', 'SELECT count(*) FROM public.consolidate_rejected'), '0', 'a planted consolidate_rejected takes nothing');
