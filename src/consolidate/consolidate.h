@@ -199,7 +199,7 @@ extern Oid TrustOwner(Oid relid);
 extern int TrustedSearchPath(void);
 extern char *TrustColumnTypes(Relation rel);
 extern void TrustTarget(Family *family);
-extern void TrustRejected(Family *family, Oid relid);
+extern void TrustRejected(Oid relid);
 
 /* target.c */
 extern bool TargetMake(Family *family);

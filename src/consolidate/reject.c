@@ -60,7 +60,7 @@ RejectedMakeTable(Family *family, bool needed)
 	if (OidIsValid(there))
 	{
 		if (needed)
-			TrustRejected(family, there);
+			TrustRejected(there);
 		return;
 	}
 	if (!needed && object_aclcheck(NamespaceRelationId, namespace, GetUserId(),

@@ -197,7 +197,7 @@ restore_rejected(Family *family, Record *record, Oid relid, const char *table)
 	int64		restored;
 
 	if (OidIsValid(rejected))
-		TrustRejected(family, rejected);
+		TrustRejected(rejected);
 	check_types(record, relid);
 
 	initStringInfo(&columns);

@@ -15,8 +15,9 @@
  * index expressions and the type cache's domain checks have been through
  * constant folding, which calls the very functions that we are looking for.
  *
- * A target that is somebody else's is locked so that its code stays as it was
- * found, until the transaction ends; so each transaction looks again.
+ * A target is locked so that its name stays its own and, if it is somebody
+ * else's, its code stays as it was found, until the transaction ends; so each
+ * transaction looks again.
  */
 #include "postgres.h"
 
@@ -32,7 +33,7 @@
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_namespace.h"
+#include "catalog/pg_language.h"
 #include "catalog/pg_partitioned_table.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_range.h"
@@ -211,6 +212,26 @@ domain_checks_run_code(Oid type)
 	return found;
 }
 
+/*
+ * A function that somebody wrote.  Making a type makes functions, too, but in
+ * C of the server, which nobody but a superuser may write.
+ */
+static bool
+is_written(Oid function)
+{
+	HeapTuple	tuple;
+	bool		written;
+
+	if (function < FirstNormalObjectId)
+		return false;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	written = !HeapTupleIsValid(tuple) ||
+		((Form_pg_proc) GETSTRUCT(tuple))->prolang != INTERNALlanguageId;
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return written;
+}
+
 /* A cast from or to the type that is a function, and none of the server's. */
 static bool
 casts_run_code(Oid type)
@@ -225,7 +246,7 @@ casts_run_code(Oid type)
 		Form_pg_cast form = (Form_pg_cast) GETSTRUCT(tuple);
 
 		found = (form->castsource == type || form->casttarget == type) &&
-			form->castfunc >= FirstNormalObjectId;
+			is_written(form->castfunc);
 	}
 	systable_endscan(scan);
 	table_close(pg_cast, AccessShareLock);
@@ -420,6 +441,14 @@ TrustTarget(Family *family)
 	List	   *tables;
 	ListCell   *lc;
 
+	/* we know it by its OID, but SQL by its name, which its schema's owner can give to another */
+	LockRelationOid(family->target_oid, AccessShareLock);
+	if (get_relname_relid(family->target, family->schema_oid) != family->target_oid)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("target \"%s.%s\" was dropped or renamed by somebody else",
+						family->schema, family->target),
+				 errhint("Call again.")));
 	if (TrustRole(TrustOwner(family->target_oid)) && !has_subclass(family->target_oid))
 		return;
 	LockRelationOid(family->target_oid, lock);
@@ -448,7 +477,7 @@ TrustTarget(Family *family)
  * whoever owns it reads what is written to it.
  */
 void
-TrustRejected(Family *family, Oid relid)
+TrustRejected(Oid relid)
 {
 	Oid			namespace = get_rel_namespace(relid);
 	Oid			owner = TrustOwner(relid);
@@ -459,8 +488,7 @@ TrustRejected(Family *family, Oid relid)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("\"%s.consolidate_rejected\" cannot be trusted with rejected rows",
-					family->extschema_name),
+			 errmsg("table \"consolidate_rejected\" cannot be trusted with rejected rows"),
 			 errdetail("It must be an ordinary table of role \"%s\", of the extension's owner or of a superuser; its owner is \"%s\".",
 					   GetUserNameFromId(GetUserId(), false), GetUserNameFromId(owner, false)),
 			 errhint("Rename it, and the next call makes its own; or give it to the extension's owner.")));
