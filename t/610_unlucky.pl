@@ -130,12 +130,13 @@ for my $how (@hows)
 	{
 		my ($name, $sql) = @$step;
 		my ($hits, @wrong, @left, @running) = (0);
-		for (1 .. $rounds)
+		for my $round (1 .. $rounds)
 		{
-			# the work left gets less with every call that was stopped late
-			my $error = stopped('trial', $sql, $how, rand($seconds{$name} / 2));
+			# the work left gets less with every call that was stopped late; the
+			# first stop is early, so that there is one
+			my $error = stopped('trial', $sql, $how, $seconds{$name} * ($round == 1 ? 0.1 : rand(0.5)));
 			$hits++ if $error;
-			push @wrong, $_ if family_rows($node, 'trial') ne $rows;
+			push @wrong, $round if family_rows($node, 'trial') ne $rows;
 			push @left, left_behind('trial');
 			push @running, $node->safe_psql('trial', q{SELECT string_agg(state, ' ') FROM aq.consolidate_progress WHERE state = 'running' OR pid IS NOT NULL});
 		}
