@@ -171,7 +171,7 @@ check_types(Record *record, Oid relid)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("rejected rows of \"%s\" cannot be read safely", record->table),
 				 errdetail("Its %s.", code),
-				 errhint("SET ROLE to the owner of the type before the call.")));
+				 errhint("Connect as the owner of the type, or give the type to a role you trust.")));
 	relation_close(rel, AccessShareLock);
 }
 

@@ -466,7 +466,7 @@ TrustTarget(Family *family)
 							GetUserNameFromId(rel->rd_rel->relowner, false),
 							GetUserNameFromId(GetUserId(), false)),
 					 errdetail("Table \"%s\": %s.", RelationGetRelationName(rel), code),
-					 errhint("SET ROLE to the owner of the table before the call, or give the table to a role you trust.")));
+					 errhint("Connect as the owner of the table, or give the table to a role you trust.")));
 		relation_close(rel, NoLock);
 	}
 	list_free(tables);
