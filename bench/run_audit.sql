@@ -13,15 +13,15 @@ CALL fill('contrato', :size);
 
 -- the PL/pgSQL function and its log; the primary key had to be completed by
 -- the partition key to be accepted at all
-CREATE TABLE seed_log (
+CREATE TABLE plpgsql_log (
 	id bigint GENERATED ALWAYS AS IDENTITY, table_name varchar(63) NOT NULL, record_id bigint NOT NULL,
 	action char(1) NOT NULL, old_data jsonb, new_data jsonb, changed_fields jsonb, session_id bigint,
 	user_id varchar(10) NOT NULL, changed_at timestamptz NOT NULL DEFAULT now(), app_context jsonb,
 	PRIMARY KEY (id, changed_at)) PARTITION BY RANGE (changed_at);
-CREATE TABLE seed_log_1 PARTITION OF seed_log FOR VALUES FROM ('2000-01-01') TO ('2100-01-01');
-CREATE INDEX ON seed_log (table_name, record_id, changed_at);
-CREATE INDEX ON seed_log (user_id, changed_at);
-CREATE INDEX ON seed_log USING gin (changed_fields);
+CREATE TABLE plpgsql_log_1 PARTITION OF plpgsql_log FOR VALUES FROM ('2000-01-01') TO ('2100-01-01');
+CREATE INDEX ON plpgsql_log (table_name, record_id, changed_at);
+CREATE INDEX ON plpgsql_log (user_id, changed_at);
+CREATE INDEX ON plpgsql_log USING gin (changed_fields);
 \ir audit_oracle.sql
 
 CREATE TABLE versions (
@@ -84,10 +84,10 @@ CREATE SCHEMA log_gin;
 SELECT public.audit_install(schema => 'log_gin', gin => true, months => 1);
 
 CREATE TABLE variants (n int, variant text, log text);
-INSERT INTO variants VALUES (1, 'none', NULL), (2, 'ours', 'log_ours.audit_log'), (3, 'plpgsql', 'seed_log'), (4, 'gin', 'log_gin.audit_log'),
+INSERT INTO variants VALUES (1, 'none', NULL), (2, 'ours', 'log_ours.audit_log'), (3, 'plpgsql', 'plpgsql_log'), (4, 'gin', 'log_gin.audit_log'),
 	(5, 'supa', 'versions'), (6, 'hstore', 'actions');
 SELECT format('CREATE TABLE t_%s (LIKE contrato INCLUDING ALL); INSERT INTO t_%1$s TABLE contrato', variant) FROM variants \gexec
-CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON t_plpgsql FOR EACH ROW EXECUTE FUNCTION seed_audit('cnttnum');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON t_plpgsql FOR EACH ROW EXECUTE FUNCTION plpgsql_audit('cnttnum');
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON t_supa FOR EACH ROW EXECUTE FUNCTION versions_audit();
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON t_hstore FOR EACH ROW EXECUTE FUNCTION actions_audit();
 SELECT public.audit_enable('t_ours', log => 'log_ours.audit_log');

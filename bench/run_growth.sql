@@ -6,15 +6,15 @@ DROP SCHEMA IF EXISTS growth CASCADE;
 CREATE SCHEMA growth;
 SET search_path = growth, bench, public;
 
-CREATE TABLE seed_log (
+CREATE TABLE plpgsql_log (
 	id bigint GENERATED ALWAYS AS IDENTITY, table_name varchar(63) NOT NULL, record_id bigint NOT NULL,
 	action char(1) NOT NULL, old_data jsonb, new_data jsonb, changed_fields jsonb, session_id bigint,
 	user_id varchar(10) NOT NULL, changed_at timestamptz NOT NULL DEFAULT now(), app_context jsonb,
 	PRIMARY KEY (id, changed_at)) PARTITION BY RANGE (changed_at);
-CREATE TABLE seed_log_1 PARTITION OF seed_log FOR VALUES FROM ('2000-01-01') TO ('2100-01-01');
-CREATE INDEX ON seed_log (table_name, record_id, changed_at);
-CREATE INDEX ON seed_log (user_id, changed_at);
-CREATE INDEX ON seed_log USING gin (changed_fields);
+CREATE TABLE plpgsql_log_1 PARTITION OF plpgsql_log FOR VALUES FROM ('2000-01-01') TO ('2100-01-01');
+CREATE INDEX ON plpgsql_log (table_name, record_id, changed_at);
+CREATE INDEX ON plpgsql_log (user_id, changed_at);
+CREATE INDEX ON plpgsql_log USING gin (changed_fields);
 \ir audit_oracle.sql
 CREATE SCHEMA growth_1;
 SELECT public.audit_install(schema => 'growth_1', months => 1);
@@ -23,7 +23,7 @@ SELECT public.audit_install(schema => 'growth_1', months => 1);
 CREATE TABLE variants (variant text, n int, attach text, log text);
 INSERT INTO variants VALUES ('none', 1, NULL, NULL),
 	('ours', 2, 'SELECT public.audit_enable(%L, log => ''growth_1.audit_log'')', 'growth_1.audit_log'),
-	('plpgsql', 3, 'CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION growth.seed_audit(''c1'')', 'seed_log');
+	('plpgsql', 3, 'CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION growth.plpgsql_audit(''c1'')', 'plpgsql_log');
 SELECT format('CREATE TABLE c%s_%s (c1 numeric(10,0) PRIMARY KEY, %s)', columns, variant,
 	(SELECT string_agg(format('c%s %s', i, (ARRAY['numeric(10,0)', 'varchar(20)', 'date', 'numeric(18,2)', 'char(1)'])[i % 5 + 1]), ', ')
 	 FROM generate_series(2, columns) i))
@@ -76,15 +76,15 @@ SELECT public.audit_install(schema => 'growth_600', months => 598);
 SELECT format('CREATE TABLE p%s_%s (LIKE c20_none INCLUDING ALL); INSERT INTO p%1$s_%2$s TABLE c20_none', p, variant)
 FROM variants, unnest('{1,60,600}'::int[]) p \gexec
 SELECT format('SELECT public.audit_enable(''p%s_ours'', log => ''growth_%1$s.audit_log'')', p) FROM unnest('{1,60,600}'::int[]) p \gexec
-SELECT format('CREATE TABLE seed_log_p%s (LIKE seed_log INCLUDING ALL) PARTITION BY RANGE (changed_at)', p) FROM unnest('{60,600}'::int[]) p \gexec
-SELECT format('CREATE TABLE seed_p%s_%s PARTITION OF seed_log_p%1$s FOR VALUES FROM (%3$L) TO (%4$L)', p, m,
+SELECT format('CREATE TABLE plpgsql_log_p%s (LIKE plpgsql_log INCLUDING ALL) PARTITION BY RANGE (changed_at)', p) FROM unnest('{60,600}'::int[]) p \gexec
+SELECT format('CREATE TABLE seed_p%s_%s PARTITION OF plpgsql_log_p%1$s FOR VALUES FROM (%3$L) TO (%4$L)', p, m,
 	date_trunc('month', now()) + m * interval '1 month', date_trunc('month', now()) + (m + 1) * interval '1 month')
 FROM unnest('{60,600}'::int[]) p, generate_series(0, p - 1) m \gexec
-SELECT replace(replace(pg_get_functiondef('growth.seed_audit'::regproc), 'seed_audit()', format('seed_audit_p%s()', p)), 'INSERT INTO seed_log', format('INSERT INTO growth.seed_log_p%s', p))
+SELECT replace(replace(pg_get_functiondef('growth.plpgsql_audit'::regproc), 'plpgsql_audit()', format('plpgsql_audit_p%s()', p)), 'INSERT INTO plpgsql_log', format('INSERT INTO growth.plpgsql_log_p%s', p))
 FROM unnest('{60,600}'::int[]) p \gexec
-CREATE TRIGGER audit AFTER UPDATE ON p1_plpgsql FOR EACH ROW EXECUTE FUNCTION growth.seed_audit('c1');
-CREATE TRIGGER audit AFTER UPDATE ON p60_plpgsql FOR EACH ROW EXECUTE FUNCTION growth.seed_audit_p60('c1');
-CREATE TRIGGER audit AFTER UPDATE ON p600_plpgsql FOR EACH ROW EXECUTE FUNCTION growth.seed_audit_p600('c1');
+CREATE TRIGGER audit AFTER UPDATE ON p1_plpgsql FOR EACH ROW EXECUTE FUNCTION growth.plpgsql_audit('c1');
+CREATE TRIGGER audit AFTER UPDATE ON p60_plpgsql FOR EACH ROW EXECUTE FUNCTION growth.plpgsql_audit_p60('c1');
+CREATE TRIGGER audit AFTER UPDATE ON p600_plpgsql FOR EACH ROW EXECUTE FUNCTION growth.plpgsql_audit_p600('c1');
 SELECT command FROM (
 	SELECT r, p AS a, n, format('CALL growth.run(%L, %L, %s, growth.change(%L, 3), NULL)',
 		format('UPDATE of 3 in 20 columns, %s partitions', p), variant, r, format('p%s_%s', p, variant)) AS command
