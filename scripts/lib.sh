@@ -134,6 +134,9 @@ aquacis_begin() {
   trap cleanup EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
+  # the same language and encoding everywhere
+  export LANG=C.UTF-8
+  unset LANGUAGE LC_ALL
   pick_pg_major
   install_packages gcc make libc6-dev "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR-postgis-3" "$@"
   work=$(mktemp -d "${TMPDIR:-/tmp}/aquacis-$purpose.XXXXXX") || die "cannot make a temporary directory"

@@ -39,7 +39,9 @@ CREATE STATISTICS sucio.est ON importe, numfacturas FROM sucio.tmp_deuda_30;
 CREATE SEQUENCE sucio.s OWNED BY sucio.tmp_deuda_31.facsocemi;
 ALTER TABLE sucio.tmp_deuda_32 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY p ON sucio.tmp_deuda_33 USING (true);
+SET client_min_messages = error;	-- whatever wal_level is
 CREATE PUBLICATION aquacis_sucio FOR TABLE sucio.tmp_deuda_34;
+SET client_min_messages = warning;
 CREATE FUNCTION sucio.g() RETURNS SETOF sucio.tmp_deuda_35 LANGUAGE plpgsql AS 'BEGIN END';
 CREATE ROLE aquacis_paso;
 GRANT SELECT ON sucio.tmp_deuda_36 TO aquacis_paso WITH GRANT OPTION;
