@@ -6,16 +6,7 @@ DROP SCHEMA IF EXISTS growth CASCADE;
 CREATE SCHEMA growth;
 SET search_path = growth, bench, public;
 
-CREATE TABLE plpgsql_log (
-	id bigint GENERATED ALWAYS AS IDENTITY, table_name varchar(63) NOT NULL, record_id bigint NOT NULL,
-	action char(1) NOT NULL, old_data jsonb, new_data jsonb, changed_fields jsonb, session_id bigint,
-	user_id varchar(10) NOT NULL, changed_at timestamptz NOT NULL DEFAULT now(), app_context jsonb,
-	PRIMARY KEY (id, changed_at)) PARTITION BY RANGE (changed_at);
-CREATE TABLE plpgsql_log_1 PARTITION OF plpgsql_log FOR VALUES FROM ('2000-01-01') TO ('2100-01-01');
-CREATE INDEX ON plpgsql_log (table_name, record_id, changed_at);
-CREATE INDEX ON plpgsql_log (user_id, changed_at);
-CREATE INDEX ON plpgsql_log USING gin (changed_fields);
-\ir audit_oracle.sql
+\ir audit_replaced.sql
 CREATE SCHEMA growth_1;
 SELECT public.audit_install(schema => 'growth_1', months => 1);
 
@@ -77,7 +68,7 @@ SELECT format('CREATE TABLE p%s_%s (LIKE c20_none INCLUDING ALL); INSERT INTO p%
 FROM variants, unnest('{1,60,600}'::int[]) p \gexec
 SELECT format('SELECT public.audit_enable(''p%s_ours'', log => ''growth_%1$s.audit_log'')', p) FROM unnest('{1,60,600}'::int[]) p \gexec
 SELECT format('CREATE TABLE plpgsql_log_p%s (LIKE plpgsql_log INCLUDING ALL) PARTITION BY RANGE (changed_at)', p) FROM unnest('{60,600}'::int[]) p \gexec
-SELECT format('CREATE TABLE seed_p%s_%s PARTITION OF plpgsql_log_p%1$s FOR VALUES FROM (%3$L) TO (%4$L)', p, m,
+SELECT format('CREATE TABLE plpgsql_p%s_%s PARTITION OF plpgsql_log_p%1$s FOR VALUES FROM (%3$L) TO (%4$L)', p, m,
 	date_trunc('month', now()) + m * interval '1 month', date_trunc('month', now()) + (m + 1) * interval '1 month')
 FROM unnest('{60,600}'::int[]) p, generate_series(0, p - 1) m \gexec
 SELECT replace(replace(pg_get_functiondef('growth.plpgsql_audit'::regproc), 'plpgsql_audit()', format('plpgsql_audit_p%s()', p)), 'INSERT INTO plpgsql_log', format('INSERT INTO growth.plpgsql_log_p%s', p))
