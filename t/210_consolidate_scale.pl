@@ -53,22 +53,29 @@ sub anonymous_kb
 	return $status =~ /^RssAnon:\s+(\d+)/m ? $1 : 0;
 }
 
+# How far the memory of its backend grows while it runs, in kB.
+sub growth
+{
+	my ($what) = @_;
+	my ($base, $peak) = (anonymous_kb($what->{pid}), 0);
+	until (-s $what->{done})
+	{
+		my $kb = anonymous_kb($what->{pid});
+		$peak = $kb if $kb > $peak;
+		usleep(10_000);
+	}
+	$what->{run}->finish;
+	return $peak - $base;
+}
+
 # ---- the plan of all of them, the run, and who watches it
 my $plan = start_psql('plan', "SELECT count(*), sum(row_count), count(problem) FROM consolidate_plan('s', 'tmp_deuda');");
-my ($base_kb, $peak_kb) = (anonymous_kb($plan->{pid}), 0);
-until (-s $plan->{done})
-{
-	my $kb = anonymous_kb($plan->{pid});
-	$peak_kb = $kb if $kb > $peak_kb;
-	usleep(20_000);
-}
-$plan->{run}->finish;
+my $plan_kb = growth($plan);
 is(slurp_file($plan->{out}), $tables . '|' . int($tables / 10) * 50 . "|0\n", 'the plan sees every table');
-cmp_ok($peak_kb - $base_kb, '<', 64 * 1024, 'and takes less than 64 MB for it');
+cmp_ok($plan_kb, '<', 64 * 1024, 'and takes less than 64 MB for it');
 
 my $run = start_psql('run', "CALL consolidate('s', 'tmp_deuda');");
-$base_kb = anonymous_kb($run->{pid});
-$peak_kb = 0;
+my ($base_kb, $peak_kb) = (anonymous_kb($run->{pid}), 0);
 my ($locks, $seen, $between, $with_eta) = (0, 0, 0, 0);
 my $last = -1;
 my $monotonic = 1;
@@ -101,6 +108,21 @@ ok($monotonic, 'never going back');
 cmp_ok($locks, '<=', 700, 'never more than 700 locks');
 cmp_ok($locks, '>', 100, 'locks were looked at');
 cmp_ok($peak_kb - $base_kb, '<', 64 * 1024, 'less than 64 MB');
+
+# ---- one large table: the sorts of its key and of the target's indexes do not fit
+$node->safe_psql('postgres', <<'SQL');
+CREATE SCHEMA big;
+CREATE TABLE big.tmp_deuda_1 (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
+INSERT INTO big.tmp_deuda_1 SELECT g, g, 1, (g::bigint * 7919) % 2147483629 FROM generate_series(1, 2500000) g;
+SQL
+$run = start_psql('big', "CALL consolidate('big', 'tmp_deuda');");
+my $big_kb = growth($run);
+note("2,500,000 rows: $big_kb kB");
+is($node->safe_psql('postgres', "SELECT tables_done, rows_done, state FROM consolidate_progress WHERE source_schema = 'big'"), '1|2500000|finished', 'a large table');
+cmp_ok($big_kb, '<', 64 * 1024, 'in less than 64 MB');
+is($node->safe_psql('postgres', "SELECT count(*), max(array_length(reloptions, 1)) FROM pg_class WHERE relnamespace = 'big'::regnamespace"), '3|',
+	'how its indexes were built leaves no trace');
+$node->safe_psql('postgres', "DROP SCHEMA big CASCADE; DELETE FROM consolidate_source WHERE source_schema = 'big'; DELETE FROM consolidate_run WHERE source_schema = 'big'");
 
 # a batch as large as it goes: it commits before the locks become too many
 $node->safe_psql('postgres', <<'SQL');

@@ -16,7 +16,9 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "optimizer/paths.h"
 #include "rewrite/rewriteHandler.h"
+#include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -28,7 +30,7 @@
 #include "consolidate/consolidate.h"
 
 #define FETCH_ROWS			1000
-#define SORT_MEMORY_KB		32768
+#define SORT_MEMORY_KB		40960
 #define DEFAULT_MEMORY_KB	65536
 
 static void
@@ -197,19 +199,35 @@ free_name(Family *family, const char *name)
 
 /*
  * A whole run promises to stay under 64 MB, which is what the default of
- * maintenance_work_mem alone would be.  With parallel workers PostgreSQL divides
- * it among them, and sorts faster than with less; without, we take half of it.
- * Who asked for more gets more.
+ * maintenance_work_mem alone would be.  Who asked for more, or less, gets that.
  */
-static void
+static bool
 limit_sort_memory(void)
 {
-	bool		parallel = max_parallel_maintenance_workers > 0 && max_parallel_workers > 0;
+	if (maintenance_work_mem != DEFAULT_MEMORY_KB)
+		return false;
+	(void) set_config_option("maintenance_work_mem", CppAsString2(SORT_MEMORY_KB),
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return true;
+}
 
-	if (!parallel && maintenance_work_mem > SORT_MEMORY_KB &&
-		maintenance_work_mem <= DEFAULT_MEMORY_KB)
-		(void) set_config_option("maintenance_work_mem", CppAsString2(SORT_MEMORY_KB),
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+/*
+ * PostgreSQL starts no worker for a build that has less than 32 MB for each, so
+ * where we limit the memory we ask for the one that the default would have got.
+ * The target is ours, and what is set here is gone before anybody sees it.
+ */
+static bool
+ask_for_worker(Family *family)
+{
+	Relation	target = table_open(family->target_oid, AccessShareLock);
+	bool		ask = target->rd_rel->relkind == RELKIND_RELATION &&
+		RelationGetParallelWorkers(target, -1) == -1 &&
+		RelationGetNumberOfBlocks(target) >= (BlockNumber) min_parallel_table_scan_size;
+
+	table_close(target, AccessShareLock);
+	if (ask)
+		run_utility(psprintf("ALTER TABLE %s SET (parallel_workers = 1)", target_name(family)));
+	return ask;
 }
 
 /* Primary key, and an index on the key by itself. */
@@ -220,14 +238,17 @@ TargetIndex(Family *family)
 	const char *args[] = {family->schema, family->name};
 	const char *name = free_name(family, psprintf("pk_%s", family->target));
 	char	   *keys = key_list(family);
+	bool		asked;
 
 	TrustTarget(family);
-	limit_sort_memory();
+	asked = limit_sort_memory() && ask_for_worker(family);
 	run_utility(psprintf("ALTER TABLE %s ADD %s%s PRIMARY KEY (%s, %s)", target_name(family),
 						 name ? "CONSTRAINT " : "", name ? name : "", PROCESS_COLUMN, keys));
 	name = free_name(family, psprintf("idx_%s_%s", family->target,
 									  (char *) linitial(family->key_columns)));
 	run_utility(psprintf("CREATE INDEX %s ON %s (%s)", name ? name : "", target_name(family), keys));
+	if (asked)
+		run_utility(psprintf("ALTER TABLE %s RESET (parallel_workers)", target_name(family)));
 	AtEOXact_GUC(true, level);
 	ConsolidateQuery(psprintf("UPDATE %s.consolidate_target SET indexed = true"
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
