@@ -40,6 +40,22 @@ foreach my $encoding (qw(utf8 latin1 latin9 win1252 euc_jp))
 is(ask('win1252', "SELECT legacy_gps_to_point('20\xC2\xB0 35\xE2\x80\x99 17\xE2\x80\x9D', '-100.38')"),
 	'(-100.38,20.588055555555556)', 'WIN1252: typographic quotes');
 
+# Characters of the database that Unicode has not are refused, not an error of
+# the server: a sync trigger asks for the reason and goes on.
+foreach (
+	[ 'win1252', '20.5\\x81', '\\xD1\\x81A' ],
+	[ 'euc_jp', '20.5\\xFE\\xFE', 'A\\xFE\\xFEA' ])
+{
+	my ($encoding, $lat, $initials) = @$_;
+
+	is(ask($encoding, "SELECT legacy_gps_error(E'$lat', '1'), legacy_gps_to_point(E'$lat', '1') IS NULL"),
+		'malformed|t', "$encoding: no character of Unicode in a coordinate");
+	is(ask($encoding, "SELECT legacy_rfc_error(E'${initials}561231GR8')"),
+		'wrong structure', "$encoding: no character of Unicode in an RFC");
+	is(ask($encoding, "SELECT legacy_curp_error(E'${initials}')"),
+		'wrong length', "$encoding: no character of Unicode in a CURP");
+}
+
 # A lone byte is Latin-1, a sequence is UTF-8; what was stored comes back.
 $node->safe_psql('postgres',
 	"CREATE DATABASE db_none TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'");

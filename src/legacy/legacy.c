@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
@@ -34,6 +35,41 @@ LegacyInit(void)
 }
 
 /*
+ * A text of the database's encoding in UTF-8.  Some encodings have characters
+ * that Unicode has not (0x81 in WIN1252): the server's conversion raises an
+ * error there, but a converter has to say what it refuses.  A byte that no UTF-8
+ * has stands for such a character, and is read by none of them.
+ */
+static const char *
+to_utf8(const char *bytes, size_t *len)
+{
+	int			encoding = GetDatabaseEncoding();
+	Oid			conversion = FindDefaultConversionProc(encoding, PG_UTF8);
+	size_t		size = *len * MAX_CONVERSION_GROWTH + 1;
+	size_t		done = 0;
+	size_t		n = 0;
+	char	   *result;
+
+	if (!OidIsValid(conversion))
+		return bytes;
+	result = MemoryContextAllocHuge(CurrentMemoryContext, size);
+	for (;;)
+	{
+		done += pg_do_encoding_conversion_buf(conversion, encoding, PG_UTF8,
+											  (unsigned char *) bytes + done, (int) (*len - done),
+											  (unsigned char *) result + n, (int) Min(size - n, INT_MAX),
+											  true);
+		n += strlen(result + n);
+		if (done >= *len)
+			break;
+		result[n++] = '\xFF';
+		done += Min((size_t) pg_encoding_mblen(encoding, bytes + done), *len - done);
+	}
+	*len = n;
+	return result;
+}
+
+/*
  * The bytes of a text as the converters want them: UTF-8, or unknown bytes.
  * Only a text beyond ASCII in a database of another encoding is copied.
  */
@@ -49,11 +85,7 @@ bytes_of(text *value, size_t *len)
 	for (size_t i = 0; i < *len; i++)
 	{
 		if (IS_HIGHBIT_SET(bytes[i]))
-		{
-			bytes = pg_server_to_any(bytes, (int) *len, PG_UTF8);
-			*len = strlen(bytes);
-			break;
-		}
+			return to_utf8(bytes, len);
 	}
 	return bytes;
 }
