@@ -339,10 +339,12 @@ REVOKE ALL ON FUNCTION @extschema@.consolidate_verify(text, text) FROM PUBLIC;
 -- tariff: block tariffs in JSONB, exact bills
 ------------------------------------------------------------------------------
 
+-- Costs: above what is cheap, so that WHERE tests that first; those of the
+-- functions that say what is wrong below those of the functions that raise it.
 CREATE FUNCTION @extschema@.tariff_charge(tariff pg_catalog.jsonb, consumption pg_catalog.numeric)
 RETURNS pg_catalog.numeric
 AS 'MODULE_PATHNAME'
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 15;
 
 COMMENT ON FUNCTION @extschema@.tariff_charge(pg_catalog.jsonb, pg_catalog.numeric) IS
 'the water charge of a consumption, minimum included, 2 decimals
@@ -355,7 +357,7 @@ RETURNS TABLE (
   quantity pg_catalog.numeric, price_per_m3 pg_catalog.numeric,
   fixed_charge pg_catalog.numeric, amount pg_catalog.numeric)
 AS 'MODULE_PATHNAME'
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 4;
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 30 ROWS 4;
 
 COMMENT ON FUNCTION @extschema@.tariff_blocks(pg_catalog.jsonb, pg_catalog.numeric) IS
 'the blocks that a water charge is made of; their unrounded amounts sum to it
@@ -368,7 +370,7 @@ CREATE FUNCTION @extschema@.tariff_bill(
   period_factor pg_catalog.numeric DEFAULT 1)
 RETURNS pg_catalog.jsonb
 AS 'MODULE_PATHNAME'
-LANGUAGE C IMMUTABLE PARALLEL SAFE;
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
 
 COMMENT ON FUNCTION @extschema@.tariff_bill(
   pg_catalog.jsonb, pg_catalog.numeric, pg_catalog.jsonb, pg_catalog.numeric,
@@ -389,7 +391,7 @@ RETURNS TABLE (
   tariff_detail pg_catalog.jsonb, clave_prod_serv pg_catalog.text,
   clave_unidad pg_catalog.text, sort_order pg_catalog.int4)
 AS 'MODULE_PATHNAME'
-LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 3;
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50 ROWS 3;
 
 COMMENT ON FUNCTION @extschema@.tariff_lines(
   pg_catalog.jsonb, pg_catalog.numeric, pg_catalog.jsonb, pg_catalog.numeric,
@@ -400,7 +402,7 @@ Arguments, order and errors as tariff_bill. quantity: m3 for water, 1 otherwise.
 CREATE FUNCTION @extschema@.tariff_errors(tariff pg_catalog.jsonb)
 RETURNS pg_catalog.text[]
 AS 'MODULE_PATHNAME'
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
 
 COMMENT ON FUNCTION @extschema@.tariff_errors(pg_catalog.jsonb) IS
 'every fault of a tariff with its JSON path; empty when it is valid';
@@ -408,7 +410,7 @@ COMMENT ON FUNCTION @extschema@.tariff_errors(pg_catalog.jsonb) IS
 CREATE FUNCTION @extschema@.tariff_is_valid(tariff pg_catalog.jsonb)
 RETURNS pg_catalog.bool
 AS 'MODULE_PATHNAME'
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
 
 COMMENT ON FUNCTION @extschema@.tariff_is_valid(pg_catalog.jsonb) IS
 'whether a tariff has no faults, for CHECK constraints';
@@ -424,13 +426,13 @@ COMMENT ON FUNCTION @extschema@.legacy_bool(pg_catalog.bpchar) IS
 'S, Y, X are true; anything else, NULL too, is false';
 
 CREATE FUNCTION @extschema@.legacy_bool_strict(val pg_catalog.text) RETURNS pg_catalog.bool
-  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.legacy_bool_strict(pg_catalog.text) IS
 'S, Y, X, 1, T, V are true; N, 0, F false; blank NULL; in any case
 Errors: 22P02 anything else, with the value.';
 
 CREATE FUNCTION @extschema@.legacy_money(val pg_catalog.float8) RETURNS pg_catalog.numeric
-  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.legacy_money(pg_catalog.float8) IS
 'the amount as numeric(12,2), the same cents that ROUND(val::numeric, 2) gives
 Errors: 22003 NaN, infinity or beyond 9999999999.99, with the value.';
@@ -440,32 +442,32 @@ CREATE FUNCTION @extschema@.legacy_text(val pg_catalog.text) RETURNS pg_catalog.
 COMMENT ON FUNCTION @extschema@.legacy_text(pg_catalog.text) IS 'the text without surrounding blanks; NULL when nothing is left';
 
 CREATE FUNCTION @extschema@.legacy_gps_to_point(lat pg_catalog.text, lng pg_catalog.text) RETURNS pg_catalog.point
-  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.legacy_gps_to_point(pg_catalog.text, pg_catalog.text) IS
 'the place as (lng, lat), degrees; NULL when the texts are not a latitude and a longitude';
 
 CREATE FUNCTION @extschema@.legacy_gps_error(lat pg_catalog.text, lng pg_catalog.text) RETURNS pg_catalog.text
-  LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+  LANGUAGE c IMMUTABLE PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.legacy_gps_error(pg_catalog.text, pg_catalog.text) IS 'why the two texts are no usable place: missing, malformed, out of range, zero, swapped; NULL when they are one';
 
 CREATE FUNCTION @extschema@.legacy_rfc(val pg_catalog.text) RETURNS pg_catalog.text
-  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.legacy_rfc(pg_catalog.text) IS
 'the RFC in upper case without blanks and hyphens; NULL when empty
 Structure, date and check character after SAT''s rules; XAXX010101000 and XEXX010101000 are valid.
 Errors: 22P02 with the reason that legacy_rfc_error gives.';
 
 CREATE FUNCTION @extschema@.legacy_rfc_error(val pg_catalog.text) RETURNS pg_catalog.text
-  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.legacy_rfc_error(pg_catalog.text) IS 'why the text is no RFC: wrong length, wrong structure, impossible date, wrong check digit; NULL when it is one or empty';
 
 CREATE FUNCTION @extschema@.legacy_curp(val pg_catalog.text) RETURNS pg_catalog.text
-  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.legacy_curp(pg_catalog.text) IS
 'the CURP in upper case without blanks and hyphens; NULL when empty
 Structure, date, state and check digit after RENAPO''s rules.
 Errors: 22P02 with the reason that legacy_curp_error gives.';
 
 CREATE FUNCTION @extschema@.legacy_curp_error(val pg_catalog.text) RETURNS pg_catalog.text
-  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.legacy_curp_error(pg_catalog.text) IS 'why the text is no CURP: wrong length, wrong structure, impossible date, unknown sex, unknown state, wrong check digit; NULL when it is one or empty';

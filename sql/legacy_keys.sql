@@ -23,6 +23,8 @@ SELECT legacy_rfc('GODE561231GR9');
 \echo :LAST_ERROR_SQLSTATE
 SELECT legacy_rfc('GODE561331GR8');
 SELECT legacy_rfc('nada');
+-- the reason is asked before the function that raises it
+EXPLAIN (COSTS OFF) SELECT v FROM unnest('{x}'::text[]) v WHERE legacy_rfc(v) = 'X' AND legacy_curp(v) = 'X' AND legacy_curp_error(v) IS NULL AND legacy_rfc_error(v) IS NULL AND v <> '';
 SELECT legacy_rfc(''), legacy_rfc('  - '), legacy_rfc(NULL), legacy_rfc_error(NULL);
 
 SELECT v, legacy_curp(v) FROM unnest(ARRAY['SABC560626MDFLRN01', 'MOTR930411HJCRMN03', 'AAPR630321HDFLRC09', 'BEML920313HMCLNS09',

@@ -37,7 +37,7 @@ SELECT count(*) FROM (VALUES (9999999999.995::float8), (-1e10), (1e300), ('NaN')
 WHERE NOT abs(amount) < 9999999999.995;
 
 -- what the functions tell the planner
-SELECT proname, provolatile, proisstrict, proparallel
+SELECT proname, provolatile, proisstrict, proparallel, procost
 FROM pg_proc WHERE proname LIKE 'legacy\_%' AND pronamespace = (SELECT extnamespace FROM pg_extension WHERE extname = 'aquacis')
 ORDER BY 1;
 DROP TABLE wide;
