@@ -79,22 +79,43 @@ is_full(const TariffCache *cache, Size size)
 	return MemoryContextMemAllocated(cache->mcxt, true) >= CACHE_MAX_BYTES;
 }
 
-/* Quick, and good enough to choose a bucket; equality is decided by memcmp. */
+static inline uint64
+mix(uint64 hash, const char *bytes)
+{
+	uint64		word;
+
+	memcpy(&word, bytes, sizeof(word));
+	hash = (hash ^ word) * UINT64CONST(0xFF51AFD7ED558CCD);
+	return hash ^ (hash >> 32);
+}
+
+/*
+ * Quick, and good enough to choose a bucket; equality is decided by memcmp.
+ * Four chains of multiplications, because one waits for itself most of the time.
+ */
 static uint64
 hash_value(const char *bytes, Size size)
 {
 	uint64		hash = size * UINT64CONST(0x9E3779B97F4A7C15);
-	uint64		word;
+	uint64		hash2 = 2;
+	uint64		hash3 = 3;
+	uint64		hash4 = 4;
+	uint64		rest = 0;
 
-	for (; size >= sizeof(word); bytes += sizeof(word), size -= sizeof(word))
+	for (; size >= 4 * sizeof(uint64); bytes += 4 * sizeof(uint64), size -= 4 * sizeof(uint64))
 	{
-		memcpy(&word, bytes, sizeof(word));
-		hash = (hash ^ word) * UINT64CONST(0xFF51AFD7ED558CCD);
-		hash ^= hash >> 32;
+		hash = mix(hash, bytes);
+		hash2 = mix(hash2, bytes + sizeof(uint64));
+		hash3 = mix(hash3, bytes + 2 * sizeof(uint64));
+		hash4 = mix(hash4, bytes + 3 * sizeof(uint64));
 	}
-	word = 0;
-	memcpy(&word, bytes, size);
-	hash = (hash ^ word) * UINT64CONST(0xC4CEB9FE1A85EC53);
+	hash = mix(hash, (const char *) &hash2);
+	hash = mix(hash, (const char *) &hash3);
+	hash = mix(hash, (const char *) &hash4);
+	for (; size >= sizeof(uint64); bytes += sizeof(uint64), size -= sizeof(uint64))
+		hash = mix(hash, bytes);
+	memcpy(&rest, bytes, size);
+	hash = (hash ^ rest) * UINT64CONST(0xC4CEB9FE1A85EC53);
 	return hash ^ (hash >> 29);
 }
 
