@@ -36,7 +36,7 @@ SELECT tariff_charge('[{"from_m3": 0, "to_m3": 1, "price_per_m3": 0.333}, {"from
 
 -- consumption: rounded after it is divided among the dwellings
 SELECT how, m3, units, quantity, subtotal
-FROM unnest(ARRAY['null', '"up"', '"down"', '"nearest"', '0', '1']::jsonb[]) WITH ORDINALITY h (how, o),
+FROM unnest(ARRAY['null', '"up"', '"down"', '"nearest"', '0', '1', '"1"']::jsonb[]) WITH ORDINALITY h (how, o),
      (VALUES (10.4, 1), (10.5, 1), (10, 3), (10, 4)) v (m3, units),
      tariff_lines(:'steps'::jsonb || jsonb_build_object('round_consumption', how), m3, units_served => units)
 ORDER BY o, m3, units;
@@ -96,6 +96,17 @@ SELECT (tariff_lines(:dom, 1)).total, (tariff_blocks(:dom, 11)).amount;
 -- a tariff and a bill that 128 bits have no room for
 SELECT tariff_charge('[{"from_m3": 0, "to_m3": 1e30, "price_per_m3": 1e20}, {"from_m3": 1e30, "price_per_m3": 1e-20}]', 1e40);
 SELECT amount FROM tariff_blocks('[{"from_m3": 0, "price_per_m3": 0.00000000000000000000000000000001}]', 3.000000001);
+
+-- such a number as text, as JSON number and as argument: trailing zeros are dropped
+SELECT tariff_charge(jsonb_build_array(jsonb_build_object('from_m3', 0, 'price_per_m3', price)), 10) AS charge,
+       tariff_charge(jsonb_build_array(jsonb_build_object('from_m3', 0, 'price_per_m3', price::numeric)), 10) AS same
+FROM unnest(ARRAY['1234567890123456789012345678901234567890120000000000e-40', '+000123456789012345678901234567890123456789.0120',
+  '.00000000000000000000000000000000000000000100e42', '1234567890123456789012345678901234567890E2']) price;
+SELECT tariff_detail->'value' AS value FROM tariff_lines('{"blocks": [{"from_m3": 0, "price_per_m3": 1}], "additional_concepts": [
+  {"code": "a", "type": "fixed", "value": "0.00000000000000000000000000000000000000012300"},
+  {"code": "b", "type": "fixed", "value": 0.00000000000000000000000000000000000000012300}]}', 1) WHERE sort_order > 1;
+SELECT tariff_detail->'period_factor' AS factor FROM tariff_lines('[{"from_m3": 0, "price_per_m3": 1}]', 1,
+  period_factor => 1.00000000000000000000000000000000000000012300);
 
 -- tariff_detail is JSONB to the last byte: what is written is what jsonb_in makes of its text
 SELECT count(*) AS details, count(*) FILTER (WHERE NOT record_image_eq(ROW(tariff_detail), ROW(tariff_detail::text::jsonb))) AS different

@@ -45,13 +45,20 @@ SELECT unnest(tariff_errors('[{"from_m3": 0, "to_m3": -5, "price_per_m3": "NaN",
 SELECT unnest(tariff_errors('[{"from_m3": 0, "to_m3": 1e400, "price_per_m3": 1e-401, "fixed_charge": 1e399},
                               {"from_m3": 1e400, "price_per_m3": 1e-400}]'));
 
+-- zeros do not count, however many a string has
+SELECT tariff_errors(jsonb_build_array(jsonb_build_object('from_m3', repeat('0', 20000) || '.' || repeat('0', 20000),
+  'to_m3', repeat('0', 20000) || repeat('1', 45) || '.' || repeat('0', 20000), 'price_per_m3', '0.' || repeat('0', 20000) || repeat('1', 45) || 'e20000')));
+
 -- keys
 SELECT unnest(tariff_errors('{"blocks": [{"from_m3": 0, "price_m3": 5, "from": 1, "Fixed_charge": 2, "_x": 1, "": 3, "precio": 4}],
   "minimum": 3, "iva": 0.16, "concepts": [], "round": null, "Mode": "volume"}'));
+-- the beginning of a key or a good part of it is taken for it; of anything else the known ones are named
+SELECT unnest(tariff_errors('{"discount": 5, "precio": 4, "blocks": [{"from_m3": 0, "to": 9, "charge": 1, "m3": 9, "price_per_m3": 1}],
+  "additional_concepts": [{"code": "a", "type": "fixed", "value": 1, "rate": 0.16, "nombre": "A"}], "social_discount": {"pct": 1, "percent": 5}}'));
 SELECT unnest(tariff_errors('{"mode": "blocks", "minimum_charge": -1, "round_consumption": "ceil", "iva_rate": 16, "name": 5,
   "blocks": [{"from_m3": 0, "price_per_m3": 1}]}'));
 SELECT r, unnest(tariff_errors(jsonb_build_object('round_consumption', r, 'blocks', '[{"from_m3": 0, "price_per_m3": 1}]'::jsonb))) AS fault
-FROM unnest(ARRAY['10', '-1', '0.5', 'true', '{}']::jsonb[]) r;
+FROM unnest(ARRAY['10', '-1', '0.5', 'true', '{}', '"10"', '"2.5"', '"two"']::jsonb[]) r;
 
 -- concepts and the discount
 SELECT unnest(tariff_errors('{"blocks": [{"from_m3": 0, "price_per_m3": 1}], "additional_concepts": [
@@ -74,6 +81,8 @@ SELECT * FROM refused($$SELECT tariff_charge('[{"from_m3": 0, "price": 1}]', 1)$
 SELECT * FROM refused($$SELECT tariff_blocks('null', 1)$$);
 SELECT * FROM refused($$SELECT tariff_bill('[]', 1)$$);
 SELECT * FROM refused($$SELECT tariff_lines('{"blocks": [{"from_m3": 0, "price_per_m3": -1}], "iva_rate": 16}', 1)$$);
+SELECT * FROM refused($$SELECT tariff_charge('{"name": "Doméstica", "blocks": []}', 1)$$);
+SELECT message FROM refused(format('SELECT tariff_charge(%L, 1)', jsonb_build_object('name', repeat('ñ', 100), 'blocks', '[]'::jsonb)));
 SELECT * FROM refused(format('SELECT tariff_charge(%L, 1)', (SELECT jsonb_agg('{}'::jsonb) FROM generate_series(1, 20))));
 SELECT * FROM refused($$SELECT tariff_bill('[{"from_m3": 0, "price_per_m3": 1}]', 1, '[{"code": "x", "value": 3}]')$$);
 SELECT * FROM refused($$SELECT tariff_bill('[{"from_m3": 0, "price_per_m3": 1}]', 1, '{}')$$);
@@ -87,6 +96,7 @@ SELECT r.* FROM unnest(ARRAY['iva_rate => 16', 'iva_rate => -0.1', 'iva_rate => 
 SELECT r.* FROM unnest(ARRAY['', ', units_served => 2', ', period_factor => 1.5']) argument,
   refused(format($$SELECT tariff_bill('[{"from_m3": 0, "to_m3": 10, "price_per_m3": 1}]', 20.001%s)$$, argument)) r;
 SELECT * FROM refused($$SELECT tariff_charge('{"round_consumption": "up", "blocks": [{"from_m3": 0, "to_m3": 10.5, "price_per_m3": 1}]}', 10.4)$$);
+SELECT * FROM refused($$SELECT tariff_charge('{"name": "Doméstica", "blocks": [{"from_m3": 0, "to_m3": 10, "price_per_m3": 1}]}', 10.4)$$);
 SET aquacis.tariff_force_numeric = on;
 SELECT r.* FROM unnest(ARRAY['charge', 'blocks', 'bill', 'lines']) f,
   refused(format($$SELECT tariff_%s('[{"from_m3": 0, "to_m3": 10, "price_per_m3": 1}]', 20.001)$$, f)) r;

@@ -111,6 +111,12 @@ RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;
 
+-- first what is cheap, then the check, then what raises an error, in whatever order they are written
+EXPLAIN (COSTS OFF) SELECT id FROM many WHERE tariff_charge(tariff, 2) > 3 AND tariff_is_valid(tariff) AND storage = 'short';
+EXPLAIN (COSTS OFF) SELECT id FROM many WHERE tariff_charge(tariff, 2) > 3 AND cardinality(tariff_errors(tariff)) = 0 AND storage = 'short';
+SELECT proname, procost, prorows FROM pg_proc WHERE proname LIKE 'tariff\_%'
+  AND pronamespace = (SELECT extnamespace FROM pg_extension WHERE extname = 'aquacis') ORDER BY 1;
+
 -- immutable: in an index and a generated column
 CREATE TABLE charged (tariff jsonb, m3 numeric, charge numeric GENERATED ALWAYS AS (tariff_charge(tariff, m3)) STORED);
 INSERT INTO charged SELECT tariff, id FROM many WHERE id BETWEEN 10 AND 12;

@@ -139,6 +139,7 @@ extern Numeric TariffNumberToNumeric(const TariffNumber *number);
 /* tariff_jsonb.c */
 extern bool TariffParseJsonb(Jsonb *jsonb, bool concepts, TariffEntry *entry,
 							 int max_faults, List **faults);
+extern const char *TariffQuotedName(const Tariff *tariff);
 
 /* tariff_detail.c; line 0 is the water line, n is concept n - 1 */
 extern const char *TariffLineCode(const TariffBillOut *bill, int line);

@@ -127,7 +127,7 @@ is_same(const TariffEntry *entry, const char *bytes, Size size)
 }
 
 static void
-refuse(bool concepts, List *faults)
+refuse(const TariffCache *cache, const TariffEntry *entry, List *faults)
 {
 	StringInfoData detail;
 	ListCell   *cell;
@@ -145,9 +145,10 @@ refuse(bool concepts, List *faults)
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 concepts ? errmsg("invalid additional concepts") : errmsg("invalid tariff"),
+			 cache->concepts ? errmsg("invalid additional concepts") :
+			 errmsg("invalid tariff%s", TariffQuotedName(&entry->tariff)),
 			 errdetail("%s", detail.data),
-			 concepts ? errhint("Put the concepts into the tariff and call tariff_errors "
+			 cache->concepts ? errhint("Put the concepts into the tariff and call tariff_errors "
 								"to see every fault.") :
 			 errhint("Call tariff_errors to see every fault.")));
 }
@@ -179,7 +180,7 @@ parse(TariffCache *cache, Datum value, const char *bytes, Size size, uint64 hash
 	entry->mcxt = mcxt;
 	if (!TariffParseJsonb(DatumGetJsonbP(value), cache->concepts, entry,
 						  SHOWN_FAULTS + 1, &faults))
-		refuse(cache->concepts, faults);
+		refuse(cache, entry, faults);
 	if (!cache->concepts)
 		TariffFixedPrepare(entry);
 	fill_texts(entry);

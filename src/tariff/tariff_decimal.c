@@ -134,6 +134,9 @@ is_digit(char c)
  * Reads an optional sign, digits with at most one point, and an optional
  * exponent: what JSON calls a number, and ".5", "5." and "+5" besides, which
  * people write into strings.  No blanks, no NaN, no Infinity, no hexadecimal.
+ *
+ * Of a number that is BIG, result->scale says how many decimals it has without
+ * trailing zeros (or, negative, how many zeros it ends in).
  */
 TariffNumberStatus
 TariffDecFromText(const char *text, size_t length, TariffDec *result, bool *negative)
@@ -208,14 +211,20 @@ TariffDecFromText(const char *text, size_t length, TariffDec *result, bool *nega
 	whole = significant - decimals;
 	if (decimals > TARIFF_MAX_DIGITS || whole > TARIFF_MAX_DIGITS)
 		return TARIFF_NUMBER_OUT_OF_RANGE;
+	result->scale = (int32_t) decimals;
 	if (!fits)
 		return TARIFF_NUMBER_BIG;
 	result->v = v;
-	result->scale = 0;
 	if (decimals < 0)
-		return TariffDecRaise(result, (int) -decimals) ?
-			(result->scale = 0, TARIFF_NUMBER_FIXED) : TARIFF_NUMBER_BIG;
-	result->scale = (int32_t) decimals;
+	{
+		TariffDec	raised = {v, 0};
+
+		if (!TariffDecRaise(&raised, (int) -decimals))
+			return TARIFF_NUMBER_BIG;
+		result->v = raised.v;
+		result->scale = 0;
+		return TARIFF_NUMBER_FIXED;
+	}
 	return decimals <= MAX_POW10 ? TARIFF_NUMBER_FIXED : TARIFF_NUMBER_BIG;
 }
 

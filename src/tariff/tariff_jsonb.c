@@ -12,6 +12,9 @@
 
 #include "tariff/tariff.h"
 
+/* of a tariff, in bytes */
+#define SHOWN_NAME 64
+
 typedef struct JsonbReader
 {
 	TariffReader reader;		/* first: the parser hands back its address */
@@ -98,10 +101,42 @@ jsonb_alloc(TariffReader *reader, size_t size)
 {
 	JsonbReader *r = (JsonbReader *) reader;
 
+	/* the parser asks for memory before it compares one list with another */
+	CHECK_FOR_INTERRUPTS();
 	return MemoryContextAllocExtended(r->mcxt, size, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 }
 
-/* A number of the JSONB is copied; a string that is one goes through numeric_in. */
+/*
+ * A string that is a BIG number, as numeric.  numeric_in gets the significant
+ * digits alone, because it has no room for all the zeros that a string has.
+ */
+static Datum
+numeric_from_text(const TariffToken *token)
+{
+	char		digits[2 * TARIFF_MAX_DIGITS + sizeof("e-400")];
+	const char *end = token->text + token->length;
+	const char *p;
+	int			zeros = 0;		/* read since the last digit that was written */
+	int			n = 0;
+
+	for (p = token->text; p < end && *p != 'e' && *p != 'E'; p++)
+	{
+		if (*p == '0')
+			zeros += n > 0;
+		else if (*p > '0' && *p <= '9')
+		{
+			memset(digits + n, '0', zeros);
+			n += zeros;
+			zeros = 0;
+			digits[n++] = *p;
+		}
+	}
+	snprintf(digits + n, sizeof(digits) - n, "e%d", -token->dec.scale);
+	return DirectFunctionCall3(numeric_in, CStringGetDatum(digits),
+							   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+}
+
+/* Without trailing zeros, like every other number of a tariff. */
 static const void *
 jsonb_keep_big(TariffReader *reader, const TariffToken *token)
 {
@@ -113,12 +148,10 @@ jsonb_keep_big(TariffReader *reader, const TariffToken *token)
 	{
 		const JsonbValue *value = token->source;
 
-		number = DirectFunctionCall1(numeric_uplus, NumericGetDatum(value->val.numeric));
+		number = DirectFunctionCall1(numeric_trim_scale, NumericGetDatum(value->val.numeric));
 	}
 	else
-		number = DirectFunctionCall3(numeric_in,
-									 CStringGetDatum(pnstrdup(token->text, token->length)),
-									 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+		number = numeric_from_text(token);
 	MemoryContextSwitchTo(old);
 	return DatumGetPointer(number);
 }
@@ -177,6 +210,18 @@ jsonb_describe(TariffReader *reader, const TariffToken *token, char *buffer, siz
 			strlcpy(buffer, "nothing", size);
 			break;
 	}
+}
+
+/* For messages: which tariff, if it has a name. */
+const char *
+TariffQuotedName(const Tariff *tariff)
+{
+	char		name[SHOWN_NAME];
+
+	if (tariff->name == NULL)
+		return "";
+	clip(name, sizeof(name), tariff->name, strlen(tariff->name));
+	return psprintf(" \"%s\"", name);
 }
 
 static bool

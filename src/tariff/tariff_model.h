@@ -54,7 +54,7 @@ struct TariffReader
 	void		(*next) (TariffReader *reader, TariffToken *token);
 	/* zeroed memory that outlives the parse; never NULL */
 	void	   *(*alloc) (TariffReader *reader, size_t size);
-	/* keeps a BIG number (or a string that is one) for the numeric path */
+	/* keeps a BIG number (or a string that is one, with its dec) for numeric */
 	const void *(*keep_big) (TariffReader *reader, const TariffToken *token);
 	/* writes the token as it reads in JSON, at most size bytes with the NUL */
 	void		(*describe) (TariffReader *reader, const TariffToken *token,

@@ -542,6 +542,7 @@ read_rounding(TariffParser *p, const TariffToken *value, Tariff *tariff)
 	static const TariffRounding roundings[] = {
 		TARIFF_ROUND_NEAREST, TARIFF_ROUND_UP, TARIFF_ROUND_DOWN
 	};
+	TariffToken token = *value;
 	char		buffer[TARIFF_FOUND_SIZE];
 	int			i;
 
@@ -554,16 +555,13 @@ read_rounding(TariffParser *p, const TariffToken *value, Tariff *tariff)
 			return;
 		}
 	}
-	if (value->kind == TARIFF_TOKEN_NUMBER && value->status == TARIFF_NUMBER_FIXED &&
-		!value->negative)
+	if (TariffNumberOf(&token) == TARIFF_NUMBER_FIXED && !token.negative)
 	{
-		TariffDec	decimals = value->dec;
-
-		TariffDecTrim(&decimals);
-		if (decimals.scale == 0 && decimals.v <= 9)
+		TariffDecTrim(&token.dec);
+		if (token.dec.scale == 0 && token.dec.v <= 9)
 		{
 			tariff->rounding = TARIFF_ROUND_NEAREST;
-			tariff->rounding_decimals = (int) decimals.v;
+			tariff->rounding_decimals = (int) token.dec.v;
 			return;
 		}
 	}

@@ -140,24 +140,40 @@ distance(const char *a, size_t alen, const char *b, size_t blen)
 	return row[blen];
 }
 
+/* Whether the key is the beginning of the name ("to"), or else a good part of it. */
+static bool
+is_part(const TariffToken *key, const char *name, size_t length)
+{
+	size_t		at;
+
+	for (at = 0; at + key->length <= length; at++)
+		if (memcmp(key->text, name + at, key->length) == 0)
+			return at == 0 ? key->length >= 2 : key->length >= 4;
+	return false;
+}
+
 /* A key that nothing reads is most likely a known one, mistyped. */
 static void
 unknown_key(TariffParser *p, const TariffKeys *keys, const TariffToken *key)
 {
 	char		name[TARIFF_FOUND_SIZE];
+	char		known[256];		/* room for all keys of any object */
 	const char *nearest = NULL;
 	int			nearest_distance = 0;
+	size_t		used = 0;
 	int			i;
 
-	p->reader->describe(p->reader, key, name, sizeof(name));
+	if (key->length == 0)
+		strcpy(name, "\"\"");
+	else
+		p->reader->describe(p->reader, key, name, sizeof(name));
 	for (i = 0; i < keys->n && key->length < 32; i++)
 	{
 		size_t		length = strlen(keys->name[i]);
 		int			d = distance(key->text, key->length, keys->name[i], length);
 
 		/* "price" for price_per_m3 is far away letter by letter */
-		if (key->length >= 3 && key->length < length &&
-			memcmp(key->text, keys->name[i], key->length) == 0)
+		if (is_part(key, keys->name[i], length))
 			d = 1;
 		if (d <= (int) length / 2 && (nearest == NULL || d < nearest_distance))
 		{
@@ -166,9 +182,15 @@ unknown_key(TariffParser *p, const TariffKeys *keys, const TariffToken *key)
 		}
 	}
 	if (nearest)
+	{
 		TariffFault(p, name, "unknown key (did you mean %s?)", nearest);
-	else
-		TariffFault(p, name, "unknown key (a key that starts with _ is ignored)");
+		return;
+	}
+	known[0] = '\0';
+	for (i = 0; i < keys->n && used < sizeof(known); i++)
+		used += (size_t) snprintf(known + used, sizeof(known) - used, "%s%s",
+								  i > 0 ? ", " : "", keys->name[i]);
+	TariffFault(p, name, "unknown key (known: %s; one that starts with _ is ignored)", known);
 }
 
 /*
@@ -248,7 +270,19 @@ TariffIsZero(const TariffNumber *a)
 	return a->big == NULL && a->dec.v == 0;
 }
 
-/* A number, or a string that holds one; nothing in a tariff is negative. */
+/* Reads the token as a number, which can also stand in a string. */
+TariffNumberStatus
+TariffNumberOf(TariffToken *token)
+{
+	if (token->kind == TARIFF_TOKEN_STRING)
+		token->status = TariffDecFromText(token->text, token->length, &token->dec,
+										  &token->negative);
+	else if (token->kind != TARIFF_TOKEN_NUMBER)
+		token->status = TARIFF_NUMBER_INVALID;
+	return token->status;
+}
+
+/* A number; nothing in a tariff is negative. */
 bool
 TariffReadNumber(TariffParser *p, const char *member, const TariffToken *value,
 				 TariffNumber *number)
@@ -256,12 +290,7 @@ TariffReadNumber(TariffParser *p, const char *member, const TariffToken *value,
 	TariffToken token = *value;
 	char		buffer[TARIFF_FOUND_SIZE];
 
-	if (token.kind == TARIFF_TOKEN_STRING)
-		token.status = TariffDecFromText(token.text, token.length, &token.dec, &token.negative);
-	else if (token.kind != TARIFF_TOKEN_NUMBER)
-		token.status = TARIFF_NUMBER_INVALID;
-
-	if (token.status == TARIFF_NUMBER_INVALID)
+	if (TariffNumberOf(&token) == TARIFF_NUMBER_INVALID)
 		TariffFault(p, member, "not a number, %s found", TariffFound(p, value, buffer));
 	else if (token.negative)
 		TariffFault(p, member, "negative, %s found", TariffFound(p, value, buffer));
@@ -273,7 +302,7 @@ TariffReadNumber(TariffParser *p, const char *member, const TariffToken *value,
 		number->dec = token.dec;
 		number->big = NULL;
 		if (token.status == TARIFF_NUMBER_BIG)
-			number->big = p->reader->keep_big(p->reader, value);
+			number->big = p->reader->keep_big(p->reader, &token);
 		else
 			TariffDecTrim(&number->dec);
 		return true;

@@ -55,6 +55,7 @@ extern void *TariffGrow(TariffParser *p, void *array, int n, int *capacity, size
 extern int	TariffCompareNumbers(TariffParser *p, const TariffNumber *a, const TariffNumber *b);
 extern bool TariffIsAbove(TariffParser *p, const TariffNumber *a, unsigned limit);
 extern bool TariffIsZero(const TariffNumber *a);
+extern TariffNumberStatus TariffNumberOf(TariffToken *token);
 extern bool TariffReadNumber(TariffParser *p, const char *member, const TariffToken *value,
 							 TariffNumber *number);
 extern const char *TariffReadString(TariffParser *p, const char *member,

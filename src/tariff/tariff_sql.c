@@ -85,7 +85,8 @@ refuse_argument(const char *name, TariffNumberStatus status, Datum value, const 
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("%s is out of range", name),
 				 errdetail("%s has more than %d digits before or behind the decimal point.",
-						   name, TARIFF_MAX_DIGITS)));
+						   name, TARIFF_MAX_DIGITS),
+				 errhint("%s", hint)));
 	text = DatumGetCString(DirectFunctionCall1(numeric_out, value));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -112,7 +113,8 @@ read_argument(Datum datum, const char *name, const char *hint, TariffNumber *num
 	value = pg_detoast_datum(value);
 	if (negative || status == TARIFF_NUMBER_INVALID || status == TARIFF_NUMBER_OUT_OF_RANGE)
 		refuse_argument(name, status, PointerGetDatum(value), hint);
-	number->big = value;
+	number->big = DatumGetPointer(DirectFunctionCall1(numeric_trim_scale,
+													  PointerGetDatum(value)));
 }
 
 static inline void
@@ -173,7 +175,8 @@ read_request(FunctionCallInfo fcinfo, TariffRequest *request)
 	if (request->period.big == NULL && request->period.dec.v == 0)
 		refuse_argument("period_factor", TARIFF_NUMBER_FIXED,
 						NumericGetDatum(PG_GETARG_NUMERIC(ARG_PERIOD)), period_hint);
-	TariffDecTrim(&request->period.dec);
+	if (request->period.big == NULL)
+		TariffDecTrim(&request->period.dec);
 	request->has_period = request->period.big != NULL || request->period.dec.v != 1 ||
 		request->period.dec.scale != 0;
 	return true;
@@ -218,7 +221,8 @@ refuse_beyond(const TariffEntry *entry, const TariffRequest *request)
 		appendStringInfo(&how, ", period_factor: %s", number_text(&request->period));
 	ereport(ERROR,
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-			 errmsg("consumption is beyond the last block of the tariff"),
+			 errmsg("consumption is beyond the last block of the tariff%s",
+					TariffQuotedName(tariff)),
 			 errdetail("blocks[%d].to_m3: %s, consumption: %s%s.", last,
 					   number_text(&tariff->block[last].to),
 					   number_text(&request->consumption), how.data),
