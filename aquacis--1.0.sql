@@ -349,7 +349,7 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 15;
 COMMENT ON FUNCTION @extschema@.tariff_charge(pg_catalog.jsonb, pg_catalog.numeric) IS
 'the water charge of a consumption, minimum included, 2 decimals
 consumption: m3, 0 or more. Limits are (from, to]; one rounding, half away from zero.
-Errors: 22023 invalid tariff (DETAIL: JSON path of the first fault) or consumption; 22003 consumption beyond a finite last block.';
+Errors: 22023 invalid tariff (DETAIL: its first faults, with JSON path) or consumption; 22003 consumption beyond a finite last block.';
 
 CREATE FUNCTION @extschema@.tariff_blocks(tariff pg_catalog.jsonb, consumption pg_catalog.numeric)
 RETURNS TABLE (
