@@ -56,6 +56,13 @@ foreach (
 		'wrong length', "$encoding: no character of Unicode in a CURP");
 }
 
+# An encoding that PostgreSQL cannot convert to Unicode at all
+$node->safe_psql('postgres',
+	"CREATE DATABASE db_mule TEMPLATE template0 ENCODING 'MULE_INTERNAL' LC_COLLATE 'C' LC_CTYPE 'C'");
+$node->safe_psql('db_mule', 'CREATE EXTENSION aquacis');
+is($node->safe_psql('db_mule', "SELECT legacy_gps_error(E'20.588\\x81\\xB0', '1'), legacy_gps_error('20.588', '1') IS NULL"),
+	'malformed|t', 'MULE_INTERNAL: no conversion');
+
 # A lone byte is Latin-1, a sequence is UTF-8; what was stored comes back.
 $node->safe_psql('postgres',
 	"CREATE DATABASE db_none TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'");
