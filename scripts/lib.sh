@@ -15,7 +15,7 @@
 # flags, TMPDIR is where the temporary directory goes (default /tmp).
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-work= child= apt_conf= apt_dir= apt_log= installing_s=0 make_options=
+work= disk= child= apt_conf= apt_dir= apt_log= installing_s=0 make_options=
 
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 say() { printf '%s\n' "$*"; }
@@ -123,6 +123,7 @@ cleanup() {
   install_cleanup
   if [ -n "$work" ] && [ -d "$work" ]; then
     server_stop
+    small_disk_remove
     rm -rf "$work"
   fi
   exit "$status"
@@ -183,6 +184,20 @@ build() {
 make_and_install() {
   as_runner make -s -j2 -C "$work/src" PG_CONFIG="$PG_CONFIG" COPT="${AQUACIS_CFLAGS:-}" $make_options &&
     as_runner make -s -C "$work/src" PG_CONFIG="$PG_CONFIG" $make_options install
+}
+
+# ---- a file system that is soon full -------------------------------------------
+
+# For tests that may mount none themselves; only root can make one beforehand.
+small_disk() {
+  [ "$(id -u)" = 0 ] || return 0
+  mkdir "$work/disk" && mount -t tmpfs -o size=64m,mode=700,uid=postgres aquacis "$work/disk" 2>/dev/null &&
+    disk=$work/disk
+}
+
+small_disk_remove() {
+  [ -z "$disk" ] || umount -l "$disk"
+  disk=
 }
 
 # ---- throwaway server ---------------------------------------------------------

@@ -3,10 +3,10 @@
 # growing.  Afterwards nothing is lost or doubled, no lock, temporary file,
 # plan or wrong user id is left, and calling again finishes the work.
 #
-# A full disk is simulated by RLIMIT_FSIZE (ulimit -f), because a file system of
-# a few megabytes needs root and the tests do not run as root: no file of the
+# The files stop at a limit of their size, RLIMIT_FSIZE (ulimit -f): no file of the
 # server may grow beyond 4 MB.  The server meets EFBIG where a full disk gives
-# ENOSPC, at the same calls (extending a table, an index, a temporary file); its
+# ENOSPC, at the same calls (extending a table, an index, a temporary file), and
+# that on every machine; t/640_full_disk.pl has a file system that is full.  The
 # WAL, in segments of 1 MB, is not hit.
 #
 # AQUACIS_TEST_SCALE (default 1) multiplies the number of interruptions;
