@@ -100,6 +100,31 @@ sql("CALL audit_maintain(log => 'old.audit_log', keep => '6 months', expired => 
 cmp_ok(sql("SELECT count(*) FROM pg_class WHERE relnamespace = 'old'::regnamespace AND relkind = 'r' AND relname LIKE 'audit_log%'"), '<', $parts,
 	'or drops them');
 
+# ---- a DEFAULT partition that has partitions; an error on the way
+sql(<<'SQL');
+CREATE SCHEMA parted;
+SELECT audit_install(schema => 'parted', months => 0);
+ALTER TABLE parted.audit_log DETACH PARTITION parted.audit_log_default;
+DROP TABLE parted.audit_log_default;
+CREATE TABLE parted.audit_log_default PARTITION OF parted.audit_log DEFAULT PARTITION BY RANGE (changed_at);
+CREATE TABLE parted.rest PARTITION OF parted.audit_log_default DEFAULT;
+INSERT INTO parted.audit_log (changed_at, xact_id, xact_seq, table_schema, table_name, record_id, action, user_id)
+SELECT d, '5', row_number() OVER (), 'public', 'account', 1, 'D', 'u' FROM generate_series('2020-01-15'::timestamptz, '2020-03-15', '1 day') d;
+CREATE FUNCTION parted.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'not this month'; END$$;
+CREATE TRIGGER refuse BEFORE DELETE ON parted.rest FOR EACH ROW WHEN (OLD.changed_at > '2020-02-10') EXECUTE FUNCTION parted.refuse();
+SQL
+{
+	my ($ret, $o, $e) = $node->psql('postgres', q{\set ON_ERROR_STOP 0
+		CALL audit_maintain(log => 'parted.audit_log');
+		SELECT count(*) FROM parted.audit_log_default}, on_error_stop => 0);
+	like($e, qr/ERROR:  not this month/, 'audit_maintain meets an error');
+	is($o, '44', 'the months before it are moved, the others are left, and the session goes on');
+	sql('DROP TRIGGER refuse ON parted.rest');
+	sql("CALL audit_maintain(log => 'parted.audit_log')");
+	is(sql('SELECT (SELECT count(*) FROM parted.audit_log_default), count(*) FROM parted.audit_log'), '0|61',
+		'a DEFAULT partition that is partitioned itself was emptied');
+}
+
 # ---- a long transaction in the way: skipped with a warning, the rest is done
 {
 	my $blocker = $node->background_psql('postgres') if $node->can('background_psql');

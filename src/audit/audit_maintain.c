@@ -27,6 +27,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -54,6 +55,18 @@ typedef struct Maintain
 
 typedef void (*StepFunction) (Maintain *m, Datum arg);
 
+/*
+ * Ends a transaction and begins the next.  READ COMMITTED, whatever the session's
+ * default: rows that were committed while a step waited for its lock must move too.
+ */
+static void
+next_transaction(void)
+{
+	SPI_commit();
+	SPI_start_transaction();
+	SetConfigOption("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
+}
+
 /* ---- steps --------------------------------------------------------------------------- */
 
 /* One try in a subtransaction; false when somebody held a lock for too long. */
@@ -75,13 +88,19 @@ try_step(Maintain *m, StepFunction step, Datum arg)
 	}
 	PG_CATCH();
 	{
-		int			code = geterrcode();
+		ErrorData  *error;
 
-		if (code != ERRCODE_LOCK_NOT_AVAILABLE && code != ERRCODE_T_R_DEADLOCK_DETECTED)
-			PG_RE_THROW();
 		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
 		FlushErrorState();
+		/* also before the error goes on: it must find the transaction we began in */
 		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(cxt);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+			error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
+			ReThrowError(error);
+		FreeErrorData(error);
 		done = false;
 	}
 	PG_END_TRY();
@@ -99,8 +118,7 @@ do_step(Maintain *m, StepFunction step, Datum arg, const char *what)
 	{
 		CHECK_FOR_INTERRUPTS();
 		done = try_step(m, step, arg);
-		SPI_commit();
-		SPI_start_transaction();
+		next_transaction();
 	}
 	if (done)
 		return;
@@ -145,8 +163,11 @@ expire_month(Maintain *m, Datum arg)
 {
 	Oid			relid = DatumGetObjectId(arg);
 
+	/* of a month on another server, only what stands for it here */
 	if (m->drop)
-		AuditRun(psprintf("DROP TABLE %s", AuditQualifiedName(relid)));
+		AuditRun(psprintf("DROP %s %s",
+						  get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? "FOREIGN TABLE" : "TABLE",
+						  AuditQualifiedName(relid)));
 	else
 		AuditRun(psprintf("ALTER TABLE %s DETACH PARTITION %s", AuditQualifiedName(m->logid),
 						  AuditQualifiedName(relid)));
@@ -336,6 +357,8 @@ audit_maintain(PG_FUNCTION_ARGS)
 	m = palloc0(sizeof(Maintain));
 	check_arguments(fcinfo, m, &months, &before, now);
 	read_ranges(m->logid);
+	/* the first transaction took its snapshot before us */
+	next_transaction();
 
 	for (int i = 0; i <= months; i++)
 		do_step(m, create_month, Int32GetDatum(first + i),

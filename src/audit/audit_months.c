@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/lsyscache.h"
@@ -168,7 +169,7 @@ move_rows(Oid logid, const char *source, const char *target, const char *from, c
 	const char *column = time_column(logid);
 	const char *columns = stored_columns(logid);
 
-	AuditRun(psprintf("WITH moved AS (DELETE FROM ONLY %s WHERE %s OPERATOR(pg_catalog.>=) %s "
+	AuditRun(psprintf("WITH moved AS (DELETE FROM %s WHERE %s OPERATOR(pg_catalog.>=) %s "
 					  "AND %s OPERATOR(pg_catalog.<) %s RETURNING %s) "
 					  "INSERT INTO %s (%s) SELECT %s FROM moved",
 					  source, column, from, column, to, columns, target, columns, columns));
@@ -204,7 +205,11 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 
 		/* attaching needs this lock anyway; taken later it could deadlock */
 		AuditRun(psprintf("LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE", log));
-		AuditRun(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", spare));
+		/* LOCK TABLE refuses a foreign table */
+		if (get_rel_relkind(default_part) == RELKIND_FOREIGN_TABLE)
+			LockRelationOid(default_part, AccessExclusiveLock);
+		else
+			AuditRun(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", spare));
 		moved = move_rows(logid, spare, name, literal(from), literal(to));
 	}
 	AuditRun(psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)",
