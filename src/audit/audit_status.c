@@ -95,13 +95,14 @@ months_left(const AuditRanges *ranges)
 	return Max(left, 0);
 }
 
-/* NULL to those who may not read it. */
+/* NULL to those who may not read it, and of one that is on another server. */
 static bool
 count_rows(Oid relid, int64 *count)
 {
 	bool		isnull;
 
-	if (!OidIsValid(relid) || pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+	if (!OidIsValid(relid) || get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ||
+		pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		return false;
 	if (SPI_execute(psprintf("SELECT pg_catalog.count(*) FROM %s",
 							 AuditQualifiedName(relid)),
