@@ -162,7 +162,7 @@ stored_columns(Oid logid)
 	return list.data;
 }
 
-/* Rows of [from, to) leave the DEFAULT partition for the new table. */
+/* Rows of [from, to) leave the DEFAULT partition for another table. */
 static uint64
 move_rows(Oid logid, const char *source, const char *target, const char *from, const char *to)
 {
@@ -174,6 +174,45 @@ move_rows(Oid logid, const char *source, const char *target, const char *from, c
 					  "INSERT INTO %s (%s) SELECT %s FROM moved",
 					  source, column, from, column, to, columns, target, columns, columns));
 	return SPI_processed;
+}
+
+/*
+ * Whether some publication sends what is deleted from the DEFAULT partition, in
+ * its own name or in that of the log.
+ */
+static bool
+is_published(const char *log, const char *spare)
+{
+	AuditRun(psprintf("SELECT FROM pg_catalog.pg_publication_tables WHERE "
+					  "pg_catalog.format('%%I.%%I', schemaname, tablename) OPERATOR(pg_catalog.=) "
+					  "ANY (ARRAY[%s, %s]) LIMIT 1",
+					  quote_literal_cstr(log), quote_literal_cstr(spare)));
+	return SPI_processed > 0;
+}
+
+/*
+ * What goes into a table before it is a partition is not published, so a
+ * subscriber would get the deletion from the DEFAULT partition alone.  The rows
+ * of a published log wait in a temporary table until the partition is one.
+ */
+#define WAITING_ROWS	"pg_temp.aquacis_moved_rows"
+
+static uint64
+set_rows_aside(Oid logid, const char *source, const char *from, const char *to)
+{
+	AuditRun(psprintf("CREATE TEMPORARY TABLE %s AS SELECT %s FROM %s WITH NO DATA",
+					  WAITING_ROWS, stored_columns(logid), source));
+	return move_rows(logid, source, WAITING_ROWS, from, to);
+}
+
+static void
+put_rows_back(Oid logid, const char *partition)
+{
+	const char *columns = stored_columns(logid);
+
+	AuditRun(psprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s",
+					  partition, columns, columns, WAITING_ROWS));
+	AuditRun("DROP TABLE " WAITING_ROWS);
 }
 
 /* a scheduler's role shall not own parts of somebody else's log */
@@ -194,6 +233,7 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(logid)),
 												  partition_name(logid, month));
 	uint64		moved = 0;
+	bool		published = false;
 
 	AuditRun(psprintf("CREATE TABLE %s (LIKE %s INCLUDING CONSTRAINTS INCLUDING GENERATED "
 					  "INCLUDING STORAGE INCLUDING COMPRESSION)", name, log));
@@ -210,10 +250,16 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 			LockRelationOid(default_part, AccessExclusiveLock);
 		else
 			AuditRun(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", spare));
-		moved = move_rows(logid, spare, name, literal(from), literal(to));
+		published = is_published(log, spare);
+		if (published)
+			moved = set_rows_aside(logid, spare, literal(from), literal(to));
+		else
+			moved = move_rows(logid, spare, name, literal(from), literal(to));
 	}
 	AuditRun(psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)",
 					  log, name, literal(from), literal(to)));
+	if (published)
+		put_rows_back(logid, name);
 	return moved;
 }
 
