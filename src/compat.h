@@ -97,6 +97,15 @@ object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 #define index_insert_cleanup(index, info) ((void) 0)
 #endif
 
+/* 17: a virtual transaction id names its process by another number */
+#if PG_VERSION_NUM < 170000
+#include "storage/sinvaladt.h"
+#define VirtualTransactionProc(vxid) BackendIdGetProc((vxid).backendId)
+#else
+#include "storage/procarray.h"
+#define VirtualTransactionProc(vxid) ProcNumberGetProc((vxid).procNumber)
+#endif
+
 /* 18: a table column's NOT NULL is a row of pg_constraint */
 #define NOT_NULL_IS_CONSTRAINT (PG_VERSION_NUM >= 180000)
 

@@ -12,7 +12,8 @@
  * Locks.  A source is locked ACCESS EXCLUSIVE, and only conditionally: we never
  * queue for one, so nobody waits behind us for a table that somebody else keeps
  * busy.  The target is waited for, before any source is locked.  A busy source
- * is tried again after all others, until lock_wait has passed.  A batch ends at
+ * is tried again after all others, once and until lock_wait has passed; if it is
+ * autovacuum that keeps it busy, that is asked to give way.  A batch ends at
  * "batch" sources, when its drop would hold more than LOCKS_MAX locks, or after
  * BATCH_MS, so that sessions that do want one of its tables do not wait long.
  *
@@ -32,6 +33,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/relation.h"
 #include "access/xact.h"
 #include "commands/trigger.h"
@@ -41,6 +44,7 @@
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -73,6 +77,29 @@ notice_progress(Run *run)
 			(errmsg("consolidate: %lld of %d tables, %lld rows, %lld s", (long long) run->tally.done,
 					list_length(run->sources), (long long) run->tally.rows,
 					(long long) ((now - run->started) / USECS_PER_SEC))));
+}
+
+/*
+ * Autovacuum lets go of a table for whoever queues for a lock on it.  We do not
+ * queue, so we do what ProcSleep() would do for us.
+ */
+static void
+ask_autovacuum_to_give_way(Oid relid)
+{
+	LOCKTAG		tag;
+	VirtualTransactionId *holder;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	for (holder = GetLockConflicts(&tag, AccessExclusiveLock, NULL);
+		 VirtualTransactionIdIsValid(*holder); holder++)
+	{
+		PGPROC	   *proc = VirtualTransactionProc(*holder);
+
+		/* gone already is just as well */
+		if (proc && (proc->statusFlags & PROC_IS_AUTOVACUUM) &&
+			!(proc->statusFlags & PROC_VACUUM_FOR_WRAPAROUND))
+			kill(proc->pid, SIGINT);
+	}
 }
 
 /* ---- one source ----------------------------------------------------------------- */
@@ -166,6 +193,7 @@ process_source(Batch *batch, Source *source)
 	}
 	if (!ConditionalLockRelationOid(source->oid, AccessExclusiveLock))
 	{
+		ask_autovacuum_to_give_way(source->oid);
 		source->state = SOURCE_BUSY;
 		return;
 	}
@@ -401,8 +429,8 @@ nap(int64 ms)
 }
 
 /*
- * The busy sources again, until lock_wait is over since the first of them was
- * met: the time that the others took counts.
+ * The busy sources again: once, however long the others took, and then until
+ * lock_wait is over since the run began.
  */
 static void
 run_over_busy(Run *run, TimestampTz since)
@@ -410,6 +438,7 @@ run_over_busy(Run *run, TimestampTz since)
 	ListCell   *lc;
 	Family	   *family = run->family;
 
+	run_over(run, SOURCE_BUSY);
 	while (count_sources(run, SOURCE_BUSY) > 0 &&
 		   !TimestampDifferenceExceeds(since, GetCurrentTimestamp(),
 									   Min(run->options.lock_wait_ms, INT_MAX)))
