@@ -41,6 +41,26 @@ sub start
 	return \%one;
 }
 
+# The first runs of two families at once make one table for rejected rows.
+$node->safe_psql('postgres', 'CREATE DATABASE tres TEMPLATE uno');
+$node->safe_psql('tres', q{
+	CREATE FUNCTION wait() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN
+		IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() WHERE object_identity ~ 'consolidate_rejected') THEN
+			PERFORM pg_advisory_xact_lock_shared(1);
+		END IF;
+	END$$;
+	CREATE EVENT TRIGGER wait ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION wait();});
+my $gate = start('tres', q{SELECT pg_advisory_lock(1); SELECT pg_sleep(180)});
+$node->poll_query_until('tres', q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND granted}) or BAIL_OUT('no gate');
+my $first = start('tres', q{CALL aq.consolidate('cg', 'tmp_deuda')});
+$node->poll_query_until('tres', q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted}) or BAIL_OUT('the first does not wait');
+my $second = start('tres', q{CALL aq.consolidate('cf', 'tmp_deuda', on_reject => 'keep')});
+$node->poll_query_until('tres', q{SELECT count(*) = 2 FROM pg_locks WHERE NOT granted}) or BAIL_OUT('the second does not wait');
+$node->safe_psql('tres', q{SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND granted});
+eval { $_->{run}->finish } for $gate, $first, $second;
+is(join('', grep { /ERROR|WARNING/ } $first->{err}, $second->{err}), '', 'two first runs at once: no error');
+is($node->safe_psql('tres', 'SELECT count(*) > 0 FROM aq.consolidate_rejected') . family_rows($node, 'tres'), "t$rows", '... and every row');
+
 # One run stands still in the middle: it waits for its target, and has its lock.
 my $progress = q{SELECT source_schema, family, state, pid IS NOT NULL FROM aq.consolidate_progress ORDER BY 1, 2};
 my $consolidate = q{CALL aq.consolidate('cf', 'tmp_deuda', batch => 2, on_reject => 'keep')};

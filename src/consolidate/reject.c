@@ -17,6 +17,7 @@
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -66,6 +67,13 @@ RejectedMakeTable(Family *family, bool needed)
 	if (!needed && object_aclcheck(NamespaceRelationId, namespace, GetUserId(),
 								   ACL_CREATE) != ACLCHECK_OK)
 		return;
+	/* first runs of two families at once: only one of them makes it */
+	LockDatabaseObject(NamespaceRelationId, namespace, 0, ShareUpdateExclusiveLock);
+	if (OidIsValid(get_relname_relid("consolidate_rejected", namespace)))
+	{
+		RejectedMakeTable(family, needed);
+		return;
+	}
 	for (i = 0; i < lengthof(statements); i++)
 	{
 		char	   *sql = psprintf(statements[i], family->extschema);
