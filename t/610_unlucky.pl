@@ -247,6 +247,64 @@ for my $how (@hows)
 		'0', "audit_maintain, $how: no loose partition is left");
 }
 
+# A session that is stopped in it goes on, in no transaction of anybody's.
+fresh('trial');
+$script = "\\set ON_ERROR_STOP 0\nSET client_min_messages = error;\n";
+for (1 .. 2 * $rounds)
+{
+	my $ms = 5 + int(rand(40));
+	$script .= "SET statement_timeout = $ms;\nCALL aq.audit_maintain(months_ahead => 600);\nSET statement_timeout = 0;\n"
+	  . "SELECT pg_current_xact_id_if_assigned() IS NULL, current_user, (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation > 16384), pg_sleep(0);\n";
+}
+($ret, $out, $err) = $node->psql('trial', $script, on_error_stop => 0);
+my %after = map { $_ => 1 } split /\n/, $out;
+is(scalar(split /\n/, $out) . ' ' . scalar(keys %after), 2 * $rounds . ' 1', 'audit_maintain: a session that is stopped again and again goes on');
+like($out, qr/^t\|\w+\|0\|$/m, '... without a transaction or a lock');
+is(scalar(() = $err =~ /canceling statement/g), 2 * $rounds, '... every call was stopped');
+is($node->safe_psql('trial', $log), $log_before, '... and no row of the log is lost or doubled');
+
+# ---- what only reads, and what makes a log -----------------------------------------------------
+
+fresh('trial');
+$node->safe_psql('trial', q{
+	CREATE SCHEMA nuevo;
+	DO $$BEGIN FOR i IN 1..4000 LOOP UPDATE cf.contrato SET importe = i, obs = repeat('y', i % 50) WHERE cnttnum = 1; END LOOP; END$$;});
+my $made = q{SELECT count(*) FROM pg_class WHERE relnamespace = 'nuevo'::regnamespace};
+for my $case (
+	[ 'consolidate_plan', q{SELECT count(*), sum(row_count), count(problem) FROM aq.consolidate_plan('cf', 'tmp_deuda')} ],
+	[ 'audit_history', q{SELECT count(*), md5(string_agg(h::text, ',')) FROM aq.audit_history('cf.contrato', '1') h} ],
+	[ 'tariff_lines', q{SELECT count(*), sum(total) FROM generate_series(1, 20000) g JOIN cf.tarifa ON id = g % 3 + 1, aq.tariff_lines(t, g % 97)} ],
+	[ 'audit_install', q{SELECT aq.audit_install(schema => 'nuevo', months => 150)} ])
+{
+	my ($name, $sql) = @$case;
+	my $install = $name eq 'audit_install';
+	my $takes = undisturbed('trial', $install ? "BEGIN; $sql; ROLLBACK" : $sql);
+	my $right = $install ? '' : $node->safe_psql('trial', $sql);
+	for my $how (@hows)
+	{
+		my ($hits, $partly) = (0, '');
+		for (1 .. $rounds / 2)
+		{
+			if (stopped('trial', $sql, $how, rand($takes * 0.7)))
+			{
+				$hits++;
+				$partly .= $node->safe_psql('trial', $made) if $install && $node->safe_psql('trial', $made) ne '0';
+			}
+			$node->safe_psql('trial', 'DROP SCHEMA nuevo CASCADE; CREATE SCHEMA nuevo') if $install;
+		}
+		is($partly . left_behind('trial'), '', "$name, $how: nothing is left ($hits stopped)");
+	}
+	if ($install)
+	{
+		undisturbed('trial', $sql);
+		is($node->safe_psql('trial', q{SELECT count(*) FROM pg_inherits WHERE inhparent = 'nuevo.audit_log'::regclass}), '152', "$name: then it makes the log");
+	}
+	else
+	{
+		is($node->safe_psql('trial', $sql), $right, "$name: then it answers as before");
+	}
+}
+
 # ---- arithmetic over many rows ----------------------------------------------------------------
 
 # Three tariffs in turn, so that what is kept of a parsed one is replaced

@@ -148,7 +148,7 @@ sub until_through
 
 my $both = sub { $node->safe_psql('crowded', $log) . $node->safe_psql('crowded', $table) };
 my ($log_count, $table_count) = map { (split /\|/, $node->safe_psql('crowded', $_))[0] } $log, $table;
-until_through('an audited UPDATE', $update, 300, $both);
+until_through('an audited UPDATE', $update, 700, $both);
 is($node->safe_psql('crowded', q{SELECT count(*) FROM aq.audit_log}), $log_count + $table_count, 'an audited UPDATE: the one that got through is logged, once');
 is($node->safe_psql('crowded', q{SELECT count(*) FROM cf.contrato c JOIN aq.audit_log l ON l.table_name = 'contrato' AND record_id = cnttnum AND action = 'U'
 	AND changed_fields->'obs'->>'new' = obs AND (changed_fields->'importe'->>'new')::numeric = importe}), $table_count, '... with the values that the table has');
@@ -169,7 +169,7 @@ is($node->safe_psql('crowded', q{SELECT string_agg(changed_fields->'estado'->>'n
 make_room();
 
 my $family = sub { family_rows($node, 'crowded') };
-my @left = until_through('consolidate', $consolidate, 100, $family);
+my @left = until_through('consolidate', $consolidate, 150, $family);
 cmp_ok(scalar(grep { $_ > 0 && $_ < 60 } @left), '>', 0, 'consolidate: sometimes it was in the middle (' . join(' ', @left) . ' sources left)');
 is(family_rows($node, 'crowded'), $rows, 'consolidate: the rows are those of the copy taken before');
 is($node->safe_psql('crowded', "$sources; $verify"), "0\nt|60", 'consolidate: no source is left, and all verify');
@@ -177,12 +177,12 @@ is($node->safe_psql('crowded', q{SELECT state, last_error FROM aq.consolidate_pr
 is($node->safe_psql('crowded', q{SELECT string_agg(conname, ' ') FROM pg_constraint WHERE conrelid = 'cf.tmp_deuda'::regclass AND contype = 'p'}), 'pk_tmp_deuda',
 	'consolidate: the target has its key');
 
-@left = until_through('consolidate_restore', $restore, 200, $family);
+@left = until_through('consolidate_restore', $restore, 350, $family);
 cmp_ok(scalar(grep { $_ > 0 && $_ < 60 } @left), '>', 0, 'consolidate_restore: sometimes it was in the middle (' . join(' ', @left) . ' sources back)');
 is(family_rows($node, 'crowded'), $rows, 'consolidate_restore: the rows are those of the copy taken before');
 is(family_shape($node, 'crowded'), $shape, 'consolidate_restore: and so are the tables');
 
-until_through('audit_maintain', $maintain, 300, $both);
+until_through('audit_maintain', $maintain, 600, $both);
 is($node->safe_psql('crowded', 'SELECT count(*) FROM aq.audit_log_default'), '0', 'audit_maintain: the DEFAULT partition is empty');
 
 # no temporary files without room either; what only reads says so

@@ -243,7 +243,7 @@ my $busy = q{SELECT count(DISTINCT relation) FROM pg_locks JOIN pg_stat_activity
 $node->poll_query_until('slow', $busy, '3') or BAIL_OUT('autovacuum does not come');
 like($node->safe_psql('slow', q{SELECT query FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query ~ 'tmp_deuda_3'}), qr/to prevent wraparound/,
 	'autovacuum holds three sources, one of them to prevent wraparound');
-$said = consolidate('slow', q{, lock_wait => '3s', batch => 1});
+$said = consolidate('slow', q{, lock_wait => '2s', batch => 1});
 is(join(' ', $said =~ /tmp_deuda_(\d+)" left alone: (.*)/g), '3 is in use by another session', 'those that autovacuum holds are taken, but for wraparound');
 is($node->safe_psql('slow', q{SELECT proceso_id, count(*) FROM cf.tmp_deuda GROUP BY 1 ORDER BY 1}), "1|20000\n2|20000", '... with their rows');
 my $server_log = slurp_file($node->logfile);
