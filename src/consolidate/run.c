@@ -358,15 +358,15 @@ run_batch(Run *run, SourceState wanted, int *next)
 		return;
 	}
 
+	/* the only lock that we queue for, so before any other; who gives up waiting gives up the run */
+	if (OidIsValid(run->family->target_oid))
+		LockRelationOid(run->family->target_oid, RowExclusiveLock);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
 		Batch	   *batch = make_batch(run);
 
-		/* the only lock that we queue for, so before any other */
-		if (OidIsValid(run->family->target_oid))
-			LockRelationOid(run->family->target_oid, RowExclusiveLock);
 		PushActiveSnapshot(GetLatestSnapshot());
 		fill_batch(batch, wanted, next);
 		finish_batch(batch, &before);
