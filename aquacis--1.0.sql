@@ -190,10 +190,11 @@ CREATE TABLE @extschema@.consolidate_target (
     source_schema text NOT NULL,
     family        text NOT NULL,
     indexed       boolean NOT NULL,
+    columns       text[],
     PRIMARY KEY (source_schema, family)
 );
 COMMENT ON TABLE @extschema@.consolidate_target IS
-'targets that consolidate made, and whether they have their primary key and index yet (built after the first load)';
+'targets: whether one that consolidate made has its primary key and index yet (built after the first load), and the columns that a family without its own had at the first run';
 
 CREATE TABLE @extschema@.consolidate_guard_schema (
     source_schema text PRIMARY KEY,
@@ -216,14 +217,14 @@ CREATE FUNCTION @extschema@.consolidate_define(family text, pattern text, target
 COMMENT ON FUNCTION @extschema@.consolidate_define(text, text, text, text[], text[]) IS
 'define a family: which tables, into which one, with which key
 family: its name. pattern: a regular expression for whole table names, with one group, the process id, e.g. ^mi_tmp_(\d+)$. target: a table name without schema; it is made beside the sources. key: columns that identify a row within a process. columns: the target''s columns as "name type" (NULL: those that most sources have).
-Errors: 22023 pattern, key or column definition not usable; 42710 defined already; 42602 target with a schema; 42701 key column twice; 22004 NULL.';
+Errors: 22023 pattern, key or column definition not usable; 42710 defined already, or the target is another family''s; 42602 target with a schema; 42701 a column twice, or one that the target has of its own; 22004 NULL.';
 
 CREATE FUNCTION @extschema@.consolidate_guard(source_schema text, mode text)
     RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.consolidate_guard(text, text) IS
 'what happens when somebody makes a table of a family in this schema: off, warn or block
-Seen: CREATE TABLE, CREATE TABLE AS, SELECT INTO, LIKE, RENAME, SET SCHEMA. warn: a WARNING. block: error 42501. Both say what to do instead. An event trigger does it, which PostgreSQL lets superusers alone make: needed when the first schema is guarded and when the last one is not any more.
+Seen: CREATE TABLE, CREATE TABLE AS, SELECT INTO, LIKE, RENAME, SET SCHEMA, CREATE SCHEMA, IMPORT FOREIGN SCHEMA. warn: a WARNING. block: error 42501. Both say what to do instead. An event trigger does it, which PostgreSQL lets superusers alone make: needed when the first schema is guarded and when the last one is not any more.
 Errors: 22023 unknown mode; 3F000 no such schema; 42501 not a superuser.';
 
 CREATE FUNCTION @extschema@.consolidate_guard_trigger()
@@ -257,7 +258,7 @@ CREATE PROCEDURE @extschema@.consolidate_restore(source_schema text, family text
 COMMENT ON PROCEDURE @extschema@.consolidate_restore(text, text, bigint, integer, boolean) IS
 'make the table of one process (process_id NULL: of all) again as it was, with its rows, the rejected ones included
 batch: tables a commit, 1 to 60. force: put rows back as they are now even if they have changed since. The rows leave the target. Commits on its way.
-Errors: 02000 not consolidated; 42P07 the table exists; 22000 rows changed since (force), or rejected rows missing; 40001 rows changed meanwhile; 2D000 inside a transaction block; 22023 batch out of range. Asked for all, the error of one process is a WARNING and the others go on.';
+Errors: 02000 not consolidated; 42P07 the table exists; 22000 rows changed since (force), or rejected rows missing; 40001 rows changed meanwhile; 42501 somebody who is not to be trusted may write definitions; 2D000 inside a transaction block; 22023 batch out of range. Asked for all, the error of one process is a WARNING and the others go on.';
 
 CREATE FUNCTION @extschema@.consolidate_verify(source_schema text, family text,
     OUT process_id bigint, OUT rows_recorded bigint, OUT checksum_recorded text,
@@ -302,9 +303,9 @@ FROM (SELECT DISTINCT ON (source_schema, family) *
                                 (r.tables_total - r.tables_done - r.tables_skipped) * 65536::bigint
                                 + r.bytes_total - r.bytes_done AS remaining) w
      LEFT JOIN pg_catalog.pg_locks l
-       ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+       ON l.locktype = 'object' AND l.granted AND l.objsubid = 0
           AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-          AND l.classid = 1634825571::oid AND l.objid::bigint = (r.lock_key::bigint & 4294967295);
+          AND l.classid = '@extschema@.consolidate_run'::regclass::oid AND l.objid::bigint = (r.lock_key::bigint & 4294967295);
 COMMENT ON VIEW @extschema@.consolidate_progress IS
 'the last run of each family: tables and rows done and left, rate, time left, last error, tables left alone and why';
 

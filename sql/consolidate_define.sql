@@ -43,6 +43,11 @@ SELECT consolidate_define('f', '^(x)_(\d+)$', 'x', '{x}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_((\d+$', 'x', '{x}');
 \echo :LAST_ERROR_SQLSTATE
+SELECT consolidate_define('f', '^x_(\d+)|yx$', 'x', '{x}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT consolidate_define('f', '^(?:x|y)[]|()]\|\(_(\d+)$', 'x_y', '{x}');
+SELECT consolidate_define('f', '^x_(\d+)$', 'mi_tmp', '{x}');
+\echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a,a}');
@@ -59,6 +64,10 @@ SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a nosuchtype}');
 \echo :LAST_ERROR_SQLSTATE
+SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a integer,A text}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a integer,created_at date}');
+\echo :LAST_ERROR_SQLSTATE
 -- keys that the tables do not have, or that cannot be keys
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}');
 CREATE TABLE propio.x_1 (b point);
@@ -67,6 +76,25 @@ SELECT * FROM consolidate_plan('propio', 'f');
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{b}');
 CALL consolidate('propio', 'f');
 \echo :LAST_ERROR_SQLSTATE
+
+SELECT consolidate_define('g', '^y_(.*)$', 'y', '{a}');
+CREATE TABLE propio.y_1 (a integer);
+CREATE TABLE propio."y_-5" (a integer);
+CREATE TABLE propio.y_abc (a integer);
+CREATE TABLE propio.y_ (a integer);
+SELECT * FROM consolidate_plan('propio', 'g');
+ALTER TABLE propio.y_1 ADD created_at date;
+ALTER TABLE propio.y_ ADD created_at date;
+ALTER TABLE propio.y_abc ADD created_at date;
+SELECT * FROM consolidate_plan('propio', 'g');
+\echo :LAST_ERROR_SQLSTATE
+-- only views and a table without columns
+SELECT consolidate_define('h', '^z_(\d+)$', 'z', '{a}');
+CREATE VIEW propio.z_1 AS SELECT 1 AS a;
+CREATE TABLE propio.z_2 ();
+SELECT * FROM consolidate_plan('propio', 'h');
+CALL consolidate('propio', 'h');
+SELECT tables_total, tables_skipped, tables_left, problems FROM consolidate_progress WHERE family = 'h';
 
 -- calls that are wrong
 CALL consolidate('no_such', 'tmp_deuda');

@@ -59,6 +59,30 @@ CREATE UNLOGGED TABLE sucio.tmp_deuda_54 (LIKE sucio.padre);
 INSERT INTO sucio.tmp_deuda_54 VALUES (1, 1, 1, 1);
 CREATE TYPE sucio.tipo AS (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
 CREATE TABLE sucio.tmp_deuda_55 OF sucio.tipo;
+-- what a definition does not say, or could not say again
+SET client_min_messages = error;
+CREATE SUBSCRIPTION aquacis_sucia CONNECTION 'dbname=nosuch' PUBLICATION p WITH (connect = false, slot_name = NONE);
+SET client_min_messages = warning;
+SELECT sucio.make('tmp_deuda_' || i) FROM generate_series(61, 70) i;
+SET allow_system_table_mods = on;
+INSERT INTO pg_seclabel VALUES ('sucio.tmp_deuda_61'::regclass, 'pg_class'::regclass, 1, 'aquacis', 'secreto');
+INSERT INTO pg_subscription_rel SELECT oid, 'sucio.tmp_deuda_62'::regclass, 'r', '0/1' FROM pg_subscription WHERE subname = 'aquacis_sucia';
+RESET allow_system_table_mods;
+INSERT INTO sucio.tmp_deuda_63 VALUES (1, 1, 1, 4);
+CREATE UNIQUE INDEX CONCURRENTLY invalido ON sucio.tmp_deuda_63 (importe);
+GRANT SELECT (importe) ON sucio.tmp_deuda_64 TO aquacis_paso WITH GRANT OPTION;
+SET ROLE aquacis_paso;
+GRANT SELECT (importe) ON sucio.tmp_deuda_64 TO PUBLIC;
+RESET ROLE;
+REVOKE USAGE ON TYPE sucio.tmp_deuda_65 FROM PUBLIC;
+CREATE TABLE sucio.nombra (x regclass DEFAULT 'sucio.tmp_deuda_66'::regclass);
+ALTER TABLE sucio.tmp_deuda_67 ALTER facsocemi SET DEFAULT 'sucio.tmp_deuda_67'::regclass::integer;
+CREATE INDEX dependiente ON sucio.tmp_deuda_68 (importe);
+ALTER INDEX sucio.dependiente DEPENDS ON EXTENSION aquacis;
+-- these two only look as if: a rule that is gone, a trigger of the key's own
+CREATE RULE r AS ON INSERT TO sucio.tmp_deuda_69 DO ALSO NOTHING;
+DROP RULE r ON sucio.tmp_deuda_69;
+ALTER TABLE sucio.tmp_deuda_70 ADD UNIQUE (faccnttnum) DEFERRABLE;
 -- names
 SELECT sucio.make(n) FROM unnest('{tmp_deuda_007,tmp_deuda_7,tmp_deuda_0008,tmp_deuda_99999999999999999999,tmp_deuda_9223372036854775807,Tmp_Deuda_5,TMP_DEUDA_6,tmp_deuda_,tmp_deuda_12_bak,tmp_deuda_x1,tmp_deuda_1a,xtmp_deuda_1,tmp_deudas_1,tmp_deuda_-5,tmp_deuda_٣}'::text[]) n;
 SELECT sucio.make(E'tmp_deuda_60\n');
@@ -91,9 +115,13 @@ SELECT table_name, row_count, problem FROM consolidate_plan('sucio', 'tmp_deuda'
 CALL consolidate('sucio', 'tmp_deuda');
 
 SET client_min_messages = warning;
+SET allow_system_table_mods = on;
+DELETE FROM pg_seclabel WHERE provider = 'aquacis';
+RESET allow_system_table_mods;
 DROP SCHEMA sucio CASCADE;
 DROP ROLE aquacis_paso;
 DROP PUBLICATION aquacis_sucio;
+DROP SUBSCRIPTION aquacis_sucia;
 DROP TABLE consolidate_rejected;
 DELETE FROM consolidate_source;
 DELETE FROM consolidate_run;

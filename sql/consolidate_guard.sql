@@ -53,6 +53,17 @@ CREATE TABLE guardia.tmp_deuda_7 (x int);
 -- a family of one's own is guarded too
 SELECT consolidate_define('guardia_propia', '^propia_(\d+)$', 'propia', '{x}');
 CREATE TABLE guardia.propia_1 (x int);
+-- a name that matches without a process id, and tables that are made with their schema
+SELECT consolidate_define('guardia_corta', '^corta_(\d+)?$', 'corta', '{x}');
+CREATE TABLE guardia.corta_ (x int);
+CREATE SCHEMA guardia_nueva;
+SELECT consolidate_guard('guardia_nueva', 'block');
+DROP SCHEMA guardia_nueva;
+CREATE SCHEMA guardia_nueva CREATE TABLE tmp_deuda_5 (x int);
+SELECT consolidate_guard('guardia', 'block'), 'guardia_nueva' AS other;
+CREATE SCHEMA guardia_nueva;
+SELECT consolidate_guard('guardia_nueva', 'off');
+DROP SCHEMA guardia_nueva;
 -- two schemas; the trigger goes with the last one
 SELECT consolidate_guard('otro', 'warn');
 SELECT consolidate_guard('guardia', 'off');

@@ -91,6 +91,21 @@ RESET ROLE;
 CALL consolidate('derechos', 'tmp_deuda', on_reject => 'keep');
 SELECT proceso_id, count(*) FROM derechos.tmp_deuda GROUP BY 1 ORDER BY 1;
 
+-- who may write definitions could make a superuser run them
+SET ROLE aquacis_dba;
+UPDATE consolidate_source SET definition = 'CREATE ROLE aquacis_intrusa SUPERUSER; ' || definition WHERE process_id = 5;
+RESET ROLE;
+CALL consolidate_restore('derechos', 'tmp_deuda', 5);
+\echo :LAST_ERROR_SQLSTATE
+GRANT UPDATE (definition) ON consolidate_source TO PUBLIC;
+REVOKE INSERT, UPDATE ON consolidate_source FROM aquacis_dba;
+CALL consolidate_restore('derechos', 'tmp_deuda', 5);
+\echo :LAST_ERROR_SQLSTATE
+REVOKE UPDATE (definition) ON consolidate_source FROM PUBLIC;
+UPDATE consolidate_source SET definition = substr(definition, strpos(definition, 'CREATE TABLE')) WHERE process_id = 5;
+CALL consolidate_restore('derechos', 'tmp_deuda', 5);
+SELECT count(*) FROM pg_roles WHERE rolname = 'aquacis_intrusa';
+
 -- a hostile search_path changes nothing
 CREATE SCHEMA trampa;
 CREATE FUNCTION trampa.eq(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT true';

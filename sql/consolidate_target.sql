@@ -147,6 +147,59 @@ DELETE FROM destino.tmp_deuda WHERE proceso_id = 99;
 SELECT state, tables_done, last_error FROM consolidate_progress;
 SELECT indisunique, indisprimary FROM pg_index WHERE indrelid = 'destino.tmp_deuda'::regclass ORDER BY 1;
 
+-- the key that is owed may be there already, made by hand; so may an index for the other
+UPDATE consolidate_target SET indexed = false;
+:call
+DROP INDEX destino.tmp_deuda_faccnttnum_idx;
+CREATE INDEX a_mano ON destino.tmp_deuda (faccnttnum, importe) WHERE importe > 0;
+UPDATE consolidate_target SET indexed = false;
+:call
+SELECT indexdef FROM pg_indexes WHERE schemaname = 'destino' AND tablename = 'tmp_deuda' ORDER BY indexname;
+DROP TABLE destino.tmp_deuda;
+DELETE FROM consolidate_source;
+
+-- a crash must not empty the target
+CREATE UNLOGGED TABLE destino.tmp_deuda (proceso_id bigint, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
+SELECT destino.make('1', 3);
+:call
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM consolidate_plan('destino', 'tmp_deuda');
+\echo :LAST_ERROR_SQLSTATE
+ALTER TABLE destino.tmp_deuda SET LOGGED;
+CREATE UNLOGGED TABLE destino.hija () INHERITS (destino.tmp_deuda);
+:call
+DROP TABLE destino.hija;
+-- rows of no process are none of process 0
+INSERT INTO destino.tmp_deuda VALUES (NULL, 1, 1, 1, 1);
+SELECT destino.make('0', 0);
+:call
+SELECT process_id, rows_now, ok FROM consolidate_verify('destino', 'tmp_deuda');
+DROP TABLE destino.tmp_deuda;
+DELETE FROM consolidate_source;
+-- a default that gives null where null may not be
+CREATE TABLE destino.tmp_deuda (proceso_id bigint, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer,
+  obligada text NOT NULL DEFAULT current_setting('no.such', true));
+SELECT destino.make('1', 3);
+:call
+SELECT count(*) FROM destino.tmp_deuda;
+DROP TABLE destino.tmp_deuda;
+-- identity columns take what the sources have, with and without the executor
+CREATE TABLE destino.tmp_deuda (proceso_id bigint GENERATED ALWAYS AS IDENTITY, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
+:call
+SELECT destino.make('2', 3);
+ALTER TABLE destino.tmp_deuda ADD CHECK (importe > 0);
+:call
+SELECT proceso_id, count(*) FROM destino.tmp_deuda GROUP BY 1 ORDER BY 1;
+DROP TABLE destino.tmp_deuda;
+DELETE FROM consolidate_source;
+-- a generated column that is not stored, where the server has them
+SELECT CASE WHEN current_setting('server_version_num')::integer < 180000 THEN 'STORED' ELSE 'VIRTUAL' END AS kind \gset
+CREATE TABLE destino.tmp_deuda (proceso_id bigint, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer,
+  doble numeric GENERATED ALWAYS AS (importe * 2) :kind);
+SELECT destino.make('1', 2);
+:call
+SELECT * FROM destino.tmp_deuda ORDER BY faccnttnum;
+
 SET client_min_messages = warning;
 DROP SCHEMA destino CASCADE;
 DROP TABLE consolidate_rejected;

@@ -177,6 +177,33 @@ is($node->safe_psql('copy', "SELECT string_agg(x::text, ' ' ORDER BY k) FROM s.m
 $node->safe_psql('copy', 'DROP EXTENSION aquacis');
 is($node->safe_psql('copy', "SELECT (SELECT count(*) FROM s.tmp_deuda), (SELECT count(*) FROM consolidate_rejected)"),
 	int($tables / 10) * 50 . '|0', 'DROP EXTENSION drops no data');
+
+# ---- the memory of what is refused, kept aside, and brought back
+sub grown_kb
+{
+	my ($name, $sql) = @_;
+	my $run = start_psql($name, "SET client_min_messages = error;\n$sql");
+	my ($base, $peak) = (anonymous_kb($run->{pid}), 0);
+	until (-s $run->{done})
+	{
+		my $kb = anonymous_kb($run->{pid});
+		$peak = $kb if $kb > $peak;
+		usleep(10_000);
+	}
+	$run->{run}->finish;
+	is(slurp_file($run->{err}), '', "$name goes well");
+	note("$name: $peak kB against $base kB at first");
+	return $peak - $base;
+}
+$node->safe_psql('postgres', "SELECT consolidate_define('dos', pattern => '^dos_(\\d+)\$', target => 'dos', key => '{k}');"
+	  . " CREATE TABLE s.dos_1 AS SELECT NULL::integer AS k, g AS v FROM generate_series(1, 100000) g");
+cmp_ok(grown_kb('keep', "CALL consolidate('s', 'dos', on_reject => 'keep');"), '<', 64 * 1024, '100,000 rejected rows take less than 64 MB');
+cmp_ok(grown_kb('restore', "CALL consolidate_restore('s', 'tmp_deuda');"), '<', 64 * 1024, 'so do all tables on the way back');
+# each refused because rows of its process are in the target
+$node->safe_psql('postgres', "INSERT INTO s.tmp_deuda (proceso_id, faccnttnum) SELECT i, 0 FROM generate_series(1, $tables) i");
+cmp_ok(grown_kb('refuse', "CALL consolidate('s', 'tmp_deuda');"), '<', 64 * 1024, 'and all tables that are refused');
+is($node->safe_psql('postgres', "SELECT tables_skipped FROM consolidate_progress WHERE family = 'tmp_deuda'"), $tables, 'which they are');
+
 $node->stop;
 unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC|TRAP|out of shared memory/, 'a quiet server log');
 done_testing();

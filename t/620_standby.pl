@@ -84,7 +84,7 @@ for my $case (
 }
 is($standby->safe_psql('utility', q{BEGIN; SELECT aq.audit_set_user('x'); SELECT current_setting('app.current_user'); COMMIT}), "\nx",
 	'standby: audit_set_user does no harm');
-is($standby->safe_psql('utility', q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'standby: no advisory lock is left');
+is($standby->safe_psql('utility', q{SELECT count(*) FROM pg_locks WHERE locktype = 'object'}), '0', 'standby: no lock is left');
 
 # ---- promoted ----------------------------------------------------------------------
 # In the middle of a run: half the tables of a new lot are consolidated.

@@ -8,12 +8,14 @@
  * there twice counts twice.  What is hashed are the values as the target holds
  * them: integers and dates as they are, text as its bytes, everything else by
  * its type's extended hash function, which hash partitioning obliges to stay
- * the same over versions, or by its text.  Values that are equal hash equally,
- * 1.0 and 1.00 too.
+ * the same over versions, or by its text, written under TextModesOfChecksums.
+ * Values that are equal hash equally, 1.0 and 1.00 too.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -31,6 +33,61 @@ mix(uint64 x)
 	return x;
 }
 
+/*
+ * Are values of this type, or values in them, OIDs that a dump and restore
+ * changes?  Enums are, and what refers to catalogs by name.
+ */
+static bool
+holds_oids(Oid type)
+{
+	Oid			base = getBaseType(type);
+	Oid			element;
+	bool		found = false;
+
+	check_stack_depth();
+	switch (base)
+	{
+		case REGPROCOID:
+		case REGPROCEDUREOID:
+		case REGOPEROID:
+		case REGOPERATOROID:
+		case REGCLASSOID:
+		case REGTYPEOID:
+		case REGCONFIGOID:
+		case REGDICTIONARYOID:
+		case REGNAMESPACEOID:
+		case REGROLEOID:
+		case REGCOLLATIONOID:
+			return true;
+		default:
+			break;
+	}
+	if (OidIsValid(element = get_element_type(base)))
+		return holds_oids(element);
+	switch (get_typtype(base))
+	{
+		case TYPTYPE_ENUM:
+			return true;
+		case TYPTYPE_RANGE:
+			return holds_oids(get_range_subtype(base));
+		case TYPTYPE_MULTIRANGE:
+			return holds_oids(get_multirange_range(base));
+		case TYPTYPE_COMPOSITE:
+			{
+				TupleDesc	desc = lookup_rowtype_tupdesc_copy(base, -1);
+				int			i;
+
+				for (i = 0; i < desc->natts && !found; i++)
+					found = !TupleDescAttr(desc, i)->attisdropped &&
+						holds_oids(TupleDescAttr(desc, i)->atttypid);
+				FreeTupleDesc(desc);
+				return found;
+			}
+		default:
+			return false;
+	}
+}
+
 void
 ChecksumPrepare(ShapeColumn *column)
 {
@@ -40,22 +97,24 @@ ChecksumPrepare(ShapeColumn *column)
 									  TYPECACHE_HASH_EXTENDED_PROC_FINFO);
 	column->name_hash = hash_bytes_extended((const unsigned char *) column->name,
 											strlen(column->name), 0);
-	/* an enum's value is an OID, which a dump and restore changes */
-	if (column->cache->typbyval && !type_is_enum(column->type))
+	if (holds_oids(column->type))
+		column->hash_by = HASH_BY_TEXT;
+	else if (column->cache->typbyval)
 		column->hash_by = HASH_BY_VALUE;
 	else if (column->cache->typlen == -1 && OidIsValid(column->collation) &&
 			 !OidIsValid(get_element_type(column->type)))
 		column->hash_by = HASH_BY_BYTES;
-	else if (OidIsValid(column->cache->hash_extended_proc) && !type_is_enum(column->type))
+	else if (OidIsValid(column->cache->hash_extended_proc))
 		column->hash_by = HASH_BY_FUNCTION;
 	else
+		column->hash_by = HASH_BY_TEXT;
+	if (column->hash_by == HASH_BY_TEXT)
 	{
 		Oid			function;
 		bool		varlena;
 
 		getTypeOutputInfo(column->type, &function, &varlena);
 		fmgr_info_cxt(function, &column->out, CurrentMemoryContext);
-		column->hash_by = HASH_BY_TEXT;
 	}
 }
 

@@ -169,6 +169,8 @@ extern bool FamilyResolveShape(Family *family);
 
 /* shape.c */
 extern void ShapeFromDefinitions(Family *family, List *defs);
+extern void ShapeCheckNames(Family *family);
+extern List *ShapeDefinitions(const Shape *shape);
 extern void ShapeFromTarget(Family *family, Relation target);
 extern void ShapeFinish(Family *family);
 extern char *ShapeMatch(const Shape *shape, Relation source, SourceColumn *columns);
@@ -186,7 +188,8 @@ extern bool ShapeRow(const Shape *shape, const SourceColumn *columns, TupleTable
 extern TableScanDesc ExamineBeginScan(Relation source, Snapshot snapshot);
 extern void ExamineSource(const Shape *shape, Relation source, const SourceColumn *columns,
 						  Snapshot snapshot, Contents *contents);
-extern char *ContentsProblem(const Shape *shape, const Contents *contents);
+extern char *ContentsProblem(const Shape *shape, const Source *source, const Contents *contents,
+							 bool keep);
 extern char *RejectReason(const Shape *shape, const Reject *reject);
 
 /* inspect.c */
@@ -196,18 +199,20 @@ extern char *InspectSource(Relation source, int *locks);
 /* trust.c */
 extern bool TrustRole(Oid role);
 extern Oid TrustOwner(Oid relid);
-extern int TrustedSearchPath(void);
 extern char *TrustColumnTypes(Relation rel);
 extern void TrustTarget(Family *family);
+extern void TrustRecords(Family *family);
 extern void TrustRejected(Oid relid);
 
 /* target.c */
 extern bool TargetMake(Family *family);
 extern void TargetCheck(Family *family);
+extern void TargetRememberColumns(Family *family);
 extern bool TargetIsIndexed(Family *family);
 extern void TargetIndex(Family *family);
 extern HTAB *TargetPresent(Family *family, List *sources);
 extern HTAB *TargetSums(Family *family, const int64 *only);
+extern HTAB *TargetSumsOfSource(Family *family, const char *table, int64 process_id);
 
 /* copy.c */
 extern CopyState *CopyBegin(Family *family);
@@ -222,14 +227,17 @@ extern void CopyForget(CopyState *copy);
 
 /* reject.c */
 extern void RejectedMakeTable(Family *family, bool needed);
-extern int RejectedTextModes(void);
+extern void RejectedForget(Family *family, Source *source);
 extern void RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 						  const Contents *contents);
 
 /* session.c */
+extern int TextModes(void);
+extern int TextModesOfChecksums(const Shape *shape);
 extern void ConsolidateCommit(void);
 extern int32 ConsolidateLockKey(Family *family);
 extern void ConsolidateLock(LOCKTAG *tag, Family *family);
+extern void ConsolidateLockAll(Family *family);
 extern void ConsolidateRequireNonatomic(FunctionCallInfo fcinfo, const char *procedure);
 extern bool ConsolidateMustStop(int sqlerrcode);
 

@@ -112,6 +112,9 @@ evaluate_defaults(CopyState *copy)
 			filled = shape->columns[j].target_attno == att->attnum;
 		if (filled)
 			continue;
+		/* also virtual ones, whose expression build_column_default would give */
+		if (att->attgenerated)
+			return false;
 		expr = (Expr *) build_column_default(copy->target, att->attnum);
 		if (expr == NULL)
 			continue;
@@ -121,6 +124,9 @@ evaluate_defaults(CopyState *copy)
 		copy->values[i] = ExecEvalExpr(ExecPrepareExpr(expr, copy->estate),
 										 GetPerTupleExprContext(copy->estate),
 										 &copy->nulls[i]);
+		/* the executor says what is wrong with that */
+		if (copy->nulls[i] && att->attnotnull)
+			return false;
 	}
 	return true;
 }
@@ -139,7 +145,8 @@ same_columns(TupleDesc a, TupleDesc b)
 		Form_pg_attribute y = TupleDescAttr(b, i);
 
 		if (x->attisdropped != y->attisdropped || x->atttypid != y->atttypid ||
-			x->atttypmod != y->atttypmod || strcmp(NameStr(x->attname), NameStr(y->attname)) != 0)
+			x->atttypmod != y->atttypmod || x->attnotnull != y->attnotnull ||
+			strcmp(NameStr(x->attname), NameStr(y->attname)) != 0)
 			return false;
 	}
 	return true;
@@ -184,7 +191,7 @@ CopyOpen(CopyState *copy)
 	{
 		MemoryContext old = MemoryContextSwitchTo(copy->context);
 
-		copy->desc = CreateTupleDescCopy(RelationGetDescr(copy->target));
+		copy->desc = CreateTupleDescCopyConstr(RelationGetDescr(copy->target));
 		MemoryContextSwitchTo(old);
 	}
 	else if (!same_columns(copy->desc, RelationGetDescr(copy->target)))
@@ -483,6 +490,7 @@ copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceCo
 	Family	   *family = copy->family;
 	Shape	   *shape = &family->shape;
 	TupleDesc	desc = RelationGetDescr(source);
+	MemoryContext keep = CurrentMemoryContext;
 	StringInfoData sql;
 	Oid			types[] = {INT8OID, TIDOID};
 	Datum		args[2];
@@ -496,7 +504,7 @@ copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceCo
 					 quote_qualified_identifier(family->schema, family->target), PROCESS_COLUMN);
 	for (i = 0; i < shape->ncolumns; i++)
 		appendStringInfo(&sql, ", %s", quote_identifier(shape->columns[i].name));
-	appendStringInfoString(&sql, ") SELECT $1");
+	appendStringInfoString(&sql, ") OVERRIDING SYSTEM VALUE SELECT $1");
 	for (i = 0; i < shape->ncolumns; i++)
 		appendStringInfo(&sql, ", s.%s",
 						 quote_identifier(NameStr(TupleDescAttr(desc, columns[i].attno - 1)->attname)));
@@ -513,6 +521,7 @@ copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceCo
 	types[1] = get_array_type(TIDOID);
 	result = SPI_execute_with_args(sql.data, contents->nrejects > 0 ? 2 : 1, types, args, NULL,
 								   false, 0);
+	MemoryContextSwitchTo(keep);
 	if (result < 0)
 		elog(ERROR, "\"%s\" failed: %s", sql.data, SPI_result_code_string(result));
 	written = SPI_processed;

@@ -15,6 +15,39 @@
 
 #include "consolidate/consolidate.h"
 
+/* Is there a | outside of parentheses?  Then ^ holds for one side, $ for the other. */
+static bool
+has_outer_alternative(const char *pattern)
+{
+	int			depth = 0;
+	bool		bracket = false;
+	const char *p;
+
+	for (p = pattern; *p; p++)
+	{
+		if (*p == '\\' && p[1])
+			p++;
+		else if (bracket)
+			bracket = *p != ']';
+		else if (*p == '[')
+		{
+			bracket = true;
+			/* a ] that comes first is one of the characters */
+			if (p[1] == '^')
+				p++;
+			if (p[1] == ']')
+				p++;
+		}
+		else if (*p == '(')
+			depth++;
+		else if (*p == ')')
+			depth--;
+		else if (*p == '|' && depth == 0)
+			return true;
+	}
+	return false;
+}
+
 /* The whole name must match, and one group of it be the process id. */
 static void
 check_pattern(text *pattern)
@@ -23,12 +56,13 @@ check_pattern(text *pattern)
 	int			len = strlen(string);
 	regex_t    *regex = RE_compile_and_cache(pattern, REG_ADVANCED, C_COLLATION_OID);
 
-	if (len < 2 || string[0] != '^' || string[len - 1] != '$' || string[len - 2] == '\\')
+	if (len < 2 || string[0] != '^' || string[len - 1] != '$' || string[len - 2] == '\\' ||
+		has_outer_alternative(string))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("pattern of a family must match whole names"),
 				 errdetail("The pattern is \"%s\".", string),
-				 errhint("Begin it with ^ and end it with $, as in ^mi_tmp_(\\d+)$.")));
+				 errhint("Begin it with ^ and end it with $, as in ^mi_tmp_(\\d+)$; put alternatives into (?:...).")));
 	if (regex->re_nsub != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -96,6 +130,23 @@ check_redefinition(const char *extschema, const char *family)
 				 errhint("Choose another name.")));
 }
 
+/* Processes of two families in one target could not be told apart. */
+static void
+check_target(const char *extschema, const char *family, const char *target)
+{
+	const char *args[] = {family, target};
+
+	if (ConsolidateQuery(psprintf("SELECT family FROM %s.consolidate_family"
+								  " WHERE family OPERATOR(pg_catalog.<>) $1"
+								  "  AND target OPERATOR(pg_catalog.=) $2 LIMIT 1", extschema),
+						 2, args) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("target \"%s\" is that of family \"%s\"", target, ConsolidateField(0, 1)),
+				 errdetail("The processes of two families have ids of their own, which one target cannot tell apart."),
+				 errhint("Choose another target.")));
+}
+
 PG_FUNCTION_INFO_V1(consolidate_define);
 
 Datum
@@ -126,11 +177,11 @@ consolidate_define(PG_FUNCTION_ARGS)
 				 errdetail("The target is \"%s\".", text_to_cstring(PG_GETARG_TEXT_PP(2)))));
 	if (!PG_ARGISNULL(4))
 	{
-		Family		probe = {0};
+		Family		probe = {.name = family};
 		Datum	   *elements;
 		List	   *defs = NIL;
 		int			n,
-					level = TrustedSearchPath();
+					level = TextModes();
 
 		/* says now what is wrong with a name or a type */
 		deconstruct_array(PG_GETARG_ARRAYTYPE_P(4), TEXTOID, -1, false, TYPALIGN_INT,
@@ -138,12 +189,17 @@ consolidate_define(PG_FUNCTION_ARGS)
 		for (i = 0; i < n; i++)
 			defs = lappend(defs, TextDatumGetCString(elements[i]));
 		ShapeFromDefinitions(&probe, defs);
+		ShapeCheckNames(&probe);
 		AtEOXact_GUC(true, level);
 		nulls[4] = ' ';
 	}
 
 	SPI_connect();
 	check_redefinition(extschema, family);
+	check_target(extschema, family, text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	ConsolidateQuery(psprintf("UPDATE %s.consolidate_target SET columns = NULL"
+							  " WHERE family OPERATOR(pg_catalog.=) $1", extschema),
+					 1, (const char *const *) &family);
 	for (i = 0; i < 5; i++)
 		values[i] = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
 	result = SPI_execute_with_args(psprintf("INSERT INTO %s.consolidate_family"

@@ -8,8 +8,8 @@
  * DBA can read and run them without us.
  *
  * A plain table costs one scan of pg_attribute and one of pg_description;
- * deparsing is for those that have something to deparse, under a search path of
- * pg_catalog, which makes the server qualify what it writes.
+ * deparsing is for those that have something to deparse, under TextModes, which
+ * make the server qualify what it writes, and write it in one way.
  *
  * What cannot be written down here (row security, triggers, dependants, grants
  * by others than the owner, ...) InspectSource has refused before.
@@ -168,6 +168,14 @@ default_expression(Relation rel, AttrNumber attno)
 	return NULL;
 }
 
+/* Otherwise than its type. */
+static bool
+is_collated(Form_pg_attribute att)
+{
+	return OidIsValid(att->attcollation) && !att->attisdropped &&
+		att->attcollation != get_typcollation(att->atttypid);
+}
+
 static void
 append_column(Writer *writer, Form_pg_attribute att, const char **separator)
 {
@@ -180,7 +188,7 @@ append_column(Writer *writer, Form_pg_attribute att, const char **separator)
 	*separator = ", ";
 	if (CompressionMethodIsValid(att->attcompression))
 		appendStringInfo(sql, " COMPRESSION %s", GetCompressionMethodName(att->attcompression));
-	if (OidIsValid(att->attcollation) && att->attcollation != get_typcollation(att->atttypid))
+	if (is_collated(att))
 		appendStringInfo(sql, " COLLATE %s", generate_collation_name(att->attcollation));
 	if (att->atthasdef &&
 		(expression = default_expression(writer->rel, att->attnum)) != NULL)
@@ -188,6 +196,20 @@ append_column(Writer *writer, Form_pg_attribute att, const char **separator)
 	/* since 18 it is a constraint with a name, see append_constraints */
 	if (att->attnotnull && !NOT_NULL_IS_CONSTRAINT)
 		appendStringInfoString(sql, " NOT NULL");
+}
+
+/* -1 for the default.  The tuple is of pg_attribute. */
+static int
+statistics_target(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, Anum_pg_attribute_attstattarget, desc, &isnull);
+
+	/* -1 or null, depending on the version, is the default */
+	if (isnull)
+		return -1;
+	return TupleDescAttr(desc, Anum_pg_attribute_attstattarget - 1)->attlen == 2 ?
+		DatumGetInt16(value) : DatumGetInt32(value);
 }
 
 /* What a column has beside its definition.  The tuple is of pg_attribute. */
@@ -198,23 +220,17 @@ append_column_extras(Writer *writer, Relation pg_attribute, HeapTuple tuple)
 	TupleDesc	desc = RelationGetDescr(pg_attribute);
 	const char *column = quote_identifier(NameStr(att->attname));
 	const char *separator = " SET (";
+	int			statistics;
 	Datum		value;
 	bool		isnull;
 
 	if (att->attstorage != get_typstorage(att->atttypid))
 		appendStringInfo(&writer->before, "ALTER TABLE %s ALTER COLUMN %s SET STORAGE %s;\n",
 						 writer->name, column, storage_name(att->attstorage));
-	/* -1 or null, depending on the version, is the default */
-	value = heap_getattr(tuple, Anum_pg_attribute_attstattarget, desc, &isnull);
-	if (!isnull)
-	{
-		int			target = TupleDescAttr(desc, Anum_pg_attribute_attstattarget - 1)->attlen == 2 ?
-			DatumGetInt16(value) : DatumGetInt32(value);
-
-		if (target >= 0)
-			appendStringInfo(&writer->before, "ALTER TABLE %s ALTER COLUMN %s SET STATISTICS %d;\n",
-							 writer->name, column, target);
-	}
+	statistics = statistics_target(tuple, desc);
+	if (statistics >= 0)
+		appendStringInfo(&writer->before, "ALTER TABLE %s ALTER COLUMN %s SET STATISTICS %d;\n",
+						 writer->name, column, statistics);
 	value = heap_getattr(tuple, Anum_pg_attribute_attoptions, desc, &isnull);
 	if (!isnull)
 	{
@@ -231,19 +247,26 @@ append_column_extras(Writer *writer, Relation pg_attribute, HeapTuple tuple)
 		append_grants(writer, DatumGetAclP(value), psprintf(" (%s)", column));
 }
 
+/* The columns of a table or an index. */
+static SysScanDesc
+begin_column_scan(Relation pg_attribute, Oid relid)
+{
+	ScanKeyData key[2];
+
+	ScanKeyInit(&key[0], Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	ScanKeyInit(&key[1], Anum_pg_attribute_attnum, BTGreaterStrategyNumber, F_INT2GT,
+				Int16GetDatum(0));
+	return systable_beginscan(pg_attribute, AttributeRelidNumIndexId, true, NULL, 2, key);
+}
+
 static void
 append_all_column_extras(Writer *writer)
 {
 	Relation	pg_attribute = table_open(AttributeRelationId, AccessShareLock);
-	ScanKeyData key[2];
-	SysScanDesc scan;
+	SysScanDesc scan = begin_column_scan(pg_attribute, RelationGetRelid(writer->rel));
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key[0], Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(RelationGetRelid(writer->rel)));
-	ScanKeyInit(&key[1], Anum_pg_attribute_attnum, BTGreaterStrategyNumber, F_INT2GT,
-				Int16GetDatum(0));
-	scan = systable_beginscan(pg_attribute, AttributeRelidNumIndexId, true, NULL, 2, key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		if (!((Form_pg_attribute) GETSTRUCT(tuple))->attisdropped)
 			append_column_extras(writer, pg_attribute, tuple);
@@ -299,10 +322,11 @@ append_table(Writer *writer, HeapTuple class_tuple)
 	/* always named, lest default_table_access_method changes it */
 	appendStringInfo(sql, ") USING %s", quote_identifier(get_am_name(form->relam)));
 	append_storage_parameters(writer, class_tuple);
-	/* the same for default_tablespace, and pg_default means the database's */
-	appendStringInfo(sql, " TABLESPACE %s;\n",
-					 quote_identifier(get_tablespace_name(OidIsValid(form->reltablespace) ?
-														  form->reltablespace : MyDatabaseTableSpace)));
+	/* what has none is in the database's, whose name another database may not know */
+	if (OidIsValid(form->reltablespace))
+		appendStringInfo(sql, " TABLESPACE %s",
+						 quote_identifier(get_tablespace_name(form->reltablespace)));
+	appendStringInfoString(sql, ";\n");
 	appendStringInfo(sql, "ALTER TABLE %s OWNER TO %s;\n", writer->name,
 					 quote_identifier(GetUserNameFromId(form->relowner, false)));
 }
@@ -358,6 +382,26 @@ append_constraints(Writer *writer, bool not_null)
 	table_close(pg_constraint, AccessShareLock);
 }
 
+/* An index's expressions have no names, only numbers. */
+static void
+append_index_statistics(Writer *writer, Oid index, const char *name)
+{
+	Relation	pg_attribute = table_open(AttributeRelationId, AccessShareLock);
+	SysScanDesc scan = begin_column_scan(pg_attribute, index);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		int			statistics = statistics_target(tuple, RelationGetDescr(pg_attribute));
+
+		if (statistics >= 0)
+			appendStringInfo(&writer->after, "ALTER INDEX %s ALTER COLUMN %d SET STATISTICS %d;\n",
+							 name, ((Form_pg_attribute) GETSTRUCT(tuple))->attnum, statistics);
+	}
+	systable_endscan(scan);
+	table_close(pg_attribute, AccessShareLock);
+}
+
 static void
 append_indexes(Writer *writer)
 {
@@ -370,16 +414,17 @@ append_indexes(Writer *writer)
 		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(oid));
 		Form_pg_index form;
 		const char *name = get_rel_name(oid);
+		const char *qualified =
+			quote_qualified_identifier(get_namespace_name(RelationGetNamespace(writer->rel)), name);
 
 		if (!HeapTupleIsValid(tuple))
 			elog(ERROR, "cache lookup failed for index %u", oid);
 		form = (Form_pg_index) GETSTRUCT(tuple);
 		if (!OidIsValid(get_index_constraint(oid)))
 			append_command(&writer->after, pg_get_indexdef_string(oid));
-		append_comment(writer, "INDEX",
-					   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(writer->rel)),
-												  name),
-					   oid, RelationRelationId);
+		if (!heap_attisnull(tuple, Anum_pg_index_indexprs, NULL))
+			append_index_statistics(writer, oid, qualified);
+		append_comment(writer, "INDEX", qualified, oid, RelationRelationId);
 		if (form->indisclustered)
 			appendStringInfo(&writer->after, "ALTER TABLE %s CLUSTER ON %s;\n", writer->name,
 							 quote_identifier(name));
@@ -425,6 +470,18 @@ append_comments(Writer *writer)
 	table_close(pg_description, AccessShareLock);
 }
 
+static bool
+has_collations(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			i;
+
+	for (i = 0; i < desc->natts; i++)
+		if (is_collated(TupleDescAttr(desc, i)))
+			return true;
+	return false;
+}
+
 /* Writes the two pieces of DDL, in the current memory context. */
 void
 DefinitionOf(Relation source, char **before, char **after)
@@ -433,14 +490,15 @@ DefinitionOf(Relation source, char **before, char **after)
 	TupleConstr *constr = RelationGetDescr(source)->constr;
 	HeapTuple	class_tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(source)));
 	Writer		writer = {.rel = source};
-	bool		deparse = constr != NULL || form->relhasindex || form->relchecks > 0;
-	/* every name that is not the server's is qualified under this path */
-	int			level = deparse ? TrustedSearchPath() : 0;
+	bool		deparse = constr != NULL || form->relhasindex || form->relchecks > 0 ||
+		has_collations(source);
+	int			level;
 	Datum		acl;
 	bool		isnull;
 
 	if (!HeapTupleIsValid(class_tuple))
 		elog(ERROR, "cache lookup failed for relation %u", RelationGetRelid(source));
+	level = deparse ? TextModes() : 0;
 	initStringInfo(&writer.before);
 	initStringInfo(&writer.after);
 	writer.name = quote_qualified_identifier(get_namespace_name(form->relnamespace),

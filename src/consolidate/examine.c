@@ -421,15 +421,32 @@ null_columns(const Shape *shape)
 	return "null key";
 }
 
-/* Why the target would not take all rows of the source; NULL when it would. */
+/* Copied before, kept, and still the rows that were copied? */
+static bool
+is_recorded(const Source *source, const Contents *contents)
+{
+	return source->recorded == RECORD_COPIED &&
+		source->recorded_rejects == contents->nrejects &&
+		source->recorded_rows == contents->rows - contents->nrejects &&
+		strcmp(source->recorded_checksum, ChecksumText(contents->checksum)) == 0;
+}
+
+/*
+ * Why the target would not take all rows of the source, or, with keep, the
+ * target and consolidate_rejected; NULL when they would.
+ */
 char *
-ContentsProblem(const Shape *shape, const Contents *contents)
+ContentsProblem(const Shape *shape, const Source *source, const Contents *contents, bool keep)
 {
 	StringInfoData text;
+	bool		recorded = is_recorded(source, contents);
 
+	if (!recorded && source->recorded != RECORD_NONE && source->recorded_rejects > 0)
+		return psprintf("process %lld was consolidated before, with other rows rejected",
+						(long long) source->process_id);
 	if (contents->too_many)
 		return psprintf("more than %d rows that the target would refuse", REJECTS_MAX);
-	if (contents->nrejects == 0)
+	if (contents->nrejects == 0 || keep || recorded)
 		return NULL;
 	initStringInfo(&text);
 	if (contents->count[REJECT_NULL] > 0)

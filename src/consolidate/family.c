@@ -28,10 +28,15 @@
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
-/* Runs SQL with text parameters; the results are in SPI_tuptable. */
+/*
+ * Runs SQL with text parameters; the results are in SPI_tuptable.  SPI would
+ * leave its own memory context behind as the current one, which lives as long
+ * as the call.
+ */
 uint64
 ConsolidateQuery(const char *sql, int nargs, const char *const *args)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	Oid			types[8];
 	Datum		values[8];
 	char		nulls[8] = {0};
@@ -46,6 +51,7 @@ ConsolidateQuery(const char *sql, int nargs, const char *const *args)
 		values[i] = args[i] ? CStringGetTextDatum(args[i]) : (Datum) 0;
 	}
 	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+	MemoryContextSwitchTo(caller);
 	if (result < 0)
 		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
 	return SPI_processed;
@@ -76,6 +82,25 @@ text_array(int row, int column)
 	for (i = 0; i < n; i++)
 		list = lappend(list, TextDatumGetCString(elements[i]));
 	return list;
+}
+
+/* The columns that a family without a definition had when its target was first filled. */
+static void
+load_columns(Family *family)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	const char *args[] = {family->schema, family->name};
+
+	if (ConsolidateQuery(psprintf("SELECT columns FROM %s.consolidate_target"
+								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+								  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
+						 2, args) == 1)
+	{
+		MemoryContextSwitchTo(caller);
+		family->column_defs = text_array(0, 1);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	MemoryContextSwitchTo(caller);
 }
 
 /* The family in this schema.  The result lives in the current memory context. */
@@ -114,6 +139,8 @@ FamilyLoad(Oid extnamespace, const char *schema, const char *name)
 	family->column_defs = text_array(0, 4);
 	SPI_freetuptable(SPI_tuptable);
 	family->target_oid = get_relname_relid(family->target, family->schema_oid);
+	if (family->column_defs == NIL && OidIsValid(family->target_oid))
+		load_columns(family);
 	return family;
 }
 
@@ -296,8 +323,10 @@ FamilySources(Family *family)
 		id = ConsolidateField(i, 4);
 		source->has_id = id && parse_process_id(id, &source->process_id);
 		if (!source->has_id)
-			source->problem = id == NULL ? "its name has no process id" :
-				psprintf("process id \"%s\" does not fit bigint", id);
+			source->problem = id == NULL || id[0] == '\0' ? "its name has no process id" :
+				psprintf(strspn(id, "0123456789") == strlen(id) ?
+						 "process id \"%s\" does not fit bigint" :
+						 "process id \"%s\" is not a number without sign", id);
 		else
 			source->problem = relkind_problem(ConsolidateField(i, 3)[0]);
 		path = ConsolidateField(i, 5);
@@ -412,6 +441,7 @@ resolve_shape(Family *family)
 		if (defs == NIL)
 			return false;
 		ShapeFromDefinitions(family, defs);
+		ShapeCheckNames(family);
 	}
 	ShapeFinish(family);
 	return true;
@@ -424,7 +454,7 @@ resolve_shape(Family *family)
 bool
 FamilyResolveShape(Family *family)
 {
-	int			level = TrustedSearchPath();
+	int			level = TextModes();
 	bool		found = resolve_shape(family);
 
 	AtEOXact_GUC(true, level);

@@ -63,6 +63,7 @@ switch_event_trigger(const char *extschema, bool on)
 		sql = psprintf("CREATE EVENT TRIGGER " TRIGGER_NAME " ON ddl_command_end"
 					   " WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO',"
 					   "  'CREATE FOREIGN TABLE', 'CREATE VIEW', 'CREATE MATERIALIZED VIEW',"
+					   "  'IMPORT FOREIGN SCHEMA', 'CREATE SCHEMA',"
 					   "  'ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER VIEW',"
 					   "  'ALTER MATERIALIZED VIEW', 'ALTER INDEX', 'ALTER SEQUENCE')"
 					   " EXECUTE FUNCTION %s.consolidate_guard_trigger()", extschema);
@@ -198,6 +199,21 @@ guard_mode(Oid extnamespace, const char *schema)
 	return mode;
 }
 
+/* The process id in a name that matches; the group may have matched nothing. */
+static char *
+process_of(Datum name, Datum pattern)
+{
+	LOCAL_FCINFO(fcinfo, 2);
+	Datum		process;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 2, C_COLLATION_OID, NULL, NULL);
+	fcinfo->args[0].value = name;
+	fcinfo->args[1].value = pattern;
+	fcinfo->args[0].isnull = fcinfo->args[1].isnull = false;
+	process = textregexsubstr(fcinfo);
+	return fcinfo->isnull ? "..." : TextDatumGetCString(process);
+}
+
 /* The family that this name belongs to, if any. */
 static bool
 find_family(Oid extnamespace, const char *name, Violation *violation)
@@ -219,9 +235,7 @@ find_family(Oid extnamespace, const char *name, Violation *violation)
 			continue;
 		violation->family = TextDatumGetCString(heap_getattr(tuple, 1, desc, &isnull));
 		violation->target = TextDatumGetCString(heap_getattr(tuple, 3, desc, &isnull));
-		violation->process =
-			TextDatumGetCString(DirectFunctionCall2Coll(textregexsubstr, C_COLLATION_OID,
-														text_name, pattern));
+		violation->process = process_of(text_name, pattern);
 		found = true;
 	}
 	table_endscan(scan);

@@ -15,14 +15,18 @@
 #include "catalog/indexing.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_attrdef.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_depend.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_publication_rel.h"
 #include "catalog/pg_rewrite.h"
+#include "catalog/pg_seclabel.h"
 #include "catalog/pg_statistic_ext.h"
+#include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -65,6 +69,36 @@ is_own_constraint(Oid constraint, Oid relid)
 	return own;
 }
 
+/*
+ * A default of the table itself that refers to a column of it, as generated
+ * ones do.  One that refers to the table (as a regclass) would have to be there
+ * before it.
+ */
+static bool
+is_own_default(Form_pg_depend dep)
+{
+	Relation	pg_attrdef;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		own;
+
+	if (dep->deptype != DEPENDENCY_NORMAL)
+		return true;
+	if (dep->refobjsubid == 0)
+		return false;
+	pg_attrdef = table_open(AttrDefaultRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_attrdef_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(dep->objid));
+	scan = systable_beginscan(pg_attrdef, AttrDefaultOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	own = HeapTupleIsValid(tuple) &&
+		((Form_pg_attrdef) GETSTRUCT(tuple))->adrelid == dep->refobjid;
+	systable_endscan(scan);
+	table_close(pg_attrdef, AccessShareLock);
+	return own;
+}
+
 /* In words; of a view, the view and not its rule. */
 static char *
 describe_dependant(Form_pg_depend dep)
@@ -93,29 +127,130 @@ describe_dependant(Form_pg_depend dep)
 	return psprintf("%s depends on it", getObjectDescription(&address, false));
 }
 
-/* Rights that somebody else passed on would come back as the owner's. */
+static bool
+is_granted_by_others(Datum acl_datum, Oid owner)
+{
+	Acl		   *acl = DatumGetAclP(acl_datum);
+	int			i;
+
+	for (i = 0; i < ACL_NUM(acl); i++)
+		if (ACL_DAT(acl)[i].ai_grantor != owner)
+			return true;
+	return false;
+}
+
+/* Rights, on the table or on a column, that somebody else passed on would come back as the owner's. */
 static bool
 has_foreign_grants(Relation source)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(source)));
+	Relation	pg_attribute;
+	ScanKeyData key[2];
+	SysScanDesc scan;
 	bool		isnull;
-	Datum		datum;
+	Datum		acl;
 	bool		found = false;
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	datum = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
-	if (!isnull)
-	{
-		Acl		   *acl = DatumGetAclP(datum);
-		int			i;
-
-		for (i = 0; i < ACL_NUM(acl); i++)
-			if (ACL_DAT(acl)[i].ai_grantor != source->rd_rel->relowner)
-				found = true;
-	}
+	acl = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
+	found = !isnull && is_granted_by_others(acl, source->rd_rel->relowner);
 	ReleaseSysCache(tuple);
+
+	pg_attribute = table_open(AttributeRelationId, AccessShareLock);
+	ScanKeyInit(&key[0], Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationGetRelid(source)));
+	ScanKeyInit(&key[1], Anum_pg_attribute_attnum, BTGreaterStrategyNumber, F_INT2GT,
+				Int16GetDatum(0));
+	scan = systable_beginscan(pg_attribute, AttributeRelidNumIndexId, true, NULL, 2, key);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		acl = heap_getattr(tuple, Anum_pg_attribute_attacl, RelationGetDescr(pg_attribute), &isnull);
+		found = !isnull && is_granted_by_others(acl, source->rd_rel->relowner);
+	}
+	systable_endscan(scan);
+	table_close(pg_attribute, AccessShareLock);
 	return found;
+}
+
+/* Is there a row with this OID in a column of a catalog?  The index begins with it. */
+static bool
+is_in_catalog(Oid catalog, Oid index, AttrNumber column, Oid relid)
+{
+	Relation	rel = table_open(catalog, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, index, true, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* What the definition does not say: what other objects say of the table. */
+static char *
+find_unwritten(Relation source)
+{
+	Oid			relid = RelationGetRelid(source);
+	HeapTuple	tuple;
+	bool		isnull;
+
+	if (has_foreign_grants(source))
+		return "has rights granted by somebody other than its owner";
+	if (is_in_catalog(SecLabelRelationId, SecLabelObjectIndexId, Anum_pg_seclabel_objoid, relid))
+		return "has a security label";
+	if (is_in_catalog(SubscriptionRelRelationId, SubscriptionRelSrrelidSrsubidIndexId,
+					  Anum_pg_subscription_rel_srrelid, relid))
+		return "is filled by a subscription";
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(source->rd_rel->reltype));
+	if (HeapTupleIsValid(tuple))
+	{
+		(void) SysCacheGetAttr(TYPEOID, tuple, Anum_pg_type_typacl, &isnull);
+		ReleaseSysCache(tuple);
+		if (!isnull)
+			return "has rights granted or revoked on its row type";
+	}
+	return NULL;
+}
+
+/* A deferrable key of its own has an internal trigger, and is no problem. */
+static char *
+find_trigger(Relation source)
+{
+	int			i;
+
+	for (i = 0; source->trigdesc && i < source->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &source->trigdesc->triggers[i];
+
+		if (!trigger->tgisinternal)
+			return psprintf("has a trigger (%s)", trigger->tgname);
+		if (OidIsValid(trigger->tgconstrrelid))
+			return psprintf("is part of a foreign key with \"%s\"",
+							get_rel_name(trigger->tgconstrrelid));
+	}
+	return NULL;
+}
+
+/* What of an index would not come back. */
+static char *
+inspect_index(Oid index)
+{
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	bool		valid;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for index %u", index);
+	valid = ((Form_pg_index) GETSTRUCT(tuple))->indisvalid;
+	ReleaseSysCache(tuple);
+	if (!valid)
+		return psprintf("has an invalid index (%s)", get_rel_name(index));
+	if (getAutoExtensionsOfObject(RelationRelationId, index) != NIL)
+		return psprintf("has an index (%s) that depends on an extension", get_rel_name(index));
+	return NULL;
 }
 
 /*
@@ -142,8 +277,7 @@ find_dependant(Oid classid, Oid objid, int *parts)
 		Form_pg_depend dep = (Form_pg_depend) GETSTRUCT(tuple);
 		bool		part = dep->deptype == DEPENDENCY_INTERNAL || dep->deptype == DEPENDENCY_AUTO;
 
-		/* a column default: depends on the column, is no object to look at */
-		if (dep->classid == AttrDefaultRelationId ||
+		if ((dep->classid == AttrDefaultRelationId && is_own_default(dep)) ||
 			(dep->classid == RelationRelationId && dep->objid == objid))
 		{
 			(*parts)++;
@@ -194,22 +328,13 @@ InspectSource(Relation source, int *locks)
 		return "is an inheritance child";
 	if (OidIsValid(form->reloftype))
 		return "is a typed table";
-	if (form->relhasrules)
+	/* relhasrules stays after the last rule has gone */
+	if (source->rd_rules != NULL)
 		return "has a rule";
 	if (form->relrowsecurity || form->relforcerowsecurity)
 		return "has row security";
-	if (form->relhastriggers && source->trigdesc != NULL)
-	{
-		Trigger    *trigger = &source->trigdesc->triggers[0];
-
-		if (!trigger->tgisinternal)
-			return psprintf("has a trigger (%s)", trigger->tgname);
-		return OidIsValid(trigger->tgconstrrelid) ?
-			psprintf("is part of a foreign key with \"%s\"", get_rel_name(trigger->tgconstrrelid)) :
-			psprintf("has a trigger (%s)", trigger->tgname);
-	}
-	if (has_foreign_grants(source))
-		return "has rights granted by somebody other than its owner";
+	if ((dependant = find_trigger(source)) != NULL || (dependant = find_unwritten(source)) != NULL)
+		return dependant;
 	if (OidIsValid(getExtensionOfObject(RelationRelationId, RelationGetRelid(source))))
 		return "belongs to an extension";
 
@@ -225,7 +350,9 @@ InspectSource(Relation source, int *locks)
 	indexes = RelationGetIndexList(source);
 	foreach(lc, indexes)
 	{
-		dependant = find_dependant(RelationRelationId, lfirst_oid(lc), &parts);
+		dependant = inspect_index(lfirst_oid(lc));
+		if (dependant == NULL)
+			dependant = find_dependant(RelationRelationId, lfirst_oid(lc), &parts);
 		if (dependant)
 			return dependant;
 	}

@@ -19,6 +19,7 @@
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -72,7 +73,8 @@ plan_open_source(Family *family, Source *source, Relation rel, HTAB *present, Pl
 	SourceColumn *columns = palloc(sizeof(SourceColumn) * family->shape.ncolumns);
 	Contents	contents;
 	Snapshot	snapshot;
-	int			locks,
+	int			level,
+				locks,
 				holders;
 
 	line->bytes = DatumGetInt64(DirectFunctionCall1(pg_total_relation_size,
@@ -83,13 +85,15 @@ plan_open_source(Family *family, Source *source, Relation rel, HTAB *present, Pl
 	if (line->problem != NULL)
 		return;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	level = TextModesOfChecksums(&family->shape);
 	ExamineSource(&family->shape, rel, columns, snapshot, &contents);
 	UnregisterSnapshot(snapshot);
 	line->rows = contents.rows;
 	line->counted = true;
-	line->problem = ContentsProblem(&family->shape, &contents);
+	line->problem = judge_present(family, source, &contents, present);
 	if (line->problem == NULL)
-		line->problem = judge_present(family, source, &contents, present);
+		line->problem = ContentsProblem(&family->shape, source, &contents, false);
+	AtEOXact_GUC(true, level);
 	holders = count_holders(source->oid);
 	if (line->problem == NULL && holders > 0)
 		line->problem = psprintf("is in use by %d other transaction(s)", holders);
@@ -218,7 +222,12 @@ consolidate_verify(PG_FUNCTION_ARGS)
 						text_to_cstring(PG_GETARG_TEXT_PP(0)),
 						text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	if (OidIsValid(family->target_oid) && FamilyResolveShape(family))
+	{
+		int			level = TextModesOfChecksums(&family->shape);
+
 		sums = TargetSums(family, NULL);
+		AtEOXact_GUC(true, level);
+	}
 	args[0] = family->schema;
 	args[1] = family->name;
 	n = ConsolidateQuery(psprintf("SELECT process_id, row_count, checksum"

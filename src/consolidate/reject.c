@@ -17,7 +17,6 @@
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -67,8 +66,8 @@ RejectedMakeTable(Family *family, bool needed)
 	if (!needed && object_aclcheck(NamespaceRelationId, namespace, GetUserId(),
 								   ACL_CREATE) != ACLCHECK_OK)
 		return;
-	/* first runs of two families at once: only one of them makes it */
-	LockDatabaseObject(NamespaceRelationId, namespace, 0, ShareUpdateExclusiveLock);
+	/* two first calls at once would both make it */
+	ConsolidateLockAll(family);
 	if (OidIsValid(get_relname_relid("consolidate_rejected", namespace)))
 	{
 		RejectedMakeTable(family, needed);
@@ -147,6 +146,7 @@ static void
 insert_rows(Family *family, Source *source, Datum *rows, Datum *reasons, int n)
 {
 	Oid			types[] = {TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
+	MemoryContext caller = CurrentMemoryContext;
 	Datum		values[6];
 	char	   *sql;
 	int			result;
@@ -163,6 +163,7 @@ insert_rows(Family *family, Source *source, Datum *rows, Datum *reasons, int n)
 	values[4] = PointerGetDatum(construct_array(rows, n, TEXTOID, -1, false, TYPALIGN_INT));
 	values[5] = PointerGetDatum(construct_array(reasons, n, TEXTOID, -1, false, TYPALIGN_INT));
 	result = SPI_execute_with_args(sql, 6, types, values, NULL, false, 0);
+	MemoryContextSwitchTo(caller);
 	if (result < 0)
 		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
 	if (SPI_processed != n)
@@ -170,24 +171,20 @@ insert_rows(Family *family, Source *source, Datum *rows, Datum *reasons, int n)
 			 (unsigned long long) SPI_processed, n, source->name);
 }
 
-/*
- * Settings under which what a type writes is what it reads back, whatever the
- * session's.  AtEOXact_GUC(true, <the result>) ends it.
- */
-int
-RejectedTextModes(void)
+/* Takes the rejected rows of a source out again, for RejectedWrite to write them anew. */
+void
+RejectedForget(Family *family, Source *source)
 {
-	static const char *const settings[][2] = {
-		{"datestyle", "ISO"}, {"intervalstyle", "postgres"}, {"extra_float_digits", "3"},
-		{"bytea_output", "hex"}, {"xmloption", "content"},
+	const char *args[] = {
+		family->name, psprintf("%lld", (long long) source->process_id), family->schema, source->name
 	};
-	int			level = NewGUCNestLevel();
-	int			i;
 
-	for (i = 0; i < lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	return level;
+	ConsolidateQuery(psprintf("DELETE FROM %s.consolidate_rejected"
+							  " WHERE family OPERATOR(pg_catalog.=) $1"
+							  "  AND process_id OPERATOR(pg_catalog.=) $2::pg_catalog.int8"
+							  "  AND source_schema OPERATOR(pg_catalog.=) $3"
+							  "  AND source_table OPERATOR(pg_catalog.=) $4", family->extschema),
+					 4, args);
 }
 
 /* Writes the rejected rows of a source into consolidate_rejected. */
@@ -203,7 +200,7 @@ RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 	MemoryContext chunk = AllocSetContextCreate(work, "aquacis rejected chunk",
 												ALLOCSET_DEFAULT_SIZES);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	int			level = RejectedTextModes();
+	int			level = TextModes();
 	int			n = 0;
 	int64		i;
 

@@ -6,9 +6,10 @@
  * the rows from consolidate_rejected, the second half of the DDL (indexes and
  * constraints after the rows are in; rights and comments), and the rows leave
  * target and consolidate_rejected.  Checks of a table that is not the caller's
- * or a superuser's are added as its owner: adding them runs them.  All in one transaction, "batch" processes
- * a commit; what goes wrong with one process is undone by a subtransaction and
- * reported, and the others go on.  Asked for one process, its error is ours.
+ * or a superuser's are added as its owner: adding them runs them.  All in one
+ * transaction, "batch" processes a commit; what goes wrong with one process is
+ * undone by a subtransaction and reported, and the others go on.  Asked for one
+ * process, its error is ours.
  *
  * Rows that changed in the target since they were consolidated are not put
  * back unless force is given; then they go back as they are now.
@@ -57,13 +58,15 @@ typedef struct Record
 static void
 run_statements(const char *sql)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	int			result,
 				level;
 
 	if (sql[0] == '\0')
 		return;
-	level = TrustedSearchPath();
+	level = TextModes();
 	result = SPI_execute(sql, false, 0);
+	MemoryContextSwitchTo(caller);
 	if (result < 0)
 		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
 	AtEOXact_GUC(true, level);
@@ -98,9 +101,11 @@ is_about_check(Node *statement)
 static void
 run_as_owner(const char *sql, Oid owner)
 {
+	int			level = TextModes();
 	List	   *parsed = raw_parser(sql, RAW_PARSE_DEFAULT);
 	int			last;
 
+	AtEOXact_GUC(true, level);
 	for (last = 0; last < 2; last++)
 	{
 		ListCell   *lc;
@@ -124,7 +129,7 @@ run_as_owner(const char *sql, Oid owner)
 	}
 }
 
-/* Default privileges may have added rights that the table never had. */
+/* The owner's rights and no other: default privileges may have added some ... */
 static void
 revoke_everything(const char *table, Oid relid)
 {
@@ -145,6 +150,10 @@ revoke_everything(const char *table, Oid relid)
 									grantee == ACL_ID_PUBLIC ? "PUBLIC" :
 									quote_identifier(GetUserNameFromId(grantee, false))));
 	}
+	/* ... or taken some of the owner's */
+	if (acl)
+		run_statements(psprintf("GRANT ALL ON TABLE %s TO %s", table,
+								quote_identifier(GetUserNameFromId(owner, false))));
 }
 
 static char *
@@ -191,7 +200,7 @@ restore_rejected(Family *family, Record *record, Oid relid, const char *table)
 								" AND source_table OPERATOR(pg_catalog.=) $4", family->extschema);
 	Oid			rejected = get_relname_relid("consolidate_rejected",
 											 get_namespace_oid(family->extschema_name, false));
-	int			level = RejectedTextModes();
+	int			level = TextModes();
 	AttrNumber	attno;
 	char	   *name;
 	int64		restored;
@@ -223,46 +232,72 @@ restore_rejected(Family *family, Record *record, Oid relid, const char *table)
 	return restored;
 }
 
+/*
+ * Takes the rows of the process out of the target and puts them into its
+ * table.  One statement: what it deletes is what it inserts, whoever else
+ * writes to the target.
+ */
 static void
-restore_rows(Family *family, Record *record, const char *table, int64 rows)
+restore_rows(Family *family, Record *record, const char *table)
 {
-	const char *target = quote_qualified_identifier(family->schema, family->target);
 	char	   *columns = column_list(&family->shape);
-	const char *where = psprintf("WHERE %s OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8",
-								 PROCESS_COLUMN, record->process_id);
 
-	if (rows == 0)
-		return;
-	if (ConsolidateQuery(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s %s", table, columns,
-								  columns, target, where), 0, NULL) != rows ||
-		ConsolidateQuery(psprintf("DELETE FROM %s %s", target, where), 0, NULL) != rows)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("rows of process %lld changed while they were put back",
-						(long long) record->process_id),
-				 errhint("Call consolidate_restore again.")));
+	ConsolidateQuery(psprintf("WITH moved AS (DELETE FROM %s WHERE %s OPERATOR(pg_catalog.=) "
+							  INT64_FORMAT "::pg_catalog.int8 RETURNING %s)"
+							  " INSERT INTO %s (%s) SELECT %s FROM moved",
+							  quote_qualified_identifier(family->schema, family->target),
+							  PROCESS_COLUMN, record->process_id, columns, table, columns, columns),
+					 0, NULL);
+}
+
+/* The one process of these sums; rows and checksum 0 when it has no rows. */
+static ProcessSum
+only_sum(HTAB *sums, int64 process_id)
+{
+	ProcessSum *found = hash_search(sums, &process_id, HASH_FIND, NULL);
+	ProcessSum	sum = {0};
+
+	if (found)
+		sum = *found;
+	hash_destroy(sums);
+	return sum;
 }
 
 /* Rows of the process in the target; an error when they are not the recorded ones. */
-static int64
+static ProcessSum
 check_rows(Family *family, Record *record, bool force)
 {
-	HTAB	   *sums = TargetSums(family, &record->process_id);
-	ProcessSum *sum = hash_search(sums, &record->process_id, HASH_FIND, NULL);
-	int64		rows = sum ? sum->rows : 0;
+	ProcessSum	sum = only_sum(TargetSums(family, &record->process_id), record->process_id);
 
-	if (!force && (rows != record->rows ||
-				   strcmp(record->checksum, ChecksumText(sum ? sum->checksum : 0)) != 0))
+	if (!force && (sum.rows != record->rows ||
+				   strcmp(record->checksum, ChecksumText(sum.checksum)) != 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("rows of process %lld have changed since they were consolidated",
 						(long long) record->process_id),
 				 errdetail("Recorded: %lld rows, checksum %s. Now: %lld rows, checksum %s.",
-						   (long long) record->rows, record->checksum, (long long) rows,
-						   ChecksumText(sum ? sum->checksum : 0)),
+						   (long long) record->rows, record->checksum, (long long) sum.rows,
+						   ChecksumText(sum.checksum)),
 				 errhint("force => true puts them back as they are now.")));
-	hash_destroy(sums);
-	return rows;
+	return sum;
+}
+
+/* Are the rows that came back those that were looked at? */
+static void
+check_restored(Family *family, Record *record, const char *table, const ProcessSum *expected)
+{
+	ProcessSum	sum = only_sum(TargetSumsOfSource(family, table, record->process_id),
+							   record->process_id);
+
+	if (sum.rows != expected->rows || sum.checksum != expected->checksum)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("rows of process %lld are not the same in the restored table",
+						(long long) record->process_id),
+				 errdetail("In the target: %lld rows, checksum %s. In the table: %lld rows, checksum %s.",
+						   (long long) expected->rows, ChecksumText(expected->checksum),
+						   (long long) sum.rows, ChecksumText(sum.checksum)),
+				 errhint("If somebody wrote to the target meanwhile, call again. Otherwise a value in the target has been changed to one that does not fit a column of the table.")));
 }
 
 static void
@@ -272,8 +307,9 @@ restore_process(Family *family, Record *record, bool force)
 	const char *args[] = {
 		family->schema, family->name, psprintf("%lld", (long long) record->process_id)
 	};
-	int64		rows,
-				rejects;
+	ProcessSum	rows;
+	int64		rejects;
+	int			level;
 	Oid			relid,
 				owner;
 
@@ -284,13 +320,18 @@ restore_process(Family *family, Record *record, bool force)
 				 strcmp(record->state, "copied") == 0 ?
 				 errdetail("It was copied and kept (drop_source => false).") : 0,
 				 errhint("Rename or drop it first.")));
+	level = TextModesOfChecksums(&family->shape);
 	rows = check_rows(family, record, force);
+	AtEOXact_GUC(true, level);
 	run_statements(record->before);
 	relid = get_relname_relid(record->table, family->schema_oid);
 	if (!OidIsValid(relid))
 		elog(ERROR, "the recorded definition of \"%s\" made no such table", record->table);
 	revoke_everything(table, relid);
-	restore_rows(family, record, table, rows);
+	restore_rows(family, record, table);
+	level = TextModesOfChecksums(&family->shape);
+	check_restored(family, record, table, &rows);
+	AtEOXact_GUC(true, level);
 	rejects = record->rejects > 0 ? restore_rejected(family, record, relid, table) : 0;
 	if (rejects != record->rejects && !force)
 		ereport(ERROR,
@@ -337,8 +378,9 @@ try_restore_process(Family *family, Record *record, bool force)
 		RollbackAndReleaseCurrentSubTransaction();
 		if (ConsolidateMustStop(error->sqlerrcode))
 			ReThrowError(error);
-		ereport(NOTICE,
-				(errmsg("consolidate_restore: \"%s.%s\" left where it is: %s", family->schema,
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("consolidate_restore: \"%s.%s\" left where it is: %s", family->schema,
 						record->table, error->message)));
 		good = false;
 	}
@@ -445,6 +487,7 @@ consolidate_restore(PG_FUNCTION_ARGS)
 				i;
 	bool		force;
 
+	PreventCommandDuringRecovery("consolidate_restore");
 	ConsolidateRequireNonatomic(fcinfo, "consolidate_restore");
 	for (i = 0; i < PG_NARGS(); i++)
 		if (i != 2 && PG_ARGISNULL(i))
@@ -468,6 +511,7 @@ consolidate_restore(PG_FUNCTION_ARGS)
 	family = FamilyLoad(get_func_namespace(fcinfo->flinfo->fn_oid),
 						text_to_cstring(PG_GETARG_TEXT_PP(0)),
 						text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	TrustRecords(family);
 	ConsolidateLock(&tag, family);
 	PG_TRY();
 	{

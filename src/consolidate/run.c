@@ -14,8 +14,9 @@
  * busy.  The target is waited for, before any source is locked.  A busy source
  * is tried again after all others, once and until lock_wait has passed; if it is
  * autovacuum that keeps it busy, that is asked to give way.  A batch ends at
- * "batch" sources, when its drop would hold more than LOCKS_MAX locks, or after
- * BATCH_MS, so that sessions that do want one of its tables do not wait long.
+ * "batch" sources, when its drop would hold more than LOCKS_MAX locks, when it
+ * has BATCH_BYTES of memory, or after BATCH_MS, so that sessions that do want one
+ * of its tables do not wait long.
  *
  * Errors.  What is ordinary (rights, dependants, other columns, refused rows,
  * locks) is found by looking.  The unexpected is caught by one subtransaction
@@ -25,7 +26,7 @@
  * run at once, with all batches before it committed.
  *
  * Two runs of one family in one schema are kept apart by a session-level
- * advisory lock, which survives our commits; it is released at the end, in
+ * lock, which survives our commits; it is released at the end, in
  * case of an error by PG_CATCH, and by the server if the session goes away.
  *
  * Every transaction is READ COMMITTED, whatever the session's default: rows
@@ -46,9 +47,11 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/relcache.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -61,6 +64,7 @@
 
 #define LOCKS_MAX		600	/* well below what 64 locks a transaction provide for */
 #define BATCH_MS		1000
+#define BATCH_BYTES		(16 * 1024 * 1024)
 #define NOTICE_MS		1000
 #define POLL_MS			50
 
@@ -94,11 +98,16 @@ ask_autovacuum_to_give_way(Oid relid)
 		 VirtualTransactionIdIsValid(*holder); holder++)
 	{
 		PGPROC	   *proc = VirtualTransactionProc(*holder);
+		int			pid = 0;
 
-		/* gone already is just as well */
+		/* it may be gone already, and its place empty or somebody else's */
+		LWLockAcquire(ProcArrayLock, LW_SHARED);
 		if (proc && (proc->statusFlags & PROC_IS_AUTOVACUUM) &&
 			!(proc->statusFlags & PROC_VACUUM_FOR_WRAPAROUND))
-			kill(proc->pid, SIGINT);
+			pid = proc->pid;
+		LWLockRelease(ProcArrayLock);
+		if (pid > 0)
+			kill(pid, SIGINT);
 	}
 }
 
@@ -106,54 +115,53 @@ ask_autovacuum_to_give_way(Oid relid)
 
 /*
  * Decides, with the source locked, whether it can be taken.  Returns the
- * problem or NULL.  *stored: its rows are in the target already; *kept: so are
- * its rejected rows in consolidate_rejected.
+ * problem or NULL.  *stored: its rows are in the target already.
  */
 static char *
-judge_contents(Batch *batch, Source *source, const Contents *contents, bool *stored, bool *kept)
+judge_contents(Batch *batch, Source *source, const Contents *contents, bool *stored)
 {
 	Run		   *run = batch->run;
 	Family	   *family = run->family;
 	int64		rows = contents->rows - contents->nrejects;
 
 	*stored = false;
-	*kept = source->recorded == RECORD_COPIED &&
-		source->recorded_rejects == contents->nrejects && source->recorded_rows == rows &&
-		strcmp(source->recorded_checksum, ChecksumText(contents->checksum)) == 0;
-
 	if (hash_search(run->present, &source->process_id, HASH_FIND, NULL))
 	{
 		HTAB	   *sums;
-		ProcessSum *sum;
+		ProcessSum *found;
+		ProcessSum	sum = {0};
 
 		CopyFlush(run->copy);
 		sums = TargetSums(family, &source->process_id);
-		sum = hash_search(sums, &source->process_id, HASH_FIND, NULL);
-		if (sum && (sum->rows != rows || sum->checksum != contents->checksum))
-			return psprintf("the target already holds %lld rows of process %lld that are not these",
-							(long long) sum->rows, (long long) source->process_id);
-		*stored = sum != NULL;
+		found = hash_search(sums, &source->process_id, HASH_FIND, NULL);
+		if (found)
+			sum = *found;
 		hash_destroy(sums);
+		if (found && (sum.rows != rows || sum.checksum != contents->checksum))
+			return psprintf("the target already holds %lld rows of process %lld that are not these",
+							(long long) sum.rows, (long long) source->process_id);
+		*stored = found != NULL;
 	}
-	if (!*kept && source->recorded != RECORD_NONE && source->recorded_rejects > 0)
-		return psprintf("process %lld was consolidated before, with other rows rejected",
-						(long long) source->process_id);
-	if (contents->too_many || (contents->nrejects > 0 && !run->options.keep_rejects && !*kept))
-		return ContentsProblem(&family->shape, contents);
-	return NULL;
+	return ContentsProblem(&family->shape, source, contents, run->options.keep_rejects);
 }
 
 static void
 take_source(Batch *batch, Source *source, Relation rel, const SourceColumn *columns,
-			const Contents *contents, Snapshot snapshot, bool stored, bool kept)
+			const Contents *contents, Snapshot snapshot, bool stored)
 {
 	Run		   *run = batch->run;
 	bool		drop = run->options.drop_source;
 
 	if (!stored && contents->rows > contents->nrejects)
 		CopySource(run->copy, source->process_id, rel, columns, snapshot, contents);
-	if (contents->nrejects > 0 && !kept)
+	if (contents->nrejects > 0)
+	{
+		/* of a source that was copied and kept: they may have changed since, and no checksum tells */
+		if (source->recorded == RECORD_COPIED)
+			RejectedForget(run->family, source);
 		RejectedWrite(run->family, source, rel, snapshot, contents);
+	}
+	batch->oids[batch->ntaken] = source->oid;
 	RecordAdd(batch, source, rel, drop ? "moved" : "copied", contents);
 	if (drop)
 		appendStringInfo(&batch->drop, "%s%s", batch->drop.len ? ", " : "DROP TABLE ",
@@ -179,8 +187,7 @@ process_source(Batch *batch, Source *source)
 	Relation	rel;
 	Snapshot	snapshot;
 	char	   *problem = source->problem;
-	bool		stored = false,
-				kept = false;
+	bool		stored = false;
 	int			locks = 0;
 
 	if (problem == NULL)
@@ -217,21 +224,26 @@ process_source(Batch *batch, Source *source)
 		problem = ShapeMatch(shape, rel, columns);
 	if (problem == NULL)
 	{
+		int			level = TextModesOfChecksums(shape);
+
 		if (RelationGetNumberOfBlocks(rel) == 0)
 			memset(&contents, 0, sizeof(contents));
 		else if (!CopyReadSmall(run->copy, source->process_id, rel, columns, snapshot, &contents))
 			ExamineSource(shape, rel, columns, snapshot, &contents);
-		problem = judge_contents(batch, source, &contents, &stored, &kept);
+		problem = judge_contents(batch, source, &contents, &stored);
+		AtEOXact_GUC(true, level);
 	}
 	if (problem == NULL)
 	{
-		take_source(batch, source, rel, columns, &contents, snapshot, stored, kept);
+		take_source(batch, source, rel, columns, &contents, snapshot, stored);
 		batch->locks += locks;
 	}
 	UnregisterSnapshot(snapshot);
 	relation_close(rel, NoLock);
 	if (problem)
 	{
+		/* thousands of descriptors would stay in the relation cache */
+		RelationCacheInvalidateEntry(source->oid);
 		UnlockRelationOid(source->oid, AccessExclusiveLock);
 		RecordProblem(run, source, problem);
 	}
@@ -243,6 +255,7 @@ static bool
 batch_is_full(Batch *batch)
 {
 	return batch->ntaken >= batch->run->options.batch || batch->locks >= LOCKS_MAX ||
+		MemoryContextMemAllocated(batch->context, true) >= BATCH_BYTES ||
 		TimestampDifferenceExceeds(batch->started, GetCurrentTimestamp(), BATCH_MS);
 }
 
@@ -277,20 +290,39 @@ fill_batch(Batch *batch, SourceState wanted, int *next)
 	}
 }
 
+/*
+ * By name, so that event triggers see it.  The tables are locked, their names
+ * are their own; that of their schema is not, nobody can lock that.
+ */
 static void
-finish_batch(Batch *batch)
+drop_sources(Batch *batch)
 {
+	int			result = SPI_execute(batch->drop.data, false, 0);
+	int			i;
+
+	if (result < 0)
+		elog(ERROR, "\"%s\" failed: %s", batch->drop.data, SPI_result_code_string(result));
+	for (i = 0; i < batch->ntaken; i++)
+		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(batch->oids[i])))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("schema \"%s\" was renamed while its tables were consolidated",
+							batch->run->family->schema)));
+}
+
+static void
+finish_batch(Batch *batch, const Tally *before)
+{
+	Tally	   *now = &batch->run->tally;
+
 	CopyClose(batch->run->copy);
 	if (batch->ntaken > 0)
 		RecordWrite(batch);
 	if (batch->drop.len > 0)
-	{
-		int			result = SPI_execute(batch->drop.data, false, 0);
-
-		if (result < 0)
-			elog(ERROR, "\"%s\" failed: %s", batch->drop.data, SPI_result_code_string(result));
-	}
-	RecordProgress(batch->run, NULL);
+		drop_sources(batch);
+	/* who polls for a table in use writes nothing */
+	if (now->done != before->done || now->skipped != before->skipped)
+		RecordProgress(batch->run, NULL);
 }
 
 static Batch *
@@ -300,10 +332,12 @@ make_batch(Run *run)
 	int			i;
 
 	batch->run = run;
+	batch->context = CurrentMemoryContext;
 	batch->started = GetCurrentTimestamp();
 	initStringInfo(&batch->drop);
 	for (i = 0; i < REC_FIELDS; i++)
 		batch->records[i] = palloc(sizeof(Datum) * run->options.batch);
+	batch->oids = palloc(sizeof(Oid) * run->options.batch);
 	return batch;
 }
 
@@ -357,17 +391,18 @@ run_batch(Run *run, SourceState wanted, int *next)
 		return;
 	}
 
+	/* the only lock that we queue for, so before any other; who gives up waiting gives up the run */
+	if (OidIsValid(run->family->target_oid))
+		LockRelationOid(run->family->target_oid, RowExclusiveLock);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
 		Batch	   *batch = make_batch(run);
 
-		/* the only lock that we queue for, so before any other */
-		LockRelationOid(run->family->target_oid, RowExclusiveLock);
 		PushActiveSnapshot(GetLatestSnapshot());
 		fill_batch(batch, wanted, next);
-		finish_batch(batch);
+		finish_batch(batch, &before);
 		PopActiveSnapshot();
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
@@ -472,21 +507,29 @@ static void
 start_run(Run *run)
 {
 	Family	   *family = run->family;
+	bool		rejects = run->options.keep_rejects;
 	ListCell   *lc;
 
 	run->sources = FamilySources(family);
 	foreach(lc, run->sources)
-		run->bytes_total += ((Source *) lfirst(lc))->bytes;
+	{
+		Source	   *source = lfirst(lc);
+
+		run->bytes_total += source->bytes;
+		if (source->recorded == RECORD_COPIED && source->recorded_rejects > 0)
+			rejects = true;
+	}
 
 	RecordRun(run);
 	if (FamilyResolveShape(family))
 	{
 		if (!TargetMake(family))
 			TargetCheck(family);
+		TargetRememberColumns(family);
 		run->present = TargetPresent(family, run->sources);
 	}
 	run->copy = CopyBegin(family);
-	RejectedMakeTable(family, run->options.keep_rejects);
+	RejectedMakeTable(family, rejects);
 	ConsolidateCommit();
 	MemoryContextSwitchTo(run->context);
 }
@@ -557,11 +600,8 @@ consolidate_family(Run *run)
 
 	since = GetCurrentTimestamp();
 	start_run(run);
-	if (run->family->shape.ncolumns > 0)
-	{
-		run_over(run, SOURCE_TODO);
-		run_over_busy(run, since);
-	}
+	run_over(run, SOURCE_TODO);
+	run_over_busy(run, since);
 	finish_run(run);
 }
 
@@ -614,6 +654,7 @@ consolidate(PG_FUNCTION_ARGS)
 	char	   *name;
 	Oid			extnamespace = get_func_namespace(fcinfo->flinfo->fn_oid);
 
+	PreventCommandDuringRecovery("consolidate");
 	ConsolidateRequireNonatomic(fcinfo, "consolidate");
 	read_options(fcinfo, &options);
 	schema = text_to_cstring(PG_GETARG_TEXT_PP(0));

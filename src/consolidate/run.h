@@ -56,8 +56,10 @@ enum
 typedef struct Batch
 {
 	Run		   *run;
+	MemoryContext context;
 	int			ntaken;			/* sources that this transaction moves */
 	Datum	   *records[REC_FIELDS];
+	Oid		   *oids;
 	StringInfoData drop;		/* DROP TABLE of them */
 	int			locks;
 	TimestampTz started;

@@ -5,16 +5,17 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lock.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
 
 #include "consolidate/consolidate.h"
-
-#define LOCK_CLASS		0x61717563	/* "aquc": the advisory lock's first key */
 
 static void
 begin_transaction(void)
@@ -31,7 +32,53 @@ ConsolidateCommit(void)
 	begin_transaction();
 }
 
-/* The advisory lock of a family in a schema, its second key. */
+static int
+set_modes(const char *const settings[][2], int n, int level)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+/*
+ * Settings under which what the server writes as text (a definition, a default
+ * in it, a value) is what it reads back, whatever the session's were at either
+ * time; names mean what they meant, and are written qualified where they are
+ * not the server's.  AtEOXact_GUC(true, <the result>) ends it.
+ */
+int
+TextModes(void)
+{
+	static const char *const settings[][2] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"standard_conforming_strings", "on"}, {"datestyle", "ISO"}, {"intervalstyle", "postgres"},
+		{"extra_float_digits", "3"}, {"bytea_output", "hex"}, {"xmloption", "content"},
+		{"array_nulls", "on"}, {"lc_monetary", "C"},
+	};
+
+	return set_modes(settings, lengthof(settings), NewGUCNestLevel());
+}
+
+/*
+ * The same for checksums of types that are hashed by their text, which must
+ * not depend on the time zone either.  Where there are none it costs nothing.
+ */
+int
+TextModesOfChecksums(const Shape *shape)
+{
+	static const char *const settings[][2] = {{"timezone", "UTC"}};
+	int			i;
+
+	for (i = 0; i < shape->ncolumns; i++)
+		if (shape->columns[i].hash_by == HASH_BY_TEXT)
+			return set_modes(settings, lengthof(settings), TextModes());
+	return NewGUCNestLevel();
+}
+
+/* A family in a schema, as the object of a lock. */
 int32
 ConsolidateLockKey(Family *family)
 {
@@ -39,17 +86,41 @@ ConsolidateLockKey(Family *family)
 					hash_bytes_uint32(family->schema_oid));
 }
 
-/* Keeps others away from the family until LockRelease of the tag. */
+/* A lock in the name of one of our tables: no command can take it but we. */
+static void
+set_lock_tag(LOCKTAG *tag, Family *family, uint32 key, uint16 kind)
+{
+	Oid			runs = get_relname_relid("consolidate_run",
+										 get_namespace_oid(family->extschema_name, false));
+
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, runs, key, kind);
+}
+
+/*
+ * Keeps others away from the family until LockRelease of the tag.  An advisory
+ * lock could be held by anybody who knows its key.
+ */
 void
 ConsolidateLock(LOCKTAG *tag, Family *family)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, LOCK_CLASS, (uint32) ConsolidateLockKey(family), 2);
+	set_lock_tag(tag, family, (uint32) ConsolidateLockKey(family), 0);
 	if (LockAcquire(tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("family \"%s\" in schema \"%s\" is being consolidated by another session",
 						family->name, family->schema),
 				 errhint("consolidate_progress shows how far it is.")));
+}
+
+/* Until the end of the transaction, one at a time, whatever the family. */
+void
+ConsolidateLockAll(Family *family)
+{
+	LOCKTAG		tag;
+
+	set_lock_tag(&tag, family, 0, 1);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	AcceptInvalidationMessages();
 }
 
 void

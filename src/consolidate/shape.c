@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "parser/parse_type.h"
+#include "parser/scansup.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -82,6 +83,14 @@ parse_definition(const char *def, ShapeColumn *column)
 	{
 		for (; *p && *p != ' '; p++)
 			appendStringInfoChar(&name, *p);
+		/* as anywhere in SQL */
+		if (name.len > 0)
+		{
+			char	   *folded = downcase_identifier(name.data, name.len, false, false);
+
+			resetStringInfo(&name);
+			appendStringInfoString(&name, folded);
+		}
 	}
 	if (name.len == 0 || *p != ' ')
 		ereport(ERROR,
@@ -114,6 +123,46 @@ ShapeFromDefinitions(Family *family, List *defs)
 	shape->columns = palloc0(sizeof(ShapeColumn) * list_length(defs));
 	foreach(lc, defs)
 		parse_definition(lfirst(lc), &shape->columns[shape->ncolumns++]);
+}
+
+/* Each column once, and none that the target has of its own. */
+void
+ShapeCheckNames(Family *family)
+{
+	Shape	   *shape = &family->shape;
+	int			i;
+
+	for (i = 0; i < shape->ncolumns; i++)
+	{
+		const char *name = shape->columns[i].name;
+
+		if (find_column(shape, name) != &shape->columns[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_COLUMN),
+					 errmsg("family \"%s\" has column \"%s\" twice", family->name, name)));
+		if (strcmp(name, PROCESS_COLUMN) == 0 || strcmp(name, CREATED_COLUMN) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_COLUMN),
+					 errmsg("column \"%s\" of family \"%s\" has a name that the target's own column has",
+							name, family->name),
+					 errhint("Rename the column in the sources.")));
+	}
+}
+
+/* The columns as text, for ShapeFromDefinitions under the same TextModes. */
+List *
+ShapeDefinitions(const Shape *shape)
+{
+	List	   *defs = NIL;
+	int			i;
+
+	for (i = 0; i < shape->ncolumns; i++)
+		defs = lappend(defs, psprintf("%s %s", quote_identifier(shape->columns[i].name),
+									  format_type_extended(shape->columns[i].type,
+														   shape->columns[i].typmod,
+														   FORMAT_TYPE_TYPEMOD_GIVEN |
+														   FORMAT_TYPE_FORCE_QUALIFY)));
+	return defs;
 }
 
 /*
@@ -241,6 +290,8 @@ ShapeMatch(const Shape *shape, Relation source, SourceColumn *columns)
 	StringInfoData faults;
 	int			i;
 
+	if (shape->ncolumns == 0)
+		return pstrdup("has no columns");
 	initStringInfo(&faults);
 	memset(columns, 0, sizeof(SourceColumn) * shape->ncolumns);
 	for (i = 0; i < desc->natts; i++)

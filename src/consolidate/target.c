@@ -9,10 +9,13 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -20,11 +23,13 @@
 #include "rewrite/rewriteHandler.h"
 #include "storage/bufmgr.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "consolidate/consolidate.h"
@@ -95,11 +100,60 @@ TargetMake(Family *family)
 												 family->target)));
 	run_utility(sql.data);
 	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_target VALUES ($1, $2, false)"
-							  " ON CONFLICT (source_schema, family) DO UPDATE SET indexed = false",
+							  " ON CONFLICT (source_schema, family) DO UPDATE"
+							  " SET indexed = false, columns = NULL",
 							  family->extschema), 2, args);
 	family->target_oid = get_relname_relid(family->target, family->schema_oid);
 	FamilyResolveShape(family);
 	return true;
+}
+
+/*
+ * Remembers the columns of a family that has no definition: those that the
+ * target gets later are the target's own.
+ */
+void
+TargetRememberColumns(Family *family)
+{
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTARRAYOID};
+	Datum		values[3];
+	Datum	   *columns;
+	ListCell   *lc;
+	int			n = 0,
+				result;
+
+	if (family->column_defs != NIL)
+		return;
+	family->column_defs = ShapeDefinitions(&family->shape);
+	columns = palloc(sizeof(Datum) * list_length(family->column_defs));
+	foreach(lc, family->column_defs)
+		columns[n++] = CStringGetTextDatum(lfirst(lc));
+	values[0] = CStringGetTextDatum(family->schema);
+	values[1] = CStringGetTextDatum(family->name);
+	values[2] = PointerGetDatum(construct_array(columns, n, TEXTOID, -1, false, TYPALIGN_INT));
+	result = SPI_execute_with_args(psprintf("INSERT INTO %s.consolidate_target VALUES ($1, $2, true, $3)"
+											" ON CONFLICT (source_schema, family) DO UPDATE"
+											" SET columns = EXCLUDED.columns", family->extschema),
+								   lengthof(types), types, values, NULL, false, 0);
+	if (result < 0)
+		elog(ERROR, "remembering the columns of \"%s\" failed: %s", family->target,
+			 SPI_result_code_string(result));
+}
+
+/* A crash empties unlogged tables, and the sources would be gone. */
+static void
+check_logged(Family *family)
+{
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(family->target_oid, AccessShareLock, NULL))
+		if (get_rel_persistence(lfirst_oid(lc)) != RELPERSISTENCE_PERMANENT)
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("target \"%s.%s\" would not survive a crash", family->schema,
+							family->target),
+					 errdetail("Table \"%s\" is unlogged.", get_rel_name(lfirst_oid(lc))),
+					 errhint("ALTER TABLE ... SET LOGGED.")));
 }
 
 /*
@@ -131,6 +185,7 @@ TargetCheck(Family *family)
 				 errmsg("row security hides rows of target \"%s.%s\" from role \"%s\"",
 						family->schema, family->target, GetUserNameFromId(GetUserId(), false)),
 				 errhint("Call consolidate as the owner of the target, or as a role with BYPASSRLS.")));
+	check_logged(family);
 
 	for (i = 0; i < desc->natts; i++)
 	{
@@ -230,6 +285,36 @@ ask_for_worker(Family *family)
 	return ask;
 }
 
+/* Has somebody made the primary key, or an index that begins with the key, meanwhile? */
+static void
+find_indexes(Family *family, bool *primary, bool *on_key)
+{
+	Relation	target = relation_open(family->target_oid, AccessShareLock);
+	ListCell   *lc;
+
+	*primary = *on_key = false;
+	foreach(lc, RelationGetIndexList(target))
+	{
+		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+		Form_pg_index form;
+		bool		begins;
+		int			i;
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		form = (Form_pg_index) GETSTRUCT(tuple);
+		*primary = *primary || form->indisprimary;
+		begins = form->indisvalid && form->indnkeyatts >= family->shape.nkeys &&
+			heap_attisnull(tuple, Anum_pg_index_indpred, NULL);
+		for (i = 0; begins && i < family->shape.nkeys; i++)
+			begins = form->indkey.values[i] ==
+				family->shape.columns[family->shape.keys[i]].target_attno;
+		*on_key = *on_key || begins;
+		ReleaseSysCache(tuple);
+	}
+	relation_close(target, AccessShareLock);
+}
+
 /* Primary key, and an index on the key by itself. */
 void
 TargetIndex(Family *family)
@@ -238,15 +323,21 @@ TargetIndex(Family *family)
 	const char *args[] = {family->schema, family->name};
 	const char *name = free_name(family, psprintf("pk_%s", family->target));
 	char	   *keys = key_list(family);
-	bool		asked;
+	bool		asked,
+				primary,
+				on_key;
 
 	TrustTarget(family);
-	asked = limit_sort_memory() && ask_for_worker(family);
-	run_utility(psprintf("ALTER TABLE %s ADD %s%s PRIMARY KEY (%s, %s)", target_name(family),
-						 name ? "CONSTRAINT " : "", name ? name : "", PROCESS_COLUMN, keys));
+	find_indexes(family, &primary, &on_key);
+	asked = limit_sort_memory() && !(primary && on_key) && ask_for_worker(family);
+	if (!primary)
+		run_utility(psprintf("ALTER TABLE %s ADD %s%s PRIMARY KEY (%s, %s)", target_name(family),
+							 name ? "CONSTRAINT " : "", name ? name : "", PROCESS_COLUMN, keys));
 	name = free_name(family, psprintf("idx_%s_%s", family->target,
 									  (char *) linitial(family->key_columns)));
-	run_utility(psprintf("CREATE INDEX %s ON %s (%s)", name ? name : "", target_name(family), keys));
+	if (!on_key)
+		run_utility(psprintf("CREATE INDEX %s ON %s (%s)", name ? name : "", target_name(family),
+							 keys));
 	if (asked)
 		run_utility(psprintf("ALTER TABLE %s RESET (parallel_workers)", target_name(family)));
 	AtEOXact_GUC(true, level);
@@ -307,20 +398,70 @@ TargetPresent(Family *family, List *sources)
 }
 
 /*
- * Rows and checksum of every process in the target, or of one.  Reads through
- * a cursor: the target may be partitioned, or large.
+ * Rows and checksums by process, of a query for process and columns.  Reads
+ * through a cursor: what it reads may be partitioned, or large.
  */
-HTAB *
-TargetSums(Family *family, const int64 *only)
+static HTAB *
+read_sums(Family *family, const char *sql)
 {
 	Shape	   *shape = &family->shape;
 	MemoryContext keep = CurrentMemoryContext;
 	MemoryContext work = AllocSetContextCreate(keep, "aquacis sums", ALLOCSET_DEFAULT_SIZES);
 	HTAB	   *sums = sums_create();
-	StringInfoData sql;
 	Portal		cursor;
 	Datum	   *values;
 	bool	   *nulls;
+
+	values = palloc(sizeof(Datum) * (shape->ncolumns + 1));
+	nulls = palloc(sizeof(bool) * (shape->ncolumns + 1));
+	/* not "read only": that would need a snapshot, which a new transaction has not */
+	cursor = SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL, false,
+									   CURSOR_OPT_NO_SCROLL);
+	for (;;)
+	{
+		uint64		row;
+
+		SPI_cursor_fetch(cursor, true, FETCH_ROWS);
+		if (SPI_processed == 0)
+		{
+			SPI_freetuptable(SPI_tuptable);
+			break;
+		}
+		MemoryContextSwitchTo(work);
+		for (row = 0; row < SPI_processed; row++)
+		{
+			ProcessSum *sum;
+			int64		process_id;
+			bool		found;
+
+			CHECK_FOR_INTERRUPTS();
+			/* what was detoasted for the row before */
+			MemoryContextReset(work);
+			heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+			if (nulls[0])
+				continue;
+			process_id = DatumGetInt64(values[0]);
+			sum = hash_search(sums, &process_id, HASH_ENTER, &found);
+			if (!found)
+				sum->rows = 0, sum->checksum = 0;
+			sum->rows++;
+			sum->checksum += ChecksumRow(shape, values + 1, nulls + 1);
+		}
+		MemoryContextSwitchTo(keep);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(cursor);
+	MemoryContextSwitchTo(keep);
+	MemoryContextDelete(work);
+	return sums;
+}
+
+/* Rows and checksum of every process in the target, or of one. */
+HTAB *
+TargetSums(Family *family, const int64 *only)
+{
+	Shape	   *shape = &family->shape;
+	StringInfoData sql;
 	int			i;
 
 	TrustTarget(family);
@@ -332,39 +473,28 @@ TargetSums(Family *family, const int64 *only)
 	if (only)
 		appendStringInfo(&sql, " WHERE %s OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8",
 						 PROCESS_COLUMN, *only);
-	values = palloc(sizeof(Datum) * (shape->ncolumns + 1));
-	nulls = palloc(sizeof(bool) * (shape->ncolumns + 1));
-	/* not "read only": that would need a snapshot, which a new transaction has not */
-	cursor = SPI_cursor_open_with_args(NULL, sql.data, 0, NULL, NULL, NULL, false,
-									   CURSOR_OPT_NO_SCROLL);
-	for (;;)
-	{
-		uint64		row;
+	return read_sums(family, sql.data);
+}
 
-		SPI_cursor_fetch(cursor, true, FETCH_ROWS);
-		if (SPI_processed == 0)
-			break;
-		MemoryContextSwitchTo(work);
-		for (row = 0; row < SPI_processed; row++)
-		{
-			ProcessSum *sum;
-			int64		process_id;
-			bool		found;
+/*
+ * The same of a table that holds the rows of one process and nothing else, its
+ * values read as the target would hold them.  (A function of its own, because
+ * what it reads is nobody's target.)
+ */
+HTAB *
+TargetSumsOfSource(Family *family, const char *table, int64 process_id)
+{
+	Shape	   *shape = &family->shape;
+	StringInfoData sql;
+	int			i;
 
-			CHECK_FOR_INTERRUPTS();
-			heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
-			process_id = DatumGetInt64(values[0]);
-			sum = hash_search(sums, &process_id, HASH_ENTER, &found);
-			if (!found)
-				sum->rows = 0, sum->checksum = 0;
-			sum->rows++;
-			sum->checksum += ChecksumRow(shape, values + 1, nulls + 1);
-		}
-		MemoryContextSwitchTo(keep);
-		MemoryContextReset(work);
-		SPI_freetuptable(SPI_tuptable);
-	}
-	SPI_cursor_close(cursor);
-	MemoryContextDelete(work);
-	return sums;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT " INT64_FORMAT "::pg_catalog.int8", process_id);
+	for (i = 0; i < shape->ncolumns; i++)
+		appendStringInfo(&sql, ", %s::%s", quote_identifier(shape->columns[i].name),
+						 format_type_extended(shape->columns[i].type, shape->columns[i].typmod,
+											  FORMAT_TYPE_TYPEMOD_GIVEN |
+											  FORMAT_TYPE_FORCE_QUALIFY));
+	appendStringInfo(&sql, " FROM ONLY %s", table);
+	return read_sums(family, sql.data);
 }

@@ -28,6 +28,8 @@
 #include "access/transam.h"
 #include "access/xlog.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_cast.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
@@ -42,6 +44,7 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -74,20 +77,6 @@ TrustOwner(Oid relid)
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	return owner;
-}
-
-/*
- * Names found here, and those that the server prints, mean what they meant,
- * whatever the session's path.  AtEOXact_GUC(true, <the result>) ends it.
- */
-int
-TrustedSearchPath(void)
-{
-	int			level = NewGUCNestLevel();
-
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	return level;
 }
 
 /* ---- expressions ----------------------------------------------------------------- */
@@ -413,7 +402,7 @@ relation_code(Relation rel)
 	if (rel->rd_rel->relkind != RELKIND_RELATION &&
 		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		return "it is not an ordinary table";
-	if (rel->rd_rel->relhasrules)
+	if (rel->rd_rules != NULL)
 		return "it has a rule";
 	if (check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_ENABLED)
 		return "it has row security";
@@ -443,7 +432,8 @@ TrustTarget(Family *family)
 
 	/* we know it by its OID, but SQL by its name, which its schema's owner can give to another */
 	LockRelationOid(family->target_oid, AccessShareLock);
-	if (get_relname_relid(family->target, family->schema_oid) != family->target_oid)
+	if (get_namespace_oid(family->schema, true) != family->schema_oid ||
+		get_relname_relid(family->target, family->schema_oid) != family->target_oid)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("target \"%s.%s\" was dropped or renamed by somebody else",
@@ -470,6 +460,73 @@ TrustTarget(Family *family)
 		relation_close(rel, NoLock);
 	}
 	list_free(tables);
+}
+
+static void
+check_writers(Datum acl_datum, const char *table)
+{
+	Acl		   *acl = DatumGetAclP(acl_datum);
+	int			i;
+
+	for (i = 0; i < ACL_NUM(acl); i++)
+	{
+		AclItem    *item = &ACL_DAT(acl)[i];
+		Oid			role = item->ai_grantee;
+
+		if ((ACLITEM_GET_PRIVS(*item) & (ACL_INSERT | ACL_UPDATE)) == 0)
+			continue;
+		/* members of a role trust it, except superusers, who are members of all */
+		if (role != ACL_ID_PUBLIC &&
+			(TrustRole(role) || (!superuser() && has_privs_of_role(GetUserId(), role))))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("definitions in table \"%s\" cannot be trusted by role \"%s\"", table,
+						GetUserNameFromId(GetUserId(), false)),
+				 errdetail("%s may write to it, and so make the caller run anything.",
+						   role == ACL_ID_PUBLIC ? "Everybody" :
+						   psprintf("Role \"%s\"", GetUserNameFromId(role, false))),
+				 role == ACL_ID_PUBLIC ?
+				 errhint("REVOKE INSERT, UPDATE on it, look at column definition, and call again.") :
+				 errhint("Connect as that role, or REVOKE INSERT, UPDATE on it, look at column definition, and call again.")));
+	}
+}
+
+/*
+ * Restoring runs the DDL that is written in consolidate_source, as the caller.
+ * So nobody may write there whom the caller need not trust.
+ */
+void
+TrustRecords(Family *family)
+{
+	const char *table = "consolidate_source";
+	Oid			relid = get_relname_relid(table, get_namespace_oid(family->extschema_name, false));
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Relation	pg_attribute;
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool		isnull;
+	Datum		acl;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	acl = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
+	if (!isnull)
+		check_writers(acl, table);
+	ReleaseSysCache(tuple);
+
+	pg_attribute = table_open(AttributeRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(pg_attribute, AttributeRelidNumIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		acl = heap_getattr(tuple, Anum_pg_attribute_attacl, RelationGetDescr(pg_attribute), &isnull);
+		if (!isnull)
+			check_writers(acl, table);
+	}
+	systable_endscan(scan);
+	table_close(pg_attribute, AccessShareLock);
 }
 
 /*

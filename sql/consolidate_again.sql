@@ -1,0 +1,65 @@
+-- What changes between a call and the next, or before the way back.
+SET client_min_messages = warning;
+CREATE SCHEMA otravez;
+RESET client_min_messages;
+-- copied, kept, and changed in the rows that were refused: no checksum knows them
+CREATE TABLE otravez.tmp_deuda_1 (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
+INSERT INTO otravez.tmp_deuda_1 VALUES (1, 1, 1, 1), (2, 2, 2, NULL);
+CALL consolidate('otravez', 'tmp_deuda', on_reject => 'keep', drop_source => false);
+-- the plan knows, too, that the refused rows are kept
+SELECT table_name, problem FROM consolidate_plan('otravez', 'tmp_deuda');
+UPDATE otravez.tmp_deuda_1 SET importe = 999 WHERE faccnttnum IS NULL;
+CALL consolidate('otravez', 'tmp_deuda');
+SELECT row_data ->> 'importe' AS importe FROM consolidate_rejected;
+CALL consolidate_restore('otravez', 'tmp_deuda');
+SELECT * FROM otravez.tmp_deuda_1 ORDER BY 1;
+-- one refused row more: what was kept before is not all of it
+CALL consolidate('otravez', 'tmp_deuda', on_reject => 'keep', drop_source => false);
+INSERT INTO otravez.tmp_deuda_1 VALUES (3, 3, 3, NULL);
+SELECT table_name, problem FROM consolidate_plan('otravez', 'tmp_deuda');
+CALL consolidate('otravez', 'tmp_deuda', on_reject => 'keep');
+SELECT * FROM otravez.tmp_deuda_1 ORDER BY 1;
+DROP TABLE otravez.tmp_deuda_1;
+
+-- a target that gets columns of its own later
+SELECT consolidate_define('otravez', pattern => '^vez_(\d+)$', target => 'vez', key => '{k}');
+CREATE TABLE otravez.vez_1 (k integer, v numeric);
+CREATE TABLE otravez.vez_2 (k integer, v numeric);
+INSERT INTO otravez.vez_1 VALUES (1, 1.5);
+INSERT INTO otravez.vez_2 VALUES (1, 1.5);
+CALL consolidate('otravez', 'otravez');
+ALTER TABLE otravez.vez ADD revisado boolean NOT NULL DEFAULT false, ALTER v TYPE numeric(10,2);
+SELECT process_id, ok FROM consolidate_verify('otravez', 'otravez');
+CALL consolidate_restore('otravez', 'otravez', 1);
+SELECT * FROM otravez.vez_1;
+CALL consolidate('otravez', 'otravez');
+SELECT proceso_id, k, v, revisado FROM otravez.vez ORDER BY proceso_id;
+-- values that no column of the table can take are not bent to fit
+CREATE TABLE otravez.tmp_deuda_5 (importe integer, numfacturas integer, facsocemi integer, faccnttnum integer);
+INSERT INTO otravez.tmp_deuda_5 VALUES (5, 5, 5, 5);
+CALL consolidate('otravez', 'tmp_deuda');
+UPDATE otravez.tmp_deuda SET importe = 5.25 WHERE proceso_id = 5;
+\set VERBOSITY terse
+CALL consolidate_restore('otravez', 'tmp_deuda', 5, force => true);
+\set VERBOSITY default
+\echo :LAST_ERROR_SQLSTATE
+SELECT proceso_id, importe FROM otravez.tmp_deuda WHERE proceso_id = 5;
+UPDATE otravez.tmp_deuda SET importe = 6 WHERE proceso_id = 5;
+CALL consolidate_restore('otravez', 'tmp_deuda', 5, force => true);
+SELECT * FROM otravez.tmp_deuda_5;
+-- a family that is defined again, its tables being back, takes its columns anew
+CALL consolidate_restore('otravez', 'otravez');
+SELECT consolidate_define('otravez', pattern => '^vez_(\d+)$', target => 'vez_nueva', key => '{k,v}');
+ALTER TABLE otravez.vez_1 ADD x integer;
+ALTER TABLE otravez.vez_2 ADD x integer;
+CALL consolidate('otravez', 'otravez');
+SELECT columns, indexed FROM consolidate_target WHERE family = 'otravez';
+
+SET client_min_messages = warning;
+DROP SCHEMA otravez CASCADE;
+DROP TABLE consolidate_rejected;
+DELETE FROM consolidate_source;
+DELETE FROM consolidate_run;
+DELETE FROM consolidate_problem;
+DELETE FROM consolidate_target;
+DELETE FROM consolidate_family WHERE NOT builtin;
