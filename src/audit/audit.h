@@ -149,7 +149,7 @@ extern bool AuditKnowsType(const AuditTypes *types, uint32 hash);
 typedef struct AuditAttr
 {
 	int16		len;
-	char		align;
+	uint8		pad;			/* alignment less one */
 	bool		byval;
 	int			column;			/* index into AuditTable.cols, -1: not logged */
 } AuditAttr;
@@ -266,6 +266,7 @@ typedef struct AuditTarget
 	int			natts;
 	int			nindexes;
 	Oid		   *indexes;
+	uint64	   *locked;			/* of each index: equals audit_lock_epoch */
 	struct AuditSlot *map;		/* one an attribute */
 	bool		has_generated;
 	bool		has_constraints;	/* that our own values might violate */

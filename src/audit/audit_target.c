@@ -334,6 +334,7 @@ open_indexes(AuditLog *log, AuditTarget *target, Relation leaf)
 	int			i = 0;
 
 	target->indexes = palloc(sizeof(Oid) * Max(n, 1));
+	target->locked = palloc0(sizeof(uint64) * Max(n, 1));
 	target->predicates = palloc0(sizeof(ExprState *) * Max(n, 1));
 	rri->ri_IndexRelationDescs = palloc0(sizeof(Relation) * Max(n, 1));
 	rri->ri_IndexRelationInfo = palloc0(sizeof(IndexInfo *) * Max(n, 1));
@@ -346,9 +347,11 @@ open_indexes(AuditLog *log, AuditTarget *target, Relation leaf)
 		if (index_has_user_code(index) || !index->rd_index->indimmediate)
 			plain = false;
 		rri->ri_IndexRelationInfo[i] = BuildIndexInfo(index);
+		/* evaluated here, and not a second time in ExecInsertIndexTuples */
 		if (rri->ri_IndexRelationInfo[i]->ii_Predicate != NIL)
 			target->predicates[i] = ExecPrepareQual(rri->ri_IndexRelationInfo[i]->ii_Predicate,
 													target->estate);
+		rri->ri_IndexRelationInfo[i]->ii_Predicate = NIL;
 		i++;
 		index_close(index, NoLock);
 	}
@@ -411,7 +414,10 @@ AuditTargetOpen(AuditLog *log, TimestampTz at)
 	return direct;
 }
 
-/* The locks of an INSERT, on what was found in an earlier transaction. */
+/*
+ * The locks of an INSERT, on what was found in an earlier transaction; those on
+ * indexes follow when a row wants them.
+ */
 void
 AuditTargetLock(AuditLog *log)
 {
@@ -421,10 +427,10 @@ AuditTargetLock(AuditLog *log)
 	if (!log->direct)
 		return;
 	foreach(lc, target->ancestors)
-		LockRelationOid(lfirst_oid(lc), RowExclusiveLock);
-	LockRelationOid(target->relid, RowExclusiveLock);
-	for (int i = 0; i < target->nindexes; i++)
-		LockRelationOid(target->indexes[i], RowExclusiveLock);
+		if (lfirst_oid(lc) != log->relid)
+			LockRelationOid(lfirst_oid(lc), RowExclusiveLock);
+	if (target->relid != log->relid)
+		LockRelationOid(target->relid, RowExclusiveLock);
 }
 
 /* ---- one row ---------------------------------------------------------------------------- */
@@ -494,6 +500,11 @@ open_wanted_indexes(AuditTarget *target)
 		rri->ri_IndexRelationDescs[i] = NULL;
 		if (target->predicates[i] != NULL && !ExecQual(target->predicates[i], econtext))
 			continue;
+		if (target->locked[i] != audit_lock_epoch)
+		{
+			LockRelationOid(target->indexes[i], RowExclusiveLock);
+			target->locked[i] = audit_lock_epoch;
+		}
 		rri->ri_IndexRelationDescs[i] = index_open(target->indexes[i], NoLock);
 		wanted++;
 	}
