@@ -121,6 +121,25 @@ ALTER TABLE aq_log_iud DROP CONSTRAINT aq_log_iud_action_check, ADD CHECK (actio
 SELECT audit_enable('aq_t', log => 'aq_log_iud');
 TRUNCATE aq_t;
 SELECT action, record_id FROM aq_log_iud;
+-- an action of a type that has no T, and of one whose domain has none; a CHECK that calls a function is left to the row
+CREATE TYPE aq_action AS ENUM ('I', 'U', 'D');
+CREATE DOMAIN aq_iud AS text CHECK (VALUE IN ('I', 'U', 'D'));
+CREATE FUNCTION aq_iud(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'called'; END $$;
+TRUNCATE aq_log_iud;
+ALTER TABLE aq_log_iud DROP CONSTRAINT aq_log_iud_check, ALTER action TYPE aq_action USING NULL;
+SELECT audit_enable('aq_t', log => 'aq_log_iud');
+INSERT INTO aq_t (id, v) VALUES (1, 'enum');
+TRUNCATE aq_t;
+SELECT action, record_id FROM aq_log_iud;
+ALTER TABLE aq_log_iud ALTER action TYPE aq_iud USING action::text;
+SELECT audit_enable('aq_t', log => 'aq_log_iud');
+ALTER TYPE aq_action ADD VALUE 'T';
+ALTER TABLE aq_log_iud ALTER action TYPE aq_action USING action::text::aq_action, ADD CONSTRAINT aq_called CHECK (aq_iud(action::text)) NOT VALID;
+SELECT audit_enable('aq_t', log => 'aq_log_iud');
+ALTER TABLE aq_log_iud DROP CONSTRAINT aq_called;
+TRUNCATE aq_t;
+SELECT action, record_id FROM aq_log_iud;
+
 -- keys that have no room in its record_id
 SELECT audit_enable('aq_two', log => 'aq_log_iud');
 \echo :SQLSTATE
@@ -143,5 +162,8 @@ DROP TABLE aq_t, aq_two, aq_text, aq_uuid, aq_hand;
 DROP VIEW aq_log_view;
 DROP TABLE aq_log_c3, aq_log_p2, aq_base, aq_log_list, aq_log_deep, aq_log_defer, aq_log_far, aq_log_both, aq_log_iud, audit_log;
 DROP SEQUENCE aq_ids;
+DROP TYPE aq_action;
+DROP DOMAIN aq_iud;
+DROP FUNCTION aq_iud(text);
 DROP SERVER aq_server;
 DROP FOREIGN DATA WRAPPER aq_fdw;

@@ -24,6 +24,7 @@
 #include "catalog/partition.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -443,6 +444,9 @@ AuditTableGet(TriggerData *trigdata, Oid fnoid)
 		any_invalid = true;
 	}
 	while (unlikely(!table->valid))
+	{
+		CHECK_FOR_INTERRUPTS();
 		build(table, trigdata, fnoid);
+	}
 	return table;
 }

@@ -30,6 +30,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
@@ -44,6 +45,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "audit/audit.h"
@@ -601,63 +603,121 @@ only_known_columns(Node *expr, const AuditLog *log)
 	return bms_is_empty(used);
 }
 
-/* action is 'T', everything else null */
-static TupleTableSlot *
-truncate_row(AuditLog *log, Relation rel, ExprContext *econtext)
+/*
+ * 'T' as a column of this type has it.  False when the type has no such value;
+ * *known becomes false for a type that is neither text nor an enum.
+ */
+static bool
+truncate_action(Oid typid, Datum *value, bool *known)
 {
+	Oid			basetype = getBaseType(typid);
+	HeapTuple	tup;
+
+	*known = true;
+	if (basetype == TEXTOID || basetype == VARCHAROID || basetype == BPCHAROID)
+		*value = CStringGetTextDatum("T");
+	else if (basetype == CHAROID)
+		*value = CharGetDatum('T');
+	else if (type_is_enum(basetype))
+	{
+		tup = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(basetype), CStringGetDatum("T"));
+		if (!HeapTupleIsValid(tup))
+			return false;
+		*value = ObjectIdGetDatum(((Form_pg_enum) GETSTRUCT(tup))->oid);
+		ReleaseSysCache(tup);
+	}
+	else
+		*known = false;
+	return true;
+}
+
+/* Checks that call functions of users are left to the row itself, and to the log's owner. */
+static bool
+passes(Node *check, EState *estate)
+{
+	return user_code_walker(check, NULL) ||
+		ExecCheck(ExecPrepareExpr((Expr *) check, estate), GetPerTupleExprContext(estate));
+}
+
+/* The name of a constraint of the log that refuses a row with action 'T' and nulls. */
+static const char *
+refusing_check(const AuditLog *log, Relation rel, Datum action, EState *estate)
+{
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), log->attnum[AUDIT_ACTION] - 1);
+	ExprContext *econtext = GetPerTupleExprContext(estate);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
-	int			action = log->attnum[AUDIT_ACTION] - 1;
-	bool		plain = true;
-	ExprState  *expr = conversion(log, AUDIT_ACTION, TupleDescAttr(RelationGetDescr(rel), action),
-								  &plain);
+	const char *name = NULL;
 
 	ExecStoreAllNullTuple(slot);
-	slot->tts_values[action] = CStringGetTextDatum("T");
-	slot->tts_isnull[action] = false;
-	if (expr != NULL)
+	slot->tts_values[att->attnum - 1] = action;
+	slot->tts_isnull[att->attnum - 1] = false;
+	econtext->ecxt_scantuple = slot;
+	for (int i = 0; name == NULL && constr && i < constr->num_check; i++)
 	{
-		econtext->caseValue_datum = slot->tts_values[action];
-		econtext->caseValue_isNull = false;
-		slot->tts_values[action] = ExecEvalExprSwitchContext(expr, econtext,
-															 &slot->tts_isnull[action]);
+		Node	   *check = stringToNode(constr->check[i].ccbin);
+
+		if (only_known_columns(check, log) && !passes(check, estate))
+			name = constr->check[i].ccname;
 	}
-	return slot;
+	if (name == NULL && get_typtype(att->atttypid) == TYPTYPE_DOMAIN)
+	{
+		/* given back when the context goes, so it has to live in it */
+		DomainConstraintRef *ref = MemoryContextAllocZero(estate->es_query_cxt,
+														  sizeof(DomainConstraintRef));
+		ListCell   *lc;
+
+		InitDomainConstraintRef(att->atttypid, ref, estate->es_query_cxt, false);
+		econtext->domainValue_datum = action;
+		econtext->domainValue_isNull = false;
+		foreach(lc, ref->constraints)
+		{
+			DomainConstraintState *state = lfirst(lc);
+
+			if (state->constrainttype == DOM_CONSTRAINT_CHECK &&
+				!passes((Node *) state->check_expr, estate))
+				name = state->name;
+		}
+	}
+	if (name != NULL)
+		name = pstrdup(name);
+	ExecDropSingleTupleTableSlot(slot);
+	return name;
 }
 
 /*
- * What of a log refuses a row of TRUNCATE, which has no key and no data: a NOT NULL
- * or a CHECK.  NULL when nothing does.
+ * What of a log refuses a row of TRUNCATE, which has no key and no data: a NOT NULL,
+ * a CHECK, or a type of the action that has no 'T'.  NULL when nothing does.
  */
 const char *
 AuditLogRefusesTruncate(Oid relid)
 {
+	static const AuditField empty[] = {
+		AUDIT_RECORD_ID, AUDIT_RECORD_KEY, AUDIT_KEY_TEXT, AUDIT_OLD_DATA, AUDIT_NEW_DATA,
+		AUDIT_CHANGED_FIELDS
+	};
 	Relation	rel = table_open(relid, AccessShareLock);
-	TupleConstr *constr = RelationGetDescr(rel)->constr;
+	TupleDesc	desc = RelationGetDescr(rel);
 	EState	   *estate = CreateExecutorState();
-	ExprContext *econtext = GetPerTupleExprContext(estate);
 	const char *refuses = NULL;
+	const char *check;
 	AuditLog	log;
+	Datum		action = (Datum) 0;
+	bool		known;
 
 	AuditDescribeLog(&log, rel);
-	econtext->ecxt_scantuple = truncate_row(&log, rel, econtext);
-	for (int i = 0; i < AUDIT_NFIELDS; i++)
+	for (int i = 0; i < lengthof(empty); i++)
 	{
-		AttrNumber	attnum = log.attnum[i];
+		AttrNumber	attnum = log.attnum[empty[i]];
 
-		if (attnum > 0 && TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attnotnull &&
-			(i == AUDIT_RECORD_ID || i == AUDIT_RECORD_KEY || i == AUDIT_KEY_TEXT ||
-			 i == AUDIT_OLD_DATA || i == AUDIT_NEW_DATA || i == AUDIT_CHANGED_FIELDS))
+		if (attnum > 0 && TupleDescAttr(desc, attnum - 1)->attnotnull)
 			refuses = psprintf("the NOT NULL of column \"%s\"", get_attname(relid, attnum, false));
 	}
-	for (int i = 0; refuses == NULL && constr && i < constr->num_check; i++)
-	{
-		Node	   *check = stringToNode(constr->check[i].ccbin);
-
-		if (!user_code_walker(check, NULL) && only_known_columns(check, &log) &&
-			!ExecCheck(ExecPrepareExpr((Expr *) check, estate), econtext))
-			refuses = psprintf("the CHECK \"%s\"", constr->check[i].ccname);
-	}
-	ExecDropSingleTupleTableSlot(econtext->ecxt_scantuple);
+	if (refuses == NULL &&
+		!truncate_action(TupleDescAttr(desc, log.attnum[AUDIT_ACTION] - 1)->atttypid, &action, &known))
+		refuses = "the type of the action";
+	if (refuses == NULL && known && (check = refusing_check(&log, rel, action, estate)) != NULL)
+		refuses = psprintf("the CHECK \"%s\"", check);
 	FreeExecutorState(estate);
 	table_close(rel, AccessShareLock);
 	return refuses;

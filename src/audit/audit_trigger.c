@@ -384,12 +384,11 @@ fn_audit_trigger(PG_FUNCTION_ARGS)
 	bool		changed;
 	ErrorContextCallback context;
 
-	/* nothing else looks for a cancelled statement between one row and the next */
-	CHECK_FOR_INTERRUPTS();
-
 	/* taking the first lock of a transaction may reveal that the log changed */
 	do
 	{
+		/* nothing else looks for a cancelled statement between one row and the next */
+		CHECK_FOR_INTERRUPTS();
 		table = AuditTableGet(trigdata, fcinfo->flinfo->fn_oid);
 		log = AuditLogGet(table->logid);
 	} while (unlikely(!table->valid || !log->valid));
@@ -400,6 +399,7 @@ fn_audit_trigger(PG_FUNCTION_ARGS)
 	 */
 	table->in_use++;
 	mine = *table;
+	(void) AuditConverting();	/* what an error elsewhere has left */
 	context.callback = name_converted;
 	context.arg = &mine;
 	context.previous = error_context_stack;
