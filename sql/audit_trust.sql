@@ -30,9 +30,10 @@ ALTER TABLE aq_k.log DROP user_id;
 
 -- a default that draws from a sequence which the log's owner may not use
 CREATE SEQUENCE aq_other_seq;
+SELECT 'aq_other_seq'::regclass::oid AS seq \gset
 SET ROLE aq_keeper;
 ALTER TABLE aq_k.log ADD n bigint;
-SELECT format('ALTER TABLE aq_k.log ALTER n SET DEFAULT nextval(%L)', 'aq_other_seq'::regclass) \gexec
+ALTER TABLE aq_k.log ALTER n SET DEFAULT nextval(:seq::oid::regclass);
 RESET ROLE;
 INSERT INTO aq_t VALUES (3, 1);
 \echo :SQLSTATE

@@ -221,9 +221,11 @@ check_sequence(Relation log, AttrNumber attnum, Oid seqid)
 Oid
 AuditColumnSequence(Relation rel, AttrNumber attnum)
 {
-	Node	   *expr = strip_implicit_coercions(build_column_default(rel, attnum));
-	Oid			seqid = expr != NULL ? sequence_of(expr) : InvalidOid;
+	Node	   *expr = build_column_default(rel, attnum);
+	Oid			seqid = InvalidOid;
 
+	if (expr != NULL)
+		seqid = sequence_of(strip_implicit_coercions((Node *) expression_planner((Expr *) expr)));
 	check_sequence(rel, attnum, seqid);
 	return seqid;
 }
@@ -248,7 +250,8 @@ use_default(AuditLog *log, AuditSlot *slot, Relation root, Form_pg_attribute lea
 
 	if (expr != NULL)
 	{
-		expr = sequence_mutator(expr, &slot->sequence);
+		/* planned first: the sequence's name may be an expression, too */
+		expr = sequence_mutator((Node *) expression_planner((Expr *) expr), &slot->sequence);
 		check_sequence(root, attnum, slot->sequence);
 		slot->expr = ExecInitExpr((Expr *) expression_planner((Expr *) expr), NULL);
 	}
