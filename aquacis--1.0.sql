@@ -14,7 +14,7 @@ COMMENT ON FUNCTION @extschema@.fn_audit_trigger() IS
 'audit trigger: writes what changed into the log, as JSONB
 Arguments: [key columns, comma-separated] [''exclude=a,b''] [''redact=c''] [''log=schema.table'']. Without key columns: the primary key, else the replica identity. Without log=: audit_log in the schema of this function.
 AFTER INSERT OR UPDATE OR DELETE ... FOR EACH ROW, and AFTER TRUNCATE ... FOR EACH STATEMENT; audit_enable() attaches both. The right to EXECUTE it is the right to write into any table that can serve as a log.
-Errors: 39P01 fired any other way; 22023 unknown argument; 42703 unknown column; 55000 no key, or the log would audit itself; 42P01 no log; 42804, 23502, 42703 a log that cannot be filled (the column is named).';
+Errors: 39P01 fired any other way; 22023 unknown argument; 42703 unknown column; 55000 no key, or the log would audit itself; 22023 a key that would be redacted; 42501 a log that draws from a sequence which its owner may not use; 42P01 no log; 42804, 23502, 42703 a log that cannot be filled (the column is named).';
 REVOKE EXECUTE ON FUNCTION @extschema@.fn_audit_trigger() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.audit_install(schema pg_catalog.name DEFAULT NULL,
@@ -38,7 +38,7 @@ COMMENT ON FUNCTION @extschema@.audit_enable(pg_catalog.regclass, pg_catalog.tex
 	pg_catalog.text[], pg_catalog.regclass, pg_catalog.bool) IS
 'attach the audit triggers to a table, replacing those of an earlier call
 key: columns that identify a row (NULL: primary key, else replica identity). exclude: columns that are not looked at; an UPDATE of them alone logs nothing. redact: columns whose change is logged, their values never. log: another log table. replica: fire in replicated changes too (ENABLE ALWAYS). Takes SHARE ROW EXCLUSIVE on the table. For the table''s owner.
-Errors: 42703 unknown column; 55000 no key; 42809 not a table; 42501 not the owner, or a system table; 22023 contradicting lists.';
+Errors: 42703 unknown column; 55000 no key; 42809 not a table; 42501 not the owner, or a system table; 22023 contradicting lists; 42804 a log without room for the key.';
 REVOKE EXECUTE ON FUNCTION @extschema@.audit_enable(pg_catalog.regclass, pg_catalog.text[],
 	pg_catalog.text[], pg_catalog.text[], pg_catalog.regclass, pg_catalog.bool) FROM PUBLIC;
 

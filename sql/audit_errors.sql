@@ -100,10 +100,10 @@ CREATE TRIGGER t AFTER INSERT ON aq_e FOR EACH ROW EXECUTE FUNCTION fn_audit_tri
 INSERT INTO aq_e VALUES (1, 1);
 \echo :SQLSTATE
 DROP TRIGGER t ON aq_e;
-CREATE TRIGGER t AFTER INSERT ON aq_e FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger('V ID');
-INSERT INTO aq_e VALUES (1, 1);
+CREATE TABLE aq_keyless (v int);
+CREATE TRIGGER t AFTER INSERT ON aq_keyless FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger('V ID');
+INSERT INTO aq_keyless VALUES (1);
 \echo :SQLSTATE
-DROP TRIGGER t ON aq_e;
 CREATE TRIGGER t AFTER INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger('record_id');
 SELECT audit_enable('aq_e');
 \set VERBOSITY terse
@@ -147,5 +147,5 @@ FROM pg_proc p WHERE p.oid IN (SELECT objid FROM pg_depend WHERE refclassid = 'p
 	AND (p.proname LIKE 'audit\_%' OR p.proname = 'fn_audit_trigger') ORDER BY 1;
 
 DROP VIEW aq_view;
-DROP TABLE aq_e, aq_log, aq_log2, audit_log;
+DROP TABLE aq_e, aq_keyless, aq_log, aq_log2, audit_log;
 DROP ROLE aq_nobody;

@@ -93,6 +93,60 @@ SELECT tableoid::regclass, record_id, new_data FROM aq_log_list;
 SELECT tableoid::regclass, record_id, new_data FROM aq_log_deep;
 SELECT record_id, new_data FROM aq_log_defer;
 
+-- a partition with its columns in another order, and two that could take the action
+CREATE TABLE aq_log_both (table_name text, record_id bigint, action text, operation text, old_data jsonb, new_data jsonb, changed_fields jsonb, changed_at timestamptz)
+	PARTITION BY RANGE (changed_at);
+CREATE TABLE aq_log_both_1 (operation text, changed_at timestamptz, table_name text, record_id bigint, action text, old_data jsonb, new_data jsonb, changed_fields jsonb);
+ALTER TABLE aq_log_both ATTACH PARTITION aq_log_both_1 DEFAULT;
+SELECT audit_enable('aq_t', log => 'aq_log_both');
+INSERT INTO aq_t (id, v) VALUES (107, 'both');
+SELECT action, operation, record_id FROM aq_log_both;
+
+-- a partition is no log: enabling refuses it, the trigger by hand keeps its limits
+SELECT audit_enable('aq_t', log => 'aq_log_c3_a');
+\echo :SQLSTATE
+CREATE TABLE aq_hand (id int PRIMARY KEY);
+DO $$ BEGIN EXECUTE format('CREATE TRIGGER t AFTER INSERT ON aq_hand FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger(''id'', ''log=%I.audit_log_default'')', current_schema()); END $$;
+\set VERBOSITY sqlstate
+INSERT INTO aq_hand VALUES (1);
+\set VERBOSITY default
+
+-- a log that allows three actions alone, and one whose other CHECKs are no matter
+CREATE TABLE aq_log_iud (table_name text, record_id bigint, action text CHECK (action IN ('I', 'U', 'D')), old_data jsonb, new_data jsonb,
+	changed_fields jsonb, changed_at timestamptz);
+SELECT audit_enable('aq_t', log => 'aq_log_iud');
+TRUNCATE aq_t;
+ALTER TABLE aq_log_iud DROP CONSTRAINT aq_log_iud_action_check, ADD CHECK (action = 'T' OR record_id > 0), ADD CHECK (length(table_name) < 10),
+	ALTER action TYPE "char";
+SELECT audit_enable('aq_t', log => 'aq_log_iud');
+TRUNCATE aq_t;
+SELECT action, record_id FROM aq_log_iud;
+-- an action of a type that has no T, and of one whose domain has none; a CHECK that calls a function is left to the row
+CREATE TYPE aq_action AS ENUM ('I', 'U', 'D');
+CREATE DOMAIN aq_iud AS text CHECK (VALUE IN ('I', 'U', 'D'));
+CREATE FUNCTION aq_iud(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'called'; END $$;
+TRUNCATE aq_log_iud;
+ALTER TABLE aq_log_iud DROP CONSTRAINT aq_log_iud_check, ALTER action TYPE aq_action USING NULL;
+SELECT audit_enable('aq_t', log => 'aq_log_iud');
+INSERT INTO aq_t (id, v) VALUES (1, 'enum');
+TRUNCATE aq_t;
+SELECT action, record_id FROM aq_log_iud;
+ALTER TABLE aq_log_iud ALTER action TYPE aq_iud USING action::text;
+SELECT audit_enable('aq_t', log => 'aq_log_iud');
+ALTER TYPE aq_action ADD VALUE 'T';
+ALTER TABLE aq_log_iud ALTER action TYPE aq_action USING action::text::aq_action, ADD CONSTRAINT aq_called CHECK (aq_iud(action::text)) NOT VALID;
+SELECT audit_enable('aq_t', log => 'aq_log_iud');
+ALTER TABLE aq_log_iud DROP CONSTRAINT aq_called;
+TRUNCATE aq_t;
+SELECT action, record_id FROM aq_log_iud;
+
+-- keys that have no room in its record_id
+SELECT audit_enable('aq_two', log => 'aq_log_iud');
+\echo :SQLSTATE
+CREATE TABLE aq_uuid (k uuid PRIMARY KEY);
+SELECT audit_enable('aq_uuid', log => 'aq_log_iud');
+\echo :SQLSTATE
+
 -- a foreign partition
 CREATE FOREIGN DATA WRAPPER aq_fdw;
 CREATE SERVER aq_server FOREIGN DATA WRAPPER aq_fdw;
@@ -104,9 +158,12 @@ SELECT audit_enable('aq_t', log => 'aq_log_far');
 INSERT INTO aq_t (id, v) VALUES (106, 'far');
 \echo :SQLSTATE
 
-DROP TABLE aq_t, aq_two, aq_text;
+DROP TABLE aq_t, aq_two, aq_text, aq_uuid, aq_hand;
 DROP VIEW aq_log_view;
-DROP TABLE aq_log_c3, aq_log_p2, aq_base, aq_log_list, aq_log_deep, aq_log_defer, aq_log_far, audit_log;
+DROP TABLE aq_log_c3, aq_log_p2, aq_base, aq_log_list, aq_log_deep, aq_log_defer, aq_log_far, aq_log_both, aq_log_iud, audit_log;
 DROP SEQUENCE aq_ids;
+DROP TYPE aq_action;
+DROP DOMAIN aq_iud;
+DROP FUNCTION aq_iud(text);
 DROP SERVER aq_server;
 DROP FOREIGN DATA WRAPPER aq_fdw;

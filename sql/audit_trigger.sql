@@ -112,6 +112,56 @@ SELECT audit_enable('aq_client', redact => '{clipass}');
 INSERT INTO aq_client VALUES (4, 'Sol', 'secret4');
 SELECT count(*) AS leaks FROM audit_log l WHERE l::text LIKE '%secret%';
 
+-- nor can a key be redacted by hand
+CREATE TABLE aq_curp (curp text PRIMARY KEY, v int);
+CREATE TRIGGER by_hand AFTER INSERT ON aq_curp FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger('', 'redact=curp');
+INSERT INTO aq_curp VALUES ('secret5', 1);
+\echo :SQLSTATE
+
+-- a key column that is renamed: the primary key takes its place; without one it is an error
+CREATE TABLE aq_ren (k int PRIMARY KEY, v int);
+SELECT audit_enable('aq_ren', key => '{k}');
+ALTER TABLE aq_ren RENAME k TO k2;
+INSERT INTO aq_ren VALUES (77, 1);
+SELECT record_id, new_data FROM logged WHERE table_name = 'aq_ren';
+ALTER TABLE aq_ren DROP CONSTRAINT aq_ren_pkey;
+INSERT INTO aq_ren VALUES (78, 1);
+\echo :SQLSTATE
+
+-- json that jsonb cannot hold is logged as its text
+CREATE TABLE aq_json (id int PRIMARY KEY, j json);
+SELECT audit_enable('aq_json');
+INSERT INTO aq_json VALUES (1, '{"a": "\u0000"}'), (2, '1e1000000'), (3, '{"a": 1}');
+UPDATE aq_json SET j = '{"a": "\u0000!"}' WHERE id < 3;
+SELECT record_id, action, coalesce(new_data, changed_fields) AS data FROM logged WHERE table_name = 'aq_json';
+-- where that is not possible, the error names the column
+CREATE TABLE aq_jsons (id int PRIMARY KEY, j json[]);
+SELECT audit_enable('aq_jsons');
+INSERT INTO aq_jsons VALUES (1, ARRAY['1e1000000'::json]);
+\echo :SQLSTATE
+
+-- a partition and its table: whichever comes first, a change is logged once
+CREATE TABLE aq_part (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);
+CREATE TABLE aq_part1 PARTITION OF aq_part FOR VALUES FROM (0) TO (10);
+SELECT audit_enable('aq_part1');
+SELECT audit_enable('aq_part');
+SELECT audit_enable('aq_part1');
+INSERT INTO aq_part VALUES (1, 1);
+SELECT table_name, action FROM logged WHERE table_name LIKE 'aq\_part%';
+
+-- a foreign table
+CREATE FOREIGN DATA WRAPPER aq_fdw;
+CREATE SERVER aq_server FOREIGN DATA WRAPPER aq_fdw;
+CREATE FOREIGN TABLE aq_far (id int) SERVER aq_server;
+SET client_min_messages = warning;
+SELECT audit_enable('aq_far', key => '{id}');
+RESET client_min_messages;
+SELECT count(*) FROM pg_trigger WHERE tgrelid = 'aq_far'::regclass AND tgtype & 32 = 0;
+DROP TABLE aq_curp, aq_ren, aq_json, aq_jsons, aq_part;
+DROP FOREIGN TABLE aq_far;
+DROP SERVER aq_server;
+DROP FOREIGN DATA WRAPPER aq_fdw;
+
 -- status
 SELECT audited_table, key, excluded, redacted, enabled, replica, months_left, default_rows
 FROM audit_status WHERE audited_table::text LIKE 'aq\_%' ORDER BY audited_table::text;

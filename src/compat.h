@@ -78,6 +78,9 @@ object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 	tuplesort_getdatum(state, forward, val, isnull, abbrev)
 #endif
 
+/* 16: TRUNCATE triggers on foreign tables */
+#define FOREIGN_TABLES_HAVE_TRUNCATE_TRIGGERS (PG_VERSION_NUM >= 160000)
+
 /* 16: the varlena macros moved out of postgres.h */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"

@@ -45,6 +45,12 @@ UPDATE account SET v = repeat(md5(id::text), 200) WHERE id % 3 = 0;
 COMMIT;
 DELETE FROM account WHERE id % 5 = 0;
 SQL
+# bytes that are no text in this database, in what a client says of itself when it connects
+{
+	local $ENV{PGOPTIONS} = "-c app.current_user=jos\xe9 -c app.context=\xff";
+	sql("UPDATE account SET v = 'latin' WHERE id = 1");
+}
+is(sql("SELECT DISTINCT user_id || ' ' || app_context FROM audit_log WHERE user_id LIKE 'jos%'"), 'jos\xe9 "\\\\xff"', 'bytes that are no text are logged in hexadecimal');
 my $file = PostgreSQL::Test::Utils::tempdir() . '/dump';
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $file, '-N', 'cron', '-h', $node->host, '-p', $node->port, 'postgres' ], 'dump');
 sql('CREATE DATABASE restored');
@@ -63,6 +69,20 @@ sql('DROP EXTENSION aquacis CASCADE', 'restored');
 is(sql("SELECT count(*) FROM audit_log WHERE table_name = 'account'", 'restored'), sql("SELECT 1 + count(*) FROM audit_log"),
 	'DROP EXTENSION leaves the log');
 
+# ---- a database without an encoding: its JSON has no escape sequences, and no write fails for that
+sql("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'");
+sql(<<'SQL', 'ascii');
+CREATE EXTENSION aquacis;
+SELECT audit_install();
+CREATE TABLE t (id int PRIMARY KEY, j json);
+SELECT audit_enable('t');
+BEGIN;
+SELECT set_config('app.context', '{"a": "\u00f1"}', true);
+INSERT INTO t VALUES (1, '["\u00f1"]');
+COMMIT;
+SQL
+is(sql("SELECT app_context #>> '{}' || (new_data->>'j') FROM audit_log", 'ascii'), '{"a": "\u00f1"}["\u00f1"]', 'SQL_ASCII');
+
 # ---- two years without maintenance: the DEFAULT partition took it all
 sql(<<'SQL');
 CREATE SCHEMA old;
@@ -77,13 +97,24 @@ ALTER TABLE old.audit_log ADD twice int GENERATED ALWAYS AS (xact_seq * 2) STORE
 INSERT INTO old.audit_log (changed_at, xact_id, xact_seq, table_schema, table_name, record_id, action, user_id, changed_fields)
 SELECT d, '5', row_number() OVER (), 'public', 'account', 1, 'U', 'u', '{"v": {"old": 1, "new": 2}}'
 FROM generate_series(now() - interval '730 days', now() - interval '40 days', interval '6 hours') d;
+-- garbage of a legacy system
+INSERT INTO old.audit_log (changed_at, xact_id, xact_seq, table_schema, table_name, action, user_id)
+VALUES ('0044-03-15 BC', '5', -1, 'public', 'account', 'U', 'u'), ('0001-01-31 BC', '5', -2, 'public', 'account', 'U', 'u');
 SQL
+my $space = PostgreSQL::Test::Utils::tempdir() . '/space';
+mkdir $space;
+sql("CREATE TABLESPACE archive LOCATION '$space'");
+sql('ALTER TABLE old.audit_log SET TABLESPACE archive');
 my $rows = sql('SELECT count(*) FROM old.audit_log_default');
 cmp_ok($rows, '>', 2700, 'two years of rows in the DEFAULT partition');
 my $before = sql("SELECT md5(string_agg(l::text, '|' ORDER BY changed_at, xact_seq)) FROM old.audit_log l");
 sql("CALL audit_maintain(log => 'old.audit_log')");
 is(sql('SELECT count(*) FROM old.audit_log_default'), '0', 'the DEFAULT partition was emptied');
 is(sql("SELECT md5(string_agg(l::text, '|' ORDER BY changed_at, xact_seq)) FROM old.audit_log l"), $before, 'nothing was lost');
+is(sql("SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE oid IN (SELECT tableoid FROM old.audit_log WHERE changed_at < '2000-01-01')"),
+	'audit_log_-043_03 audit_log_0000_01', 'months before Christ');
+is(sql("SELECT count(*) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = 'old.audit_log'::regclass AND reltablespace = 0"),
+	2, 'new months are made in the tablespace of the log');
 my $closed = sql("SELECT count(*) FROM pg_indexes WHERE schemaname = 'old' AND indexdef LIKE '%USING gin%'");
 cmp_ok($closed, '>=', 22, 'closed months have their GIN index');
 is(sql("SELECT count(*) FROM pg_indexes WHERE schemaname = 'old' AND indexdef LIKE '%USING gin%' AND tablename = 'audit_log_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM')"),

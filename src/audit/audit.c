@@ -14,7 +14,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "utils/inval.h"
 #include "utils/syscache.h"
 
@@ -38,7 +40,57 @@ relation_changed(Datum arg, Oid relid)
 	AuditLogInvalidate(relid);
 }
 
-/* a schema was renamed, a cast or a type changed: rare, so all goes */
+/*
+ * A type, and of a domain the types that it is over.  Types come and go with
+ * every temporary table of every session, so only those that an entry has noted
+ * make it stale.  To be called before anything about the type is looked up.
+ */
+void
+AuditNoteType(AuditTypes *types, Oid typid)
+{
+	while (OidIsValid(typid))
+	{
+		uint32		hash = GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(typid));
+		HeapTuple	tup;
+
+		if (!AuditKnowsType(types, hash))
+		{
+			types->hashes = types->n == 0 ? palloc(sizeof(uint32)) :
+				repalloc(types->hashes, (types->n + 1) * sizeof(uint32));
+			types->hashes[types->n++] = hash;
+		}
+		tup = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+		if (!HeapTupleIsValid(tup))
+			elog(ERROR, "cache lookup failed for type %u", typid);
+		typid = ((Form_pg_type) GETSTRUCT(tup))->typbasetype;
+		ReleaseSysCache(tup);
+	}
+}
+
+bool
+AuditKnowsType(const AuditTypes *types, uint32 hash)
+{
+	for (int i = 0; i < types->n; i++)
+		if (types->hashes[i] == hash)
+			return true;
+	return false;
+}
+
+/* hash value 0: all of them */
+static void
+type_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	if (hashvalue == 0)
+	{
+		AuditTableInvalidate(InvalidOid);
+		AuditLogInvalidate(InvalidOid);
+		return;
+	}
+	AuditTableInvalidateType(hashvalue);
+	AuditLogInvalidateType(hashvalue);
+}
+
+/* a schema was renamed, a cast changed: rare, so all goes */
 static void
 catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -100,7 +152,7 @@ AuditInit(void)
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, catalog_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(CASTSOURCETARGET, catalog_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(TYPEOID, catalog_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, type_changed, (Datum) 0);
 	RegisterXactCallback(transaction_ended, NULL);
 	RegisterSubXactCallback(subtransaction_ended, NULL);
 }

@@ -49,7 +49,7 @@ typedef struct AuditArgs
 
 extern void AuditParseArgs(int nargs, char **args, AuditArgs *out);
 extern void AuditReadArgs(HeapTuple tup, TupleDesc desc, AuditArgs *out);
-extern bool AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args);
+extern bool AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root);
 extern char *AuditColumnList(List *names);
 
 /* ---- values and objects (audit_jsonb.c) ----------------------------------- */
@@ -80,7 +80,7 @@ typedef struct AuditColumn
 	AuditConvert convert;
 	Oid			typid;			/* declared type */
 	Oid			basetypid;		/* domains resolved */
-	FmgrInfo	func;			/* output function, json's or to_jsonb */
+	FmgrInfo	func;			/* output function or to_jsonb */
 	char	   *name;
 	int			namelen;
 } AuditColumn;
@@ -115,6 +115,8 @@ typedef struct AuditKeys
 
 extern void AuditInitColumn(AuditColumn *col, Form_pg_attribute att, MemoryContext cxt);
 extern int	AuditCompareColumns(const void *a, const void *b);
+extern bool AuditParseJson(const char *text, Datum *value);
+extern Datum AuditJsonString(const char *text);
 extern void AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out);
 extern bool AuditSameValue(const AuditValue *a, const AuditValue *b);
 extern bool AuditSameDatum(const AuditColumn *col, Datum a, Datum b);
@@ -127,6 +129,19 @@ extern void AuditAddValue(AuditBuffer *buf, const AuditKeys *keys, int i, uint32
 extern Datum AuditBuildDiff(AuditBuffer *buf, AuditColumn **cols, const AuditValue *olds,
 							const AuditValue *news, int n);
 extern Datum AuditValueToText(const AuditValue *value);
+extern const char *AuditConverting(void);
+
+/* ---- types (audit.c) ------------------------------------------------------- */
+
+/* the types that a cache entry knows, by their hash values in the syscache */
+typedef struct AuditTypes
+{
+	int			n;
+	uint32	   *hashes;			/* in the entry's context */
+} AuditTypes;
+
+extern void AuditNoteType(AuditTypes *types, Oid typid);
+extern bool AuditKnowsType(const AuditTypes *types, uint32 hash);
 
 /* ---- an audited table, seen through one trigger (audit_table.c) ------------ */
 
@@ -134,7 +149,7 @@ extern Datum AuditValueToText(const AuditValue *value);
 typedef struct AuditAttr
 {
 	int16		len;
-	char		align;
+	uint8		pad;			/* alignment less one */
 	bool		byval;
 	int			column;			/* index into AuditTable.cols, -1: not logged */
 } AuditAttr;
@@ -157,7 +172,8 @@ typedef struct AuditTable
 	int			in_use;			/* calls on the stack that hold it */
 	MemoryContext cxt;			/* everything below; replaced as a whole */
 
-	/* what invalidates it: these relations, any type, cast or schema change */
+	/* what invalidates it: these relations, its types, any cast or schema change */
+	AuditTypes	types;
 	Oid			relid;			/* fires the trigger */
 	Oid			rootid;			/* is logged: the partitioned table, or relid */
 	Oid			logid;
@@ -183,6 +199,7 @@ typedef struct AuditTable
 extern void AuditTableInit(void);
 extern AuditTable *AuditTableGet(TriggerData *trigdata, Oid fnoid);
 extern void AuditTableInvalidate(Oid relid);
+extern void AuditTableInvalidateType(uint32 hash);
 extern void AuditTableEndXact(void);
 extern List *AuditIndexKey(Relation rel);
 extern List *AuditKeyNames(Relation rel, List *given);
@@ -234,6 +251,7 @@ typedef struct AuditLog
 	int			in_use;			/* such plans being executed */
 	Oid			owner;
 	List	   *deps;			/* OIDs whose invalidation makes all this stale */
+	AuditTypes	types;			/* the same for types */
 } AuditLog;
 
 /* a leaf that takes rows directly, for changed_at in [from, to) */
@@ -248,6 +266,7 @@ typedef struct AuditTarget
 	int			natts;
 	int			nindexes;
 	Oid		   *indexes;
+	uint64	   *locked;			/* of each index: equals audit_lock_epoch */
 	struct AuditSlot *map;		/* one an attribute */
 	bool		has_generated;
 	bool		has_constraints;	/* that our own values might violate */
@@ -262,14 +281,15 @@ extern const Oid AuditFieldTypes[AUDIT_NFIELDS];
 extern void AuditLogInit(void);
 extern AuditLog *AuditLogGet(Oid relid);
 extern void AuditLogInvalidate(Oid relid);
+extern void AuditLogInvalidateType(uint32 hash);
 extern void AuditLogEndXact(void);
 extern void AuditLogInsert(AuditLog *log, AuditRow *row);
 extern AuditField AuditFieldOf(Form_pg_attribute att);
 extern void AuditDescribeLog(AuditLog *log, Relation rel);
-extern bool AuditLogTakesTruncate(Oid relid);
+extern const char *AuditLogRefusesTruncate(Oid relid);
 extern void AuditTargetLock(AuditLog *log);
 extern bool AuditTargetOpen(AuditLog *log, TimestampTz at);
-extern void AuditTargetInsert(AuditLog *log, AuditRow *row);
+extern bool AuditTargetInsert(AuditLog *log, AuditRow *row);
 extern bool AuditRoute(Relation log, TimestampTz at, AuditTarget *target);
 
 extern void AuditSpiInsert(AuditLog *log, AuditRow *row);
@@ -280,6 +300,7 @@ extern int64 AuditNextval(Oid seqid);
 /* ---- who (audit_who.c) ------------------------------------------------------ */
 
 extern void AuditWhoInit(void);
+extern bool AuditParseInteger(const char *text, int64 *value);
 extern void AuditFillWho(AuditRow *row, const AuditLog *log);
 
 /* ---- administration (audit_admin.c) ----------------------------------------- */

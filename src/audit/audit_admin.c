@@ -12,7 +12,9 @@
 #include "access/table.h"
 #include "catalog/catalog.h"
 #include "catalog/indexing.h"
+#include "catalog/objectaddress.h"
 #include "catalog/partition.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
@@ -30,6 +32,7 @@
 #include "utils/syscache.h"
 
 #include "audit/audit.h"
+#include "compat.h"
 
 PG_FUNCTION_INFO_V1(audit_enable);
 PG_FUNCTION_INFO_V1(audit_disable);
@@ -98,12 +101,20 @@ refuse_overlap(List *a, List *b, const char *message)
 	}
 }
 
+/*
+ * Rights first: nobody shall wait for, and block, a table that is not his.
+ * CREATE TRIGGER and DROP TRIGGER look again.
+ */
 static Relation
 open_audited(Oid relid, LOCKMODE lockmode)
 {
-	Relation	rel = table_open(relid, lockmode);
-	char		kind = rel->rd_rel->relkind;
+	Relation	rel;
+	char		kind = get_rel_relkind(relid);
 
+	if (kind != '\0' && !object_ownercheck(RelationRelationId, relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(kind), get_rel_name(relid));
+	rel = table_open(relid, lockmode);
+	kind = rel->rd_rel->relkind;
 	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE &&
 		kind != RELKIND_FOREIGN_TABLE)
 		ereport(ERROR,
@@ -123,8 +134,11 @@ open_audited(Oid relid, LOCKMODE lockmode)
 char *
 AuditQualifiedName(Oid relid)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
+	const char *name = get_rel_name(relid);
+
+	if (name == NULL)
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
 }
 
 /* A statement that must succeed, within an SPI connection. */
@@ -235,6 +249,114 @@ AuditBeginSet(FunctionCallInfo fcinfo)
 	return rsinfo->setResult;
 }
 
+/* Whether TRUNCATE can be logged; says why when not. */
+static bool
+can_log_truncate(Oid relid, Oid logid)
+{
+	const char *column;
+
+	if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE && !FOREIGN_TABLES_HAVE_TRUNCATE_TRIGGERS)
+	{
+		ereport(NOTICE,
+				(errmsg("TRUNCATE of \"%s\" will not be logged", get_rel_name(relid)),
+				 errdetail("This version of PostgreSQL has no TRUNCATE triggers on foreign tables.")));
+		return false;
+	}
+	column = AuditLogRefusesTruncate(logid);
+	if (column == NULL)
+		return true;
+	ereport(NOTICE,
+			(errmsg("TRUNCATE of \"%s\" will not be logged", get_rel_name(relid)),
+			 errdetail("Such a row has action 'T', no key and no data, which %s of log \"%s\" refuses.",
+					   column, get_rel_name(logid)),
+			 errhint("Drop or widen it and call audit_enable() again.")));
+	return false;
+}
+
+/*
+ * Refuses a log that could not take the rows of this table.  One that has record_id
+ * alone takes what reads as an integer.
+ */
+static void
+check_log(Relation rel, List *key, Oid logid)
+{
+	Relation	log = table_open(logid, AccessShareLock);
+	AuditLog	desc;
+	char		category;
+	bool		preferred;
+
+	AuditDescribeLog(&desc, log);
+	if (log->rd_rel->relispartition)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" cannot serve as an audit log", RelationGetRelationName(log)),
+				 errdetail("It is a partition, which takes rows of its own limits only."),
+				 errhint("Name the partitioned table.")));
+	table_close(log, AccessShareLock);
+	if (desc.attnum[AUDIT_RECORD_KEY] || desc.attnum[AUDIT_KEY_TEXT])
+		return;
+	if (list_length(key) == 1)
+	{
+		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), linitial(key));
+
+		get_type_category_preferred(getBaseType(get_atttype(RelationGetRelid(rel), attnum)),
+									&category, &preferred);
+		if (category == TYPCATEGORY_NUMERIC || category == TYPCATEGORY_STRING)
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("log \"%s\" has no room for the key of table \"%s\"", get_rel_name(logid),
+					RelationGetRelationName(rel)),
+			 errdetail("Its record_id takes one integer; the key is (%s).", AuditColumnList(key)),
+			 errhint("Add a column record_key of type jsonb or text to the log, or give another key.")));
+}
+
+/*
+ * A partition that has a clone of its parent's trigger needs none of its own:
+ * every change would be logged twice.
+ */
+static bool
+audited_through_parent(Oid relid, Oid fnoid, Oid logid)
+{
+	AuditArgs	args;
+	Oid			root;
+
+	if (!AuditFindTrigger(relid, fnoid, &args, &root) ||
+		AuditResolveLog(&args, fnoid, true) != logid)
+		return false;
+	ereport(NOTICE,
+			(errmsg("\"%s\" is audited as a partition of \"%s\"", get_rel_name(relid),
+					get_rel_name(root)),
+			 errdetail("Its changes are logged under that name; a trigger of its own would log them twice.")));
+	return true;
+}
+
+/* The same the other way round, where partitions were audited first. */
+static void
+drop_triggers_of_partitions(Oid relid, Oid fnoid, Oid logid)
+{
+	ListCell   *lc;
+
+	if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
+		return;
+	foreach(lc, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
+	{
+		Oid			part = lfirst_oid(lc);
+		AuditArgs	args;
+		Oid			root;
+
+		if (part == relid || !AuditFindTrigger(part, fnoid, &args, &root) || root != part ||
+			AuditResolveLog(&args, fnoid, true) != logid)
+			continue;
+		drop_triggers(part, fnoid);
+		ereport(NOTICE,
+				(errmsg("the triggers of partition \"%s\" are replaced by those of \"%s\"",
+						get_rel_name(part), get_rel_name(relid)),
+				 errdetail("Its changes are logged under the name of the partitioned table from now on.")));
+	}
+}
+
 /*
  * audit_enable(table, key, exclude, redact, log, replica)
  *
@@ -293,20 +415,21 @@ audit_enable(PG_FUNCTION_ARGS)
 																  AuditQualifiedName(logid))));
 	}
 
+	check_log(rel, AuditKeyNames(rel, args.key), logid);
+
 	/* DDL refuses a table that its session has open; the lock stays */
 	table_close(rel, NoLock);
 	SPI_connect();
 	drop_triggers(relid, trgoid);
-	create_trigger(relid, "", "INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function,
-				   text.data, replica);
-	if (AuditLogTakesTruncate(logid))
-		create_trigger(relid, "_truncate", "TRUNCATE ON %s FOR EACH STATEMENT", function,
+	if (!audited_through_parent(relid, trgoid, logid))
+	{
+		drop_triggers_of_partitions(relid, trgoid, logid);
+		create_trigger(relid, "", "INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function,
 					   text.data, replica);
-	else
-		ereport(NOTICE,
-				(errmsg("TRUNCATE of \"%s\" will not be logged", get_rel_name(relid)),
-				 errdetail("The log \"%s\" demands a key for every row.", get_rel_name(logid)),
-				 errhint("Drop the NOT NULL of its key column and call audit_enable() again.")));
+		if (can_log_truncate(relid, logid))
+			create_trigger(relid, "_truncate", "TRUNCATE ON %s FOR EACH STATEMENT", function,
+						   text.data, replica);
+	}
 	SPI_finish();
 	PG_RETURN_VOID();
 }

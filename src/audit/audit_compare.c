@@ -6,10 +6,11 @@
  * datums and comparing those costs more than everything else the audit does for
  * the row, so the tuples are compared as they lie on the page:
  *
- *	- while both are at the same offset, columns that end before the next byte that
- *	  differs are equal, and need only be stepped over in one of them;
- *	- where offsets have parted (a value became longer), each is stepped over in
- *	  both and compared.
+ *	- columns that end before the next byte that differs are equal, and need only be
+ *	  stepped over in one of them;
+ *	- behind a value that became longer or shorter the rest is compared at its new
+ *	  place.  Padding before an aligned value is the same there if the rest has moved
+ *	  by a multiple of the alignment; where it has not, the value is looked at by itself.
  *
  * Bytes that differ say nothing yet (1.0 and 1.00); equal bytes, TOAST pointers
  * among them, mean no change.
@@ -18,9 +19,26 @@
 
 #include "access/htup_details.h"
 #include "access/tupmacs.h"
+#include "catalog/pg_type.h"
 #include "utils/memutils.h"
 
 #include "audit/audit.h"
+
+static int
+alignment(char attalign)
+{
+	switch (attalign)
+	{
+		case TYPALIGN_CHAR:
+			return 1;
+		case TYPALIGN_SHORT:
+			return ALIGNOF_SHORT;
+		case TYPALIGN_INT:
+			return ALIGNOF_INT;
+		default:
+			return ALIGNOF_DOUBLE;
+	}
+}
 
 /* Called with palloc'd memory of the entry as current context. */
 void
@@ -32,7 +50,7 @@ AuditPrepareCompare(AuditTable *table, TupleDesc desc)
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
 		table->atts[i].len = att->attlen;
-		table->atts[i].align = att->attalign;
+		table->atts[i].pad = alignment(att->attalign) - 1;
 		table->atts[i].byval = att->attbyval;
 		table->atts[i].column = -1;
 	}
@@ -40,24 +58,88 @@ AuditPrepareCompare(AuditTable *table, TupleDesc desc)
 		table->atts[table->cols[i].attnum - 1].column = i;
 }
 
-/* The offset of the first byte from "from" on that differs, or len. */
+/* How many bytes are equal, of len. */
 static uint32
-first_difference(const char *a, const char *b, uint32 from, uint32 len)
+equal_bytes(const char *a, const char *b, uint32 len)
 {
-	while (from + sizeof(uint64) <= len)
+	uint32		n = 0;
+
+	while (n + sizeof(uint64) <= len)
 	{
 		uint64		x,
 					y;
 
-		memcpy(&x, a + from, sizeof(x));
-		memcpy(&y, b + from, sizeof(y));
+		memcpy(&x, a + n, sizeof(x));
+		memcpy(&y, b + n, sizeof(y));
 		if (x != y)
 			break;
-		from += sizeof(uint64);
+		n += sizeof(uint64);
 	}
-	while (from < len && a[from] == b[from])
-		from++;
-	return from;
+	while (n < len && a[n] == b[n])
+		n++;
+	return n;
+}
+
+/* Whether a value that follows at off is aligned: a varlena may start at once. */
+static inline bool
+is_aligned(const AuditAttr *att, const char *data, uint32 off)
+{
+	return att->len != -1 || data[off] == 0;
+}
+
+static inline uint32
+start_of(const AuditAttr *att, const char *data, uint32 off)
+{
+	return is_aligned(att, data, off) ? (off + att->pad) & ~(uint32) att->pad : off;
+}
+
+static inline uint32
+end_of(const AuditAttr *att, const char *data, uint32 start)
+{
+	if (att->len > 0)
+		return start + att->len;
+	if (att->len == -1)
+		return start + VARSIZE_ANY(data + start);
+	return start + strlen(data + start) + 1;
+}
+
+/* Whether both rows have NULL in the same columns. */
+static bool
+same_nulls(HeapTupleHeader o, HeapTupleHeader n, int natts)
+{
+	if (!(o->t_infomask & n->t_infomask & HEAP_HASNULL))
+		return !((o->t_infomask | n->t_infomask) & HEAP_HASNULL);
+	return memcmp(o->t_bits, n->t_bits, BITMAPLEN(natts)) == 0;
+}
+
+/*
+ * Steps over columns that consist of nothing but equal bytes, from column i on,
+ * while both rows have NULL in the same places (nulls, or none).  Returns the first
+ * column that needs a look.
+ */
+static int
+skip_equal(const AuditTable *table, int i, const bits8 *nulls, const char *data, uint32 *offset,
+		   uint32 same_to, uint32 shift)
+{
+	uint32		off = *offset;
+
+	for (; i < table->natts; i++)
+	{
+		const AuditAttr *att = &table->atts[i];
+		uint32		end;
+
+		if (nulls != NULL && att_isnull(i, nulls))
+			continue;
+		/* padding before it may have another length in the other row */
+		if ((shift & att->pad) != 0 && is_aligned(att, data, off))
+			break;
+		end = end_of(att, data, start_of(att, data, off));
+		if (end > same_to)
+			break;
+		off = end;
+	}
+	*offset = off;
+	return i;
 }
 
 /*
@@ -72,49 +154,49 @@ AuditCompareTuples(const AuditTable *table, HeapTuple oldtup, HeapTuple newtup,
 	HeapTupleHeader n = newtup->t_data;
 	const char *odata = (char *) o + o->t_hoff;
 	const char *ndata = (char *) n + n->t_hoff;
-	bool		onulls = (o->t_infomask & HEAP_HASNULL) != 0;
-	bool		nnulls = (n->t_infomask & HEAP_HASNULL) != 0;
-	uint32		common = Min(oldtup->t_len - o->t_hoff, newtup->t_len - n->t_hoff);
+	const bits8 *onulls = (o->t_infomask & HEAP_HASNULL) ? o->t_bits : NULL;
+	const bits8 *nnulls = (n->t_infomask & HEAP_HASNULL) ? n->t_bits : NULL;
+	bool		nulls_alike = same_nulls(o, n, table->natts);
+	uint32		olen = oldtup->t_len - o->t_hoff;
+	uint32		nlen = newtup->t_len - n->t_hoff;
 	uint32		ooff = 0;
 	uint32		noff = 0;
-	uint32		differs;
 	int			found = 0;
 
 	if (HeapTupleHeaderGetNatts(o) < table->natts || HeapTupleHeaderGetNatts(n) < table->natts)
 		return -1;
-	differs = first_difference(odata, ndata, 0, common);
 	for (int i = 0; i < table->natts; i++)
 	{
-		const AuditAttr *att = &table->atts[i];
-		bool		onull = onulls && att_isnull(i, o->t_bits);
-		bool		nnull = nnulls && att_isnull(i, n->t_bits);
-		bool		together = ooff == noff;
+		const AuditAttr *att;
+		bool		onull;
+		bool		nnull;
 		uint32		ostart = 0;
 		uint32		nstart = 0;
 
-		if (onull && nnull)
-			continue;
+		if (nulls_alike)
+		{
+			uint32		from = ooff;
+			uint32		same = equal_bytes(odata + ooff, ndata + noff, Min(olen - ooff, nlen - noff));
+
+			i = skip_equal(table, i, onulls, odata, &ooff, ooff + same, noff - ooff);
+			noff += ooff - from;
+			if (i == table->natts)
+				break;
+		}
+		att = &table->atts[i];
+		onull = onulls != NULL && att_isnull(i, onulls);
+		nnull = nnulls != NULL && att_isnull(i, nnulls);
 		if (!onull)
 		{
-			ostart = att_align_pointer(ooff, att->align, att->len, odata + ooff);
-			ooff = att_addlength_pointer(ostart, att->len, odata + ostart);
-			/* the same place, and nothing but equal bytes up to its end */
-			if (together && !nnull && ooff <= differs)
-			{
-				noff = ooff;
-				continue;
-			}
+			ostart = start_of(att, odata, ooff);
+			ooff = end_of(att, odata, ostart);
 		}
 		if (!nnull)
 		{
-			nstart = att_align_pointer(noff, att->align, att->len, ndata + noff);
-			noff = att_addlength_pointer(nstart, att->len, ndata + nstart);
+			nstart = start_of(att, ndata, noff);
+			noff = end_of(att, ndata, nstart);
 		}
-		if (ooff == noff && ooff > differs)
-			differs = first_difference(odata, ndata, ooff, common);
-		else if (ooff != noff)
-			differs = 0;
-		if (att->column < 0 ||
+		if (att->column < 0 || (onull && nnull) ||
 			(!onull && !nnull && ooff - ostart == noff - nstart &&
 			 memcmp(odata + ostart, ndata + nstart, ooff - ostart) == 0))
 			continue;

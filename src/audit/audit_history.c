@@ -42,32 +42,37 @@ typedef struct KeyMatch
 
 /* ---- which table, which log, which key ------------------------------------------------ */
 
-/* The arguments of the table's audit trigger; false when it has none. */
+/*
+ * The arguments of the table's audit trigger, and the table on which that was made:
+ * another one for a partition.  False when it has none.
+ */
 bool
-AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args)
+AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root)
 {
 	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tup;
-	bool		found = false;
+	Oid			tgoid = InvalidOid;
 
 	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(relid));
 	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
-	while (!found && HeapTupleIsValid(tup = systable_getnext(scan)))
+	while (!OidIsValid(tgoid) && HeapTupleIsValid(tup = systable_getnext(scan)))
 	{
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
 
 		if (trigger->tgfoid == fnoid && TRIGGER_FOR_ROW(trigger->tgtype))
 		{
 			AuditReadArgs(tup, RelationGetDescr(catalog), args);
-			found = true;
+			tgoid = trigger->oid;
 		}
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
-	return found;
+	if (OidIsValid(tgoid))
+		*root = AuditTriggerRoot(tgoid, relid);
+	return OidIsValid(tgoid);
 }
 
 static KeyMatch
@@ -79,13 +84,18 @@ json_match(const char *json)
 	return match;
 }
 
-static KeyMatch
-integer_match(const char *key)
+/* false: no bigint, so not what the trigger puts into record_id */
+static bool
+integer_match(const char *key, KeyMatch *match)
 {
-	KeyMatch	match = {AUDIT_RECORD_ID, INT8OID};
+	int64		id;
 
-	match.value = DirectFunctionCall1(int8in, CStringGetDatum(key));
-	return match;
+	if (!AuditParseInteger(key, &id))
+		return false;
+	match->field = AUDIT_RECORD_ID;
+	match->typid = INT8OID;
+	match->value = Int64GetDatum(id);
+	return true;
 }
 
 static KeyMatch
@@ -126,23 +136,47 @@ column_match(Relation rel, const char *column, const char *key)
 	return match;
 }
 
-static KeyMatch
-match_key(Oid relid, const AuditArgs *args, const AuditLog *log, const char *key)
+/* The text of a key of several columns as the trigger writes it. */
+static const char *
+normal_json(const char *json)
 {
-	bool		object = key[strspn(key, " \t\r\n")] == '{';
-	KeyMatch	match;
-	Relation	rel;
-	List	   *names;
+	Jsonb	   *jb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 
-	if (log->attnum[AUDIT_RECORD_ID] == 0 && log->attnum[AUDIT_RECORD_KEY] == 0)
-		return text_match(key);
+	return JsonbToCString(NULL, &jb->root, VARSIZE(jb));
+}
+
+/* Of a table that is gone, or has no key any more: what the text looks like. */
+static KeyMatch
+guess_key(const char *name, const AuditLog *log, const char *key, bool object)
+{
+	KeyMatch	match;
+
 	if (object && log->attnum[AUDIT_RECORD_KEY])
 		return json_match(key);
-	if (!OidIsValid(relid))
-		return integer_match(key);
+	if (log->attnum[AUDIT_RECORD_ID] && integer_match(key, &match))
+		return match;
+	if (log->attnum[AUDIT_KEY_TEXT])
+		return text_match(key);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+			 errmsg("invalid key of table \"%s\": %s", name, quote_literal_cstr(key)),
+			 errdetail("The table is gone or has no key, and the text is neither an integer nor a JSON object."),
+			 errhint("Name the column as well: '{\"column\": value}'.")));
+	pg_unreachable();
+}
 
-	rel = table_open(relid, AccessShareLock);
-	names = AuditKeyNames(rel, args->key);
+static KeyMatch
+match_key(Relation rel, List *names, const AuditLog *log, const char *key, bool object)
+{
+	bool		integer = list_length(names) == 1 && AuditIntegerKey(rel, linitial(names));
+	KeyMatch	match;
+
+	if (object && log->attnum[AUDIT_RECORD_KEY])
+		return json_match(key);
+	if (integer && log->attnum[AUDIT_RECORD_ID] && integer_match(key, &match))
+		return match;
+	if (log->attnum[AUDIT_KEY_TEXT])
+		return text_match(object && list_length(names) > 1 ? normal_json(key) : key);
 	if (list_length(names) > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -150,11 +184,26 @@ match_key(Oid relid, const AuditArgs *args, const AuditLog *log, const char *key
 						RelationGetRelationName(rel)),
 				 errdetail("\"%s\" is no JSON object.", key),
 				 errhint("Give it as in record_key: '{\"column\": value, ...}'.")));
-	if (log->attnum[AUDIT_RECORD_ID] &&
-		(AuditIntegerKey(rel, linitial(names)) || log->attnum[AUDIT_RECORD_KEY] == 0))
-		match = integer_match(key);
+	if (log->attnum[AUDIT_RECORD_KEY])
+		return column_match(rel, linitial(names), key);
+	if (!integer_match(key, &match))
+		return guess_key(RelationGetRelationName(rel), log, key, object);
+	return match;
+}
+
+static KeyMatch
+find_key(Oid relid, const char *name, const AuditArgs *args, const AuditLog *log, const char *key)
+{
+	bool		object = key[strspn(key, " \t\r\n")] == '{';
+	KeyMatch	match;
+	Relation	rel = OidIsValid(relid) ? try_table_open(relid, AccessShareLock) : NULL;
+
+	if (rel == NULL)
+		return guess_key(name, log, key, object);
+	if (args->key == NIL && AuditIndexKey(rel) == NIL)
+		match = guess_key(name, log, key, object);
 	else
-		match = column_match(rel, linitial(names), key);
+		match = match_key(rel, AuditKeyNames(rel, args->key), log, key, object);
 	table_close(rel, NoLock);
 	return match;
 }
@@ -167,42 +216,61 @@ column(const AuditLog *log, AuditField field)
 	return psprintf("l.%s", quote_identifier(get_attname(log->relid, log->attnum[field], false)));
 }
 
+/* A column as the type that the result has, through text where there is no cast. */
+static const char *
+column_as(const AuditLog *log, AuditField field, Oid typid)
+{
+	const char *type = format_type_be_qualified(typid);
+
+	if (log->attnum[field] == 0)
+		return psprintf("NULL::%s", type);
+	if (get_atttype(log->relid, log->attnum[field]) == typid)
+		return column(log, field);
+	if (typid == XID8OID)
+		return psprintf("%s::pg_catalog.text::%s", column(log, field), type);
+	return psprintf("%s::%s", column(log, field), type);
+}
+
+/* Somebody else's row may hold there what is no object, a JSON null for instance. */
+static const char *
+each_of(const AuditLog *log, AuditField field)
+{
+	const char *value = column_as(log, field, JSONBOID);
+
+	return psprintf("pg_catalog.jsonb_each(CASE WHEN pg_catalog.jsonb_typeof(%s) "
+					"OPERATOR(pg_catalog.=) 'object' THEN %s END)", value, value);
+}
+
 static char *
 write_query(const AuditLog *log, AuditField key_field)
 {
+	Oid			key_type = get_atttype(log->relid, log->attnum[key_field]);
 	StringInfoData q;
 
 	initStringInfo(&q);
-	appendStringInfo(&q, "SELECT %s, ", column(log, AUDIT_CHANGED_AT));
-	appendStringInfo(&q, "%s, ", log->attnum[AUDIT_XACT_ID] ? column(log, AUDIT_XACT_ID) :
-					 "NULL::pg_catalog.xid8");
-	appendStringInfo(&q, "%s::pg_catalog.text, ", column(log, AUDIT_ACTION));
-	appendStringInfo(&q, "%s, ", log->attnum[AUDIT_USER_ID] ?
-					 psprintf("%s::pg_catalog.text", column(log, AUDIT_USER_ID)) :
-					 "NULL::pg_catalog.text");
+	appendStringInfo(&q, "SELECT %s, %s, %s, %s, ", column_as(log, AUDIT_CHANGED_AT, TIMESTAMPTZOID),
+					 column_as(log, AUDIT_XACT_ID, XID8OID), column_as(log, AUDIT_ACTION, TEXTOID),
+					 column_as(log, AUDIT_USER_ID, TEXTOID));
 	appendStringInfo(&q, "c.key, c.old_value, c.new_value FROM %s l LEFT JOIN LATERAL ("
 					 "SELECT key, value OPERATOR(pg_catalog.->) 'old'::pg_catalog.text AS old_value, "
-					 "value OPERATOR(pg_catalog.->) 'new'::pg_catalog.text AS new_value "
-					 "FROM pg_catalog.jsonb_each(%s::pg_catalog.jsonb) "
-					 "UNION ALL SELECT key, value, NULL "
-					 "FROM pg_catalog.jsonb_each(%s::pg_catalog.jsonb) "
-					 "UNION ALL SELECT key, NULL, value "
-					 "FROM pg_catalog.jsonb_each(%s::pg_catalog.jsonb)"
-					 ") c ON true WHERE ", log->name, column(log, AUDIT_CHANGED_FIELDS),
-					 column(log, AUDIT_OLD_DATA), column(log, AUDIT_NEW_DATA));
+					 "value OPERATOR(pg_catalog.->) 'new'::pg_catalog.text AS new_value FROM %s "
+					 "UNION ALL SELECT key, value, NULL FROM %s "
+					 "UNION ALL SELECT key, NULL, value FROM %s) c ON true WHERE ", log->name,
+					 each_of(log, AUDIT_CHANGED_FIELDS), each_of(log, AUDIT_OLD_DATA),
+					 each_of(log, AUDIT_NEW_DATA));
 	appendStringInfo(&q, "%s OPERATOR(pg_catalog.=) $1 AND ", column(log, AUDIT_TABLE_NAME));
 	if (log->attnum[AUDIT_TABLE_SCHEMA])
 		appendStringInfo(&q, "($2 IS NULL OR %s OPERATOR(pg_catalog.=) $2) AND ",
 						 column(log, AUDIT_TABLE_SCHEMA));
 	/* the expression of audit_install's index */
-	if (key_field == AUDIT_RECORD_KEY &&
-		get_atttype(log->relid, log->attnum[key_field]) == JSONBOID)
+	if (key_field == AUDIT_RECORD_KEY && key_type == JSONBOID)
 		appendStringInfo(&q, "pg_catalog.jsonb_hash_extended(%s, 0) OPERATOR(pg_catalog.=) "
 						 "pg_catalog.jsonb_hash_extended($3, 0) AND ", column(log, key_field));
 	appendStringInfo(&q, "%s OPERATOR(pg_catalog.=) $3 ORDER BY %s DESC",
+					 key_field == AUDIT_RECORD_KEY ? column_as(log, key_field, JSONBOID) :
 					 column(log, key_field), column(log, AUDIT_CHANGED_AT));
 	if (log->attnum[AUDIT_XACT_ID])
-		appendStringInfo(&q, ", %s DESC", column(log, AUDIT_XACT_ID));
+		appendStringInfo(&q, ", %s DESC", column_as(log, AUDIT_XACT_ID, XID8OID));
 	if (log->attnum[AUDIT_XACT_SEQ])
 		appendStringInfo(&q, ", %s DESC", column(log, AUDIT_XACT_SEQ));
 	else if (get_attnum(log->relid, "id") > 0)
@@ -231,11 +299,11 @@ audit_history(PG_FUNCTION_ARGS)
 	Tuplestorestate *store = AuditBeginSet(fcinfo);
 	TupleDesc	desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
 
-	if (!OidIsValid(relid) || !AuditFindTrigger(relid, fnoid, &args))
+	if (!OidIsValid(relid) || !AuditFindTrigger(relid, fnoid, &args, &relid))
 		AuditParseArgs(0, NULL, &args);
 	rel = table_open(AuditResolveLog(&args, fnoid, false), AccessShareLock);
 	AuditDescribeLog(&log, rel);
-	match = match_key(relid, &args, &log, key);
+	match = find_key(relid, name->relname, &args, &log, key);
 
 	argtypes[2] = match.typid;
 	values[2] = match.value;

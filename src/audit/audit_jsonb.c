@@ -106,8 +106,6 @@ AuditInitColumn(AuditColumn *col, Form_pg_attribute att, MemoryContext cxt)
 
 	if (col->convert == AUDIT_AS_OUTPUT || col->convert == AUDIT_AS_FLOAT)
 		getTypeOutputInfo(col->basetypid, &func, &varlena);
-	else if (col->convert == AUDIT_AS_JSON)
-		func = F_JSONB_IN;
 	else if (col->convert == AUDIT_AS_TO_JSONB)
 		func = F_TO_JSONB;
 	if (!OidIsValid(func))
@@ -137,6 +135,51 @@ AuditCompareColumns(const void *a, const void *b)
 	if (x->namelen != y->namelen)
 		return x->namelen < y->namelen ? -1 : 1;
 	return memcmp(x->name, y->name, x->namelen);
+}
+
+/* ---- text that may be JSON ---------------------------------------------------- */
+
+/*
+ * jsonb_in allocates and computes, nothing else, so that its complaints about
+ * the text may be caught without a subtransaction; false then.  A database whose
+ * encoding has no conversion calls an escape sequence a missing feature.  Anything
+ * but a complaint about data (a cancelled query, no memory) goes on up.
+ */
+bool
+AuditParseJson(const char *text, Datum *value)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	volatile bool is_json = true;
+
+	PG_TRY();
+	{
+		*value = DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
+	}
+	PG_CATCH();
+	{
+		int			category;
+
+		MemoryContextSwitchTo(cxt);
+		category = ERRCODE_TO_CATEGORY(geterrcode());
+		if (category != ERRCODE_DATA_EXCEPTION && category != ERRCODE_PROGRAM_LIMIT_EXCEEDED &&
+			category != ERRCODE_FEATURE_NOT_SUPPORTED)
+			PG_RE_THROW();
+		FlushErrorState();
+		is_json = false;
+	}
+	PG_END_TRY();
+	return is_json;
+}
+
+/* text as a jsonb that is one string */
+Datum
+AuditJsonString(const char *text)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	escape_json(&json, text);
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
 }
 
 /* ---- values ------------------------------------------------------------------ */
@@ -254,6 +297,19 @@ set_float(AuditValue *out, char *str)
 															 Int32GetDatum(-1))));
 }
 
+/* the column being converted, for the error's context */
+static const AuditColumn *converting = NULL;
+
+/* Its name, once; NULL when the error came from elsewhere. */
+const char *
+AuditConverting(void)
+{
+	const AuditColumn *col = converting;
+
+	converting = NULL;
+	return col ? col->name : NULL;
+}
+
 void
 AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out)
 {
@@ -266,6 +322,7 @@ AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out)
 		out->kind = AUDIT_NULL;
 		return;
 	}
+	converting = col;
 	switch (col->convert)
 	{
 		case AUDIT_AS_TEXT:
@@ -298,9 +355,17 @@ AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out)
 			set_string(out, str, strlen(str));
 			break;
 		case AUDIT_AS_JSON:
-			str = TextDatumGetCString(datum);
-			set_jsonb(out, DatumGetJsonbP(InputFunctionCall(&col->func, str, JSONBOID, -1)));
-			break;
+			{
+				Datum		json;
+
+				/* json takes what jsonb does not: \u0000, 1e1000000 */
+				str = TextDatumGetCString(datum);
+				if (AuditParseJson(str, &json))
+					set_jsonb(out, DatumGetJsonbP(json));
+				else
+					set_string(out, str, strlen(str));
+				break;
+			}
 		case AUDIT_AS_JSONB:
 			set_jsonb(out, DatumGetJsonbP(datum));
 			break;
@@ -312,6 +377,7 @@ AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out)
 			set_jsonb(out, DatumGetJsonbP(FunctionCall1(&col->func, datum)));
 			break;
 	}
+	converting = NULL;
 }
 
 /* as the ->> operator shows it; not for null */

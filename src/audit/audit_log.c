@@ -5,8 +5,8 @@
  * One AuditLog for each table that is written to, found by OID.  Columns are
  * recognised by name, with or without the prefix al_; a column of an unknown
  * name gets its default.  Everything hangs on the entry's context and is built
- * again after an invalidation of the log, of the partition in use or of one of
- * its indexes (AuditLog.deps).
+ * again after an invalidation of the log, of the partition in use, of one of
+ * its indexes (AuditLog.deps) or of a type of its columns.
  *
  * Locks: the log and the partition, RowExclusive, as an INSERT takes them, at
  * the first row of a transaction; audit_lock_epoch tells.
@@ -16,6 +16,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -89,6 +90,14 @@ AuditLogInit(void)
 	logs = hash_create("aquacis audit logs", 8, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
+static void
+invalidate(AuditLog *log)
+{
+	log->valid = false;
+	log->stale = true;
+	any_invalid = true;
+}
+
 void
 AuditLogInvalidate(Oid relid)
 {
@@ -99,12 +108,20 @@ AuditLogInvalidate(Oid relid)
 	while ((log = hash_seq_search(&scan)) != NULL)
 	{
 		if (relid == InvalidOid || log->relid == relid || list_member_oid(log->deps, relid))
-		{
-			log->valid = false;
-			log->stale = true;
-			any_invalid = true;
-		}
+			invalidate(log);
 	}
+}
+
+void
+AuditLogInvalidateType(uint32 hash)
+{
+	HASH_SEQ_STATUS scan;
+	AuditLog   *log;
+
+	hash_seq_init(&scan, logs);
+	while ((log = hash_seq_search(&scan)) != NULL)
+		if (AuditKnowsType(&log->types, hash))
+			invalidate(log);
 }
 
 /*
@@ -130,11 +147,11 @@ clear(AuditLog *log)
 		if (log->cxt)
 			MemoryContextDelete(log->cxt);
 	}
-	log->in_use = 0;
 	log->plan = NULL;
 	log->cxt = NULL;
 	log->target = NULL;
 	log->deps = NIL;
+	log->types.n = 0;
 }
 
 static void
@@ -269,6 +286,9 @@ build(AuditLog *log)
 										   RelationGetRelationName(rel));
 	log->relname = pstrdup(RelationGetRelationName(rel));
 	log->owner = rel->rd_rel->relowner;
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
+			AuditNoteType(&log->types, TupleDescAttr(RelationGetDescr(rel), i)->atttypid);
 	map_columns(log, rel);
 	MemoryContextSwitchTo(old);
 	table_close(rel, NoLock);
@@ -312,17 +332,45 @@ AuditLogGet(Oid relid)
 	return log;
 }
 
+/*
+ * Building the row read tables (a TOASTed value, a type's description), and so
+ * may have let in an invalidation of the log: a vacuum of it has ended.  Its columns
+ * cannot have changed while we hold our locks, but what we kept for it is void.
+ */
+static void
+make_valid(AuditLog *log)
+{
+	while (!log->valid)
+	{
+		CHECK_FOR_INTERRUPTS();
+		AuditLogGet(log->relid);
+		if (!log->valid && get_rel_relkind(log->relid) == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("the audit log was dropped by the change that it should log"),
+					 errdetail("A function that the conversion of a column to JSON calls has dropped it."),
+					 errhint("Look at the casts to json of the audited table's types.")));
+	}
+}
+
 void
 AuditLogInsert(AuditLog *log, AuditRow *row)
 {
-	if (likely(log->direct))
+	bool		done = false;
+
+	while (!done)
 	{
+		if (unlikely(!log->valid))
+			make_valid(log);
+		if (unlikely(!log->direct))
+		{
+			AuditSpiInsert(log, row);
+			return;
+		}
 		audit_inserting = true;
-		AuditTargetInsert(log, row);
+		done = AuditTargetInsert(log, row);
 		audit_inserting = false;
 	}
-	else
-		AuditSpiInsert(log, row);
 }
 
 /* ---- for the administrative functions --------------------------------------------------- */
@@ -336,25 +384,4 @@ AuditDescribeLog(AuditLog *log, Relation rel)
 	log->name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 										   RelationGetRelationName(rel));
 	map_columns(log, rel);
-}
-
-/* TRUNCATE has no key: can the log take such a row? */
-bool
-AuditLogTakesTruncate(Oid relid)
-{
-	static const AuditField keys[] = {AUDIT_RECORD_ID, AUDIT_RECORD_KEY, AUDIT_KEY_TEXT};
-	Relation	rel = table_open(relid, AccessShareLock);
-	AuditLog	log;
-	bool		takes = true;
-
-	AuditDescribeLog(&log, rel);
-	for (int i = 0; i < lengthof(keys); i++)
-	{
-		AttrNumber	attnum = log.attnum[keys[i]];
-
-		if (attnum > 0 && TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attnotnull)
-			takes = false;
-	}
-	table_close(rel, AccessShareLock);
-	return takes;
 }

@@ -19,6 +19,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/partition.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
@@ -26,6 +27,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -65,6 +67,29 @@ next_transaction(void)
 	SPI_commit();
 	SPI_start_transaction();
 	SetConfigOption("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
+}
+
+/* Whether a relation has a GIN index on this column. */
+static bool
+has_gin(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	AuditLog	log;
+	bool		found = false;
+	ListCell   *lc;
+
+	AuditDescribeLog(&log, rel);
+	foreach(lc, RelationGetIndexList(rel))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (index->rd_rel->relam == GIN_AM_OID &&
+			index->rd_index->indkey.values[0] == log.attnum[AUDIT_CHANGED_FIELDS])
+			found = true;
+		index_close(index, NoLock);
+	}
+	table_close(rel, NoLock);
+	return found;
 }
 
 /* ---- steps --------------------------------------------------------------------------- */
@@ -144,12 +169,17 @@ static void
 create_index(Maintain *m, Datum arg)
 {
 	Oid			relid = DatumGetObjectId(arg);
-	Relation	rel = table_open(relid, AccessShareLock);
+	/* a mode that excludes itself: of two callers the second finds the index */
+	Relation	rel = try_table_open(relid, ShareUpdateExclusiveLock);
 	AuditLog	log;
 	char	   *name;
 
+	if (rel == NULL)
+		return;
 	AuditDescribeLog(&log, rel);
-	table_close(rel, AccessShareLock);
+	table_close(rel, NoLock);
+	if (has_gin(relid))
+		return;
 	name = ChooseRelationName(get_rel_name(relid), "changed", "idx", get_rel_namespace(relid),
 							  false);
 	AuditRun(psprintf("CREATE INDEX %s ON %s USING gin (%s)", quote_identifier(name),
@@ -158,11 +188,21 @@ create_index(Maintain *m, Datum arg)
 	m->indexed++;
 }
 
+static bool
+is_partition_of(Oid relid, Oid logid)
+{
+	return get_rel_relispartition(relid) && get_partition_parent(relid, true) == logid;
+}
+
 static void
 expire_month(Maintain *m, Datum arg)
 {
 	Oid			relid = DatumGetObjectId(arg);
 
+	/* what retiring takes anyway; another caller may have been faster */
+	LockRelationOid(m->logid, AccessExclusiveLock);
+	if (!is_partition_of(relid, m->logid))
+		return;
 	/* of a month on another server, only what stands for it here */
 	if (m->drop)
 		AuditRun(psprintf("DROP %s %s",
@@ -228,29 +268,6 @@ months_in_default(Oid logid)
 	return months;
 }
 
-/* Whether a relation has a GIN index on this column. */
-static bool
-has_gin(Oid relid)
-{
-	Relation	rel = table_open(relid, AccessShareLock);
-	AuditLog	log;
-	bool		found = false;
-	ListCell   *lc;
-
-	AuditDescribeLog(&log, rel);
-	foreach(lc, RelationGetIndexList(rel))
-	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-
-		if (index->rd_rel->relam == GIN_AM_OID &&
-			index->rd_index->indkey.values[0] == log.attnum[AUDIT_CHANGED_FIELDS])
-			found = true;
-		index_close(index, NoLock);
-	}
-	table_close(rel, NoLock);
-	return found;
-}
-
 static void
 index_closed_months(Maintain *m, TimestampTz now)
 {
@@ -281,6 +298,16 @@ expire_months(Maintain *m, TimestampTz before)
 			do_step(m, expire_month, ObjectIdGetDatum(ranges.ranges[i].relid),
 					psprintf("retiring \"%s\"", name));
 	}
+}
+
+static char *
+month_name(int month)
+{
+	int			year;
+	int			of_year;
+
+	AuditSplitMonth(month, &year, &of_year);
+	return psprintf("%04d-%02d", year, of_year);
 }
 
 /* ---- the procedure ---------------------------------------------------------------------- */
@@ -362,11 +389,11 @@ audit_maintain(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i <= months; i++)
 		do_step(m, create_month, Int32GetDatum(first + i),
-				psprintf("the partition of %04d-%02d", (first + i) / 12, (first + i) % 12 + 1));
+				psprintf("the partition of %s", month_name(first + i)));
 	foreach(lc, months_in_default(m->logid))
 		do_step(m, create_month, Int32GetDatum(lfirst_int(lc)),
-				psprintf("moving rows of %04d-%02d out of the DEFAULT partition",
-						 lfirst_int(lc) / 12, lfirst_int(lc) % 12 + 1));
+				psprintf("moving rows of %s out of the DEFAULT partition",
+						 month_name(lfirst_int(lc))));
 	if (!has_gin(m->logid))
 		index_closed_months(m, now);
 	if (before != PG_INT64_MIN)

@@ -16,6 +16,7 @@
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "commands/tablespace.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -49,11 +50,22 @@ AuditMonthOf(TimestampTz at)
 	return tm.tm_year * 12 + tm.tm_mon - 1;
 }
 
+/* Year and month (1 to 12) again; rounds down, for the years before Christ. */
+void
+AuditSplitMonth(int month, int *year, int *of_year)
+{
+	*year = month >= 0 ? month / 12 : -((11 - month) / 12);
+	*of_year = month - *year * 12 + 1;
+}
+
 TimestampTz
 AuditMonthStart(int month)
 {
-	return (TimestampTz) (date2j(month / 12, month % 12 + 1, 1) - POSTGRES_EPOCH_JDATE) *
-		USECS_PER_DAY;
+	int			year;
+	int			of_year;
+
+	AuditSplitMonth(month, &year, &of_year);
+	return (TimestampTz) (date2j(year, of_year, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
 }
 
 /* a literal that means the same in every session */
@@ -122,8 +134,14 @@ static char *
 partition_name(Oid logid, int month)
 {
 	Oid			nsp = get_rel_namespace(logid);
-	char	   *suffix = psprintf("%04d_%02d", month / 12, month % 12 + 1);
-	char	   *name = makeObjectName(get_rel_name(logid), NULL, suffix);
+	int			year;
+	int			of_year;
+	char	   *suffix;
+	char	   *name;
+
+	AuditSplitMonth(month, &year, &of_year);
+	suffix = psprintf("%04d_%02d", year, of_year);
+	name = makeObjectName(get_rel_name(logid), NULL, suffix);
 
 	for (int i = 1; OidIsValid(get_relname_relid(name, nsp)); i++)
 		name = makeObjectName(get_rel_name(logid), NULL, psprintf("%s_%d", suffix, i));
@@ -215,17 +233,6 @@ put_rows_back(Oid logid, const char *partition)
 	AuditRun("DROP TABLE " WAITING_ROWS);
 }
 
-/* a scheduler's role shall not own parts of somebody else's log */
-static Oid
-log_owner(Oid logid)
-{
-	Relation	rel = table_open(logid, NoLock);
-	Oid			owner = rel->rd_rel->relowner;
-
-	table_close(rel, NoLock);
-	return owner;
-}
-
 static uint64
 create_partition(Oid logid, Oid default_part, int month, TimestampTz from, TimestampTz to)
 {
@@ -234,17 +241,21 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 												  partition_name(logid, month));
 	uint64		moved = 0;
 	bool		published = false;
+	Relation	rel = table_open(logid, NoLock);
+	Oid			owner = rel->rd_rel->relowner;
+	const char *tablespace = get_tablespace_name(rel->rd_rel->reltablespace);
 
+	table_close(rel, NoLock);
 	AuditRun(psprintf("CREATE TABLE %s (LIKE %s INCLUDING CONSTRAINTS INCLUDING GENERATED "
-					  "INCLUDING STORAGE INCLUDING COMPRESSION)", name, log));
+					  "INCLUDING STORAGE INCLUDING COMPRESSION)%s", name, log,
+					  tablespace ? psprintf(" TABLESPACE %s", quote_identifier(tablespace)) : ""));
+	/* a scheduler's role shall not own parts of somebody else's log */
 	AuditRun(psprintf("ALTER TABLE %s OWNER TO %s", name,
-					  quote_identifier(GetUserNameFromId(log_owner(logid), false))));
+					  quote_identifier(GetUserNameFromId(owner, false))));
 	if (OidIsValid(default_part))
 	{
 		char	   *spare = AuditQualifiedName(default_part);
 
-		/* attaching needs this lock anyway; taken later it could deadlock */
-		AuditRun(psprintf("LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE", log));
 		/* LOCK TABLE refuses a foreign table */
 		if (get_rel_relkind(default_part) == RELKIND_FOREIGN_TABLE)
 			LockRelationOid(default_part, AccessExclusiveLock);
@@ -266,6 +277,10 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 /*
  * Makes what is missing of a month, within an SPI connection.  Returns the number
  * of rows that came from the DEFAULT partition; *created counts partitions.
+ *
+ * What is missing is looked for twice: without a lock, which is all there is to it
+ * on most days, then under the lock that attaching needs, so that of two callers
+ * the second finds what the first has made.
  */
 uint64
 AuditCreateMonth(Oid logid, int month, int *created)
@@ -273,6 +288,7 @@ AuditCreateMonth(Oid logid, int month, int *created)
 	TimestampTz from = AuditMonthStart(month);
 	TimestampTz end = AuditMonthStart(month + 1);
 	uint64		moved = 0;
+	bool		locked = false;
 
 	while (from < end)
 	{
@@ -299,6 +315,12 @@ AuditCreateMonth(Oid logid, int month, int *created)
 			}
 			if (range->from > from && range->from < to)
 				next = to = range->from;
+		}
+		if (to > from && !locked)
+		{
+			LockRelationOid(logid, ShareUpdateExclusiveLock);
+			locked = true;
+			continue;
 		}
 		if (to > from)
 		{

@@ -24,6 +24,7 @@ typedef struct AuditRanges
 } AuditRanges;
 
 extern int	AuditMonthOf(TimestampTz at);
+extern void AuditSplitMonth(int month, int *year, int *of_year);
 extern TimestampTz AuditMonthStart(int month);
 extern bool AuditReadRanges(Relation log, AuditRanges *out);
 extern uint64 AuditCreateMonth(Oid logid, int month, int *created);

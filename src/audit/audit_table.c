@@ -7,8 +7,8 @@
  * column numbers, but is logged under the table where the trigger was made.
  *
  * Everything in an entry hangs on its context.  Invalidation (any change of the
- * table, of the table it is logged as or of the log; of a schema, a type or a
- * cast) only clears "valid".  The next use builds a new context.  The old one is
+ * table, of the table it is logged as or of the log, of a type of its columns; of
+ * any schema or cast) only clears "valid".  The next use builds a new context.  The old one is
  * freed then, or at the end of the transaction when a caller further up the
  * stack still holds it.
  */
@@ -24,6 +24,7 @@
 #include "catalog/partition.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -51,6 +52,14 @@ AuditTableInit(void)
 						 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
+static void
+invalidate(AuditTable *table)
+{
+	table->valid = false;
+	table->stale = true;
+	any_invalid = true;
+}
+
 void
 AuditTableInvalidate(Oid relid)
 {
@@ -62,12 +71,20 @@ AuditTableInvalidate(Oid relid)
 	{
 		if (relid == InvalidOid || table->relid == relid || table->rootid == relid ||
 			table->logid == relid)
-		{
-			table->valid = false;
-			table->stale = true;
-			any_invalid = true;
-		}
+			invalidate(table);
 	}
+}
+
+void
+AuditTableInvalidateType(uint32 hash)
+{
+	HASH_SEQ_STATUS scan;
+	AuditTable *table;
+
+	hash_seq_init(&scan, tables);
+	while ((table = hash_seq_search(&scan)) != NULL)
+		if (AuditKnowsType(&table->types, hash))
+			invalidate(table);
 }
 
 /* Nothing is in use any more: drop what is stale, so that dropped tables leave. */
@@ -159,14 +176,41 @@ AuditIndexKey(Relation rel)
 	return names;
 }
 
+/* The first of the names that no column has any more, else NULL. */
+static char *
+missing_column(Relation rel, List *names)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+		if (get_attnum(RelationGetRelid(rel), lfirst(lc)) <= 0)
+			return lfirst(lc);
+	return NULL;
+}
+
+/*
+ * The key columns: those given, else those of the index.  A given one may have
+ * been renamed since; no write shall fail for that while an index tells the key.
+ */
 List *
 AuditKeyNames(Relation rel, List *given)
 {
 	List	   *names = given;
-	ListCell   *lc;
+	char	   *missing = missing_column(rel, given);
 
-	if (names == NIL)
+	if (names == NIL || missing)
 		names = AuditIndexKey(rel);
+	if (missing)
+		ereport(names == NIL ? ERROR : WARNING,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("key column \"%s\" of the audit does not exist", missing),
+				 names == NIL ?
+				 errdetail("Table \"%s\" has no such column, and no primary key instead.",
+						   RelationGetRelationName(rel)) :
+				 errdetail("Table \"%s\" has no such column; rows are logged by its primary key "
+						   "or replica identity instead.", RelationGetRelationName(rel)),
+				 errhint("Call audit_enable('%s', key => ...) with the columns of its key.",
+						 RelationGetRelationName(rel))));
 	if (names == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -175,16 +219,6 @@ AuditKeyNames(Relation rel, List *given)
 				 errdetail("It has no primary key and no replica identity index."),
 				 errhint("Name the key columns: audit_enable('%s', key => '{column}').",
 						 RelationGetRelationName(rel))));
-	foreach(lc, names)
-	{
-		if (get_attnum(RelationGetRelid(rel), lfirst(lc)) <= 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("key column \"%s\" of the audit does not exist", (char *) lfirst(lc)),
-					 errdetail("Table \"%s\" has no such column.", RelationGetRelationName(rel)),
-					 errhint("Call audit_enable('%s', key => ...) with the columns of its key.",
-							 RelationGetRelationName(rel))));
-	}
 	return names;
 }
 
@@ -252,6 +286,7 @@ describe_columns(AuditTable *table, Relation rel, const AuditArgs *args, List *k
 
 		if (att->attisdropped)
 			continue;
+		AuditNoteType(&table->types, att->atttypid);
 		if (list_has(key, name))
 			AuditInitColumn(&table->keycols[table->nkeycols++], att, table->cxt);
 		if (!list_has(args->exclude, name))
@@ -317,10 +352,10 @@ describe_key(AuditTable *table, TupleDesc desc)
 
 /*
  * An excluded column that is gone needs nothing.  A redacted one may have been
- * renamed, and its values would show.
+ * renamed, and its values would show; so they would in a key.
  */
 static void
-check_redacted(Relation rel, List *names)
+check_redacted(Relation rel, List *names, List *key)
 {
 	ListCell   *lc;
 
@@ -333,6 +368,14 @@ check_redacted(Relation rel, List *names)
 					 errdetail("Table \"%s\" has no such column; under another name its "
 							   "values would be logged.", RelationGetRelationName(rel)),
 					 errhint("Call audit_enable('%s', redact => ...) with the columns it has.",
+							 RelationGetRelationName(rel))));
+		if (list_has(key, lfirst(lc)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("a key column cannot be redacted"),
+					 errdetail("Column \"%s\" of table \"%s\" is part of the key, which is logged.",
+							   (char *) lfirst(lc), RelationGetRelationName(rel)),
+					 errhint("Call audit_enable('%s', key => ...) with another key.",
 							 RelationGetRelationName(rel))));
 	}
 }
@@ -357,7 +400,7 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 	else if (table->cxt)
 		MemoryContextDelete(table->cxt);
 	table->cxt = NULL;
-	table->in_use = 0;
+	table->types.n = 0;
 
 	AuditParseArgs(trigger->tgnargs, trigger->tgargs, &args);
 	rootid = AuditTriggerRoot(trigger->tgoid, relid);
@@ -377,7 +420,7 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 	table->table_name = CStringGetTextDatum(get_rel_name(rootid));
 	if (TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
 		key = AuditKeyNames(rel, args.key);
-	check_redacted(rel, args.redact);
+	check_redacted(rel, args.redact, key);
 	describe_columns(table, rel, &args, key);
 	describe_key(table, RelationGetDescr(rel));
 	table->row_size = 1024;
@@ -401,6 +444,9 @@ AuditTableGet(TriggerData *trigdata, Oid fnoid)
 		any_invalid = true;
 	}
 	while (unlikely(!table->valid))
+	{
+		CHECK_FOR_INTERRUPTS();
 		build(table, trigdata, fnoid);
+	}
 	return table;
 }

@@ -9,14 +9,16 @@
  * AuditLog, over rows and transactions.  It holds no reference to a relation:
  * those are taken and given back around each row, so that nothing is left over
  * at the end of a statement or subtransaction, and DDL on the log is possible
- * between two statements of a transaction.  A relcache entry whose address
- * changed, or was invalidated, makes all of it be set up again.
+ * between two statements of a transaction.  A relcache entry that was invalidated
+ * makes all of it be set up again; so a row opens all that it needs, looks
+ * whether what was kept is still valid, and only then writes.
  *
  * Only logs without code of users take this way: a trigger or a rule on the
- * log, a CHECK, default, generated column or index that calls a function which
- * is not PostgreSQL's own, deferrable constraints, foreign partitions and views
- * go through SPI (audit_spi.c), as the log's owner.  So nothing here can come
- * back to the trigger while the slot is in use.
+ * log, a CHECK, default, generated column, domain, cast or index that calls a
+ * function which is not PostgreSQL's own, deferrable constraints, foreign
+ * partitions and views go through SPI (audit_spi.c), as the log's owner.  So
+ * nothing here can come back to the trigger while the slot is in use.  A log that
+ * is itself a partition goes there too: only the executor checks its limits.
  */
 #include "postgres.h"
 
@@ -28,6 +30,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
@@ -42,6 +45,8 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "audit/audit.h"
 #include "compat.h"
@@ -72,12 +77,21 @@ user_code_walker(Node *node, void *context)
 	return expression_tree_walker(node, user_code_walker, context);
 }
 
-/* CHECK constraints, generated columns */
+/* CHECK constraints, those of domains, defaults, generated columns */
 static bool
 table_has_user_code(Relation rel)
 {
-	TupleConstr *constr = RelationGetDescr(rel)->constr;
+	TupleDesc	desc = RelationGetDescr(rel);
+	TupleConstr *constr = desc->constr;
 
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && get_typtype(att->atttypid) == TYPTYPE_DOMAIN &&
+			DomainHasConstraints(att->atttypid))
+			return true;
+	}
 	if (constr == NULL)
 		return false;
 	for (int i = 0; i < constr->num_check; i++)
@@ -102,9 +116,12 @@ index_has_user_code(Relation index)
 
 /* ---- columns ------------------------------------------------------------------------- */
 
-/* An expression that turns a field's value (a CaseTestExpr) into the column's. */
+/*
+ * An expression that turns a field's value (a CaseTestExpr) into the column's.
+ * *plain becomes false when it calls a function of users.
+ */
 static ExprState *
-conversion(AuditLog *log, AuditField field, Form_pg_attribute att)
+conversion(AuditLog *log, AuditField field, Form_pg_attribute att, bool *plain)
 {
 	CaseTestExpr *source;
 	Node	   *expr;
@@ -133,7 +150,21 @@ conversion(AuditLog *log, AuditField field, Form_pg_attribute att)
 						   NameStr(att->attname), format_type_be(att->atttypid),
 						   format_type_be(typid)),
 				 errhint("Change the column's type, or make a log with audit_install().")));
+	if (user_code_walker(expr, NULL))
+		*plain = false;
 	return ExecInitExpr((Expr *) expression_planner((Expr *) expr), NULL);
+}
+
+/* The sequence that an expression draws from and does nothing else, or InvalidOid. */
+static Oid
+sequence_of(Node *node)
+{
+	if (IsA(node, NextValueExpr))
+		return ((NextValueExpr *) node)->seqid;
+	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid == F_NEXTVAL &&
+		IsA(linitial(((FuncExpr *) node)->args), Const))
+		return DatumGetObjectId(((Const *) linitial(((FuncExpr *) node)->args))->constvalue);
+	return InvalidOid;
 }
 
 /* A sequence's value in a default expression, replaced by a CaseTestExpr. */
@@ -142,19 +173,16 @@ sequence_mutator(Node *node, Oid *seqid)
 {
 	CaseTestExpr *value;
 	Oid			typid = INT8OID;
+	Oid			found;
 
 	if (node == NULL)
 		return NULL;
-	if (IsA(node, NextValueExpr))
-	{
-		*seqid = ((NextValueExpr *) node)->seqid;
-		typid = ((NextValueExpr *) node)->typeId;
-	}
-	else if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid == F_NEXTVAL &&
-			 IsA(linitial(((FuncExpr *) node)->args), Const))
-		*seqid = DatumGetObjectId(((Const *) linitial(((FuncExpr *) node)->args))->constvalue);
-	else
+	found = sequence_of(node);
+	if (!OidIsValid(found))
 		return expression_tree_mutator(node, sequence_mutator, seqid);
+	*seqid = found;
+	if (IsA(node, NextValueExpr))
+		typid = ((NextValueExpr *) node)->typeId;
 
 	value = makeNode(CaseTestExpr);
 	value->typeId = INT8OID;
@@ -165,7 +193,31 @@ sequence_mutator(Node *node, Oid *seqid)
 								 COERCE_IMPLICIT_CAST, -1);
 }
 
-/* The sequence behind an identity or serial column, else InvalidOid. */
+/*
+ * Drawing a number writes to the sequence, in everybody's name: the owner of the
+ * log has to be allowed to.  An identity column's sequence is the column's own.
+ */
+static void
+check_sequence(Relation log, AttrNumber attnum, Oid seqid)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(log), attnum - 1);
+
+	if (!OidIsValid(seqid) || att->attidentity ||
+		pg_class_aclcheck(seqid, log->rd_rel->relowner, ACL_USAGE | ACL_UPDATE) == ACLCHECK_OK)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("table \"%s\" cannot serve as an audit log", RelationGetRelationName(log)),
+			 errdetail("The default of column \"%s\" draws from sequence \"%s\", which the log's "
+					   "owner may not use.", NameStr(att->attname), get_rel_name(seqid)),
+			 errhint("Grant USAGE on the sequence to \"%s\".",
+					 GetUserNameFromId(log->rd_rel->relowner, true))));
+}
+
+/*
+ * The sequence behind an identity or serial column.  InvalidOid also where the
+ * default does more than draw a number: then the executor has to compute it.
+ */
 Oid
 AuditColumnSequence(Relation rel, AttrNumber attnum)
 {
@@ -173,7 +225,8 @@ AuditColumnSequence(Relation rel, AttrNumber attnum)
 	Oid			seqid = InvalidOid;
 
 	if (expr != NULL)
-		sequence_mutator(expr, &seqid);
+		seqid = sequence_of(strip_implicit_coercions((Node *) expression_planner((Expr *) expr)));
+	check_sequence(rel, attnum, seqid);
 	return seqid;
 }
 
@@ -197,7 +250,9 @@ use_default(AuditLog *log, AuditSlot *slot, Relation root, Form_pg_attribute lea
 
 	if (expr != NULL)
 	{
-		expr = sequence_mutator(expr, &slot->sequence);
+		/* planned first: the sequence's name may be an expression, too */
+		expr = sequence_mutator((Node *) expression_planner((Expr *) expr), &slot->sequence);
+		check_sequence(root, attnum, slot->sequence);
 		slot->expr = ExecInitExpr((Expr *) expression_planner((Expr *) expr), NULL);
 	}
 	else if (leafatt->attnotnull)
@@ -225,11 +280,24 @@ never_null(AuditField field)
 	}
 }
 
-static void
+/* What the log's column of this name takes: a leaf has its own order of columns. */
+static AuditField
+field_of(AuditLog *log, Relation root, Form_pg_attribute leafatt)
+{
+	AuditField	field = AuditFieldOf(leafatt);
+
+	if (field != AUDIT_NFIELDS &&
+		log->attnum[field] != get_attnum(RelationGetRelid(root), NameStr(leafatt->attname)))
+		field = AUDIT_NFIELDS;
+	return field;
+}
+
+/* False when a conversion calls a function of users. */
+static bool
 map_attributes(AuditLog *log, AuditTarget *target, Relation root, Relation leaf)
 {
 	TupleDesc	desc = RelationGetDescr(leaf);
-	bool		taken[AUDIT_NFIELDS] = {false};
+	bool		plain = true;
 
 	target->natts = desc->natts;
 	target->map = palloc0(sizeof(AuditSlot) * desc->natts);
@@ -239,18 +307,13 @@ map_attributes(AuditLog *log, AuditTarget *target, Relation root, Relation leaf)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		AuditSlot  *slot = &target->map[i];
-		AuditField	field = AUDIT_NFIELDS;
 
 		slot->field = AUDIT_NFIELDS;
 		if (att->attisdropped || att->attgenerated)
 			continue;
-		field = AuditFieldOf(att);
-		if (field != AUDIT_NFIELDS && !taken[field])
-		{
-			taken[field] = true;
-			slot->field = field;
-			slot->expr = conversion(log, field, att);
-		}
+		slot->field = field_of(log, root, att);
+		if (slot->field != AUDIT_NFIELDS)
+			slot->expr = conversion(log, slot->field, att, &plain);
 		else
 			use_default(log, slot, root, att);
 	}
@@ -259,6 +322,7 @@ map_attributes(AuditLog *log, AuditTarget *target, Relation root, Relation leaf)
 	for (int i = 0; i < desc->natts; i++)
 		if (TupleDescAttr(desc, i)->attnotnull && !never_null(target->map[i].field))
 			target->has_constraints = true;
+	return plain;
 }
 
 /* ---- setting up ------------------------------------------------------------------------ */
@@ -275,6 +339,7 @@ open_indexes(AuditLog *log, AuditTarget *target, Relation leaf)
 	int			i = 0;
 
 	target->indexes = palloc(sizeof(Oid) * Max(n, 1));
+	target->locked = palloc0(sizeof(uint64) * Max(n, 1));
 	target->predicates = palloc0(sizeof(ExprState *) * Max(n, 1));
 	rri->ri_IndexRelationDescs = palloc0(sizeof(Relation) * Max(n, 1));
 	rri->ri_IndexRelationInfo = palloc0(sizeof(IndexInfo *) * Max(n, 1));
@@ -287,9 +352,11 @@ open_indexes(AuditLog *log, AuditTarget *target, Relation leaf)
 		if (index_has_user_code(index) || !index->rd_index->indimmediate)
 			plain = false;
 		rri->ri_IndexRelationInfo[i] = BuildIndexInfo(index);
+		/* evaluated here, and not a second time in ExecInsertIndexTuples */
 		if (rri->ri_IndexRelationInfo[i]->ii_Predicate != NIL)
 			target->predicates[i] = ExecPrepareQual(rri->ri_IndexRelationInfo[i]->ii_Predicate,
 													target->estate);
+		rri->ri_IndexRelationInfo[i]->ii_Predicate = NIL;
 		i++;
 		index_close(index, NoLock);
 	}
@@ -325,7 +392,7 @@ AuditTargetOpen(AuditLog *log, TimestampTz at)
 	root = table_open(log->relid, NoLock);
 	direct = (root->rd_rel->relkind == RELKIND_RELATION ||
 			  root->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
-		root->rd_rules == NULL && !has_insert_triggers(root) &&
+		!root->rd_rel->relispartition && root->rd_rules == NULL && !has_insert_triggers(root) &&
 		!table_has_user_code(root) && AuditRoute(root, at, target);
 	log->deps = list_concat(log->deps, target->ancestors);
 	if (direct)
@@ -340,10 +407,10 @@ AuditTargetOpen(AuditLog *log, TimestampTz at)
 			MemoryContextSwitchTo(target->estate->es_query_cxt);
 			target->rri = makeNode(ResultRelInfo);
 			InitResultRelInfo(target->rri, leaf, 0, NULL, 0);
-			map_attributes(log, target, root, leaf);
+			direct = map_attributes(log, target, root, leaf);
 			target->slot = MakeTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(leaf)),
 											  table_slot_callbacks(leaf));
-			direct = open_indexes(log, target, leaf);
+			direct &= open_indexes(log, target, leaf);
 		}
 		table_close(leaf, NoLock);
 	}
@@ -352,7 +419,10 @@ AuditTargetOpen(AuditLog *log, TimestampTz at)
 	return direct;
 }
 
-/* The locks of an INSERT, on what was found in an earlier transaction. */
+/*
+ * The locks of an INSERT, on what was found in an earlier transaction; those on
+ * indexes follow when a row wants them.
+ */
 void
 AuditTargetLock(AuditLog *log)
 {
@@ -362,10 +432,10 @@ AuditTargetLock(AuditLog *log)
 	if (!log->direct)
 		return;
 	foreach(lc, target->ancestors)
-		LockRelationOid(lfirst_oid(lc), RowExclusiveLock);
-	LockRelationOid(target->relid, RowExclusiveLock);
-	for (int i = 0; i < target->nindexes; i++)
-		LockRelationOid(target->indexes[i], RowExclusiveLock);
+		if (lfirst_oid(lc) != log->relid)
+			LockRelationOid(lfirst_oid(lc), RowExclusiveLock);
+	if (target->relid != log->relid)
+		LockRelationOid(target->relid, RowExclusiveLock);
 }
 
 /* ---- one row ---------------------------------------------------------------------------- */
@@ -420,10 +490,10 @@ fill_slot(AuditTarget *target, AuditRow *row, ExprContext *econtext)
 
 /*
  * The indexes are opened for this row; a partial one that does not want the row is
- * left closed, which ExecInsertIndexTuples takes as absent.
+ * left closed, which ExecInsertIndexTuples takes as absent.  Returns how many are open.
  */
-static void
-insert_index_entries(AuditTarget *target)
+static int
+open_wanted_indexes(AuditTarget *target)
 {
 	ResultRelInfo *rri = target->rri;
 	ExprContext *econtext = GetPerTupleExprContext(target->estate);
@@ -435,11 +505,22 @@ insert_index_entries(AuditTarget *target)
 		rri->ri_IndexRelationDescs[i] = NULL;
 		if (target->predicates[i] != NULL && !ExecQual(target->predicates[i], econtext))
 			continue;
+		if (target->locked[i] != audit_lock_epoch)
+		{
+			LockRelationOid(target->indexes[i], RowExclusiveLock);
+			target->locked[i] = audit_lock_epoch;
+		}
 		rri->ri_IndexRelationDescs[i] = index_open(target->indexes[i], NoLock);
 		wanted++;
 	}
-	if (wanted > 0)
-		ExecInsertIndexTuples(rri, target->slot, target->estate, false, false, NULL, NIL, false);
+	return wanted;
+}
+
+static void
+close_indexes(AuditTarget *target)
+{
+	ResultRelInfo *rri = target->rri;
+
 	for (int i = 0; i < target->nindexes; i++)
 	{
 		if (rri->ri_IndexRelationDescs[i] == NULL)
@@ -450,17 +531,14 @@ insert_index_entries(AuditTarget *target)
 	}
 }
 
-void
-AuditTargetInsert(AuditLog *log, AuditRow *row)
+/* The row into the slot, with all that the log itself has to say about it. */
+static void
+prepare_row(AuditLog *log, AuditRow *row)
 {
 	AuditTarget *target = log->target;
 	EState	   *estate = target->estate;
-	ResultRelInfo *rri = target->rri;
-	Relation	leaf = table_open(target->relid, NoLock);
 	ErrorContextCallback context;
 
-	if (unlikely(leaf != rri->ri_RelationDesc))
-		elog(ERROR, "the relation cache entry of audit log \"%s\" moved unnoticed", log->name);
 	context.callback = name_column;
 	context.arg = log;
 	context.previous = error_context_stack;
@@ -469,13 +547,181 @@ AuditTargetInsert(AuditLog *log, AuditRow *row)
 	error_context_stack = context.previous;
 
 	if (target->has_generated)
-		ExecComputeStoredGenerated(rri, estate, target->slot, CMD_INSERT);
+		ExecComputeStoredGenerated(target->rri, estate, target->slot, CMD_INSERT);
 	if (target->has_constraints)
-		ExecConstraints(rri, target->slot, estate);
-	table_tuple_insert(leaf, target->slot, GetCurrentCommandId(true), 0, NULL);
-	insert_index_entries(target);
+		ExecConstraints(target->rri, target->slot, estate);
+}
 
-	ExecClearTuple(target->slot);
-	ResetPerTupleExprContext(estate);
+/*
+ * False, with nothing written, when an invalidation came in on the way.  The check
+ * stands behind the last thing that can let one in before the tuple is stored;
+ * what comes in later finds the relations open, and then they stay where they are.
+ */
+bool
+AuditTargetInsert(AuditLog *log, AuditRow *row)
+{
+	AuditTarget *target = log->target;
+	Relation	leaf = table_open(target->relid, NoLock);
+	int			wanted = 0;
+	bool		valid = log->valid;
+
+	if (likely(valid))
+	{
+		if (unlikely(leaf != target->rri->ri_RelationDesc))
+			elog(ERROR, "the relation cache entry of audit log \"%s\" moved unnoticed", log->name);
+		prepare_row(log, row);
+		wanted = open_wanted_indexes(target);
+		valid = log->valid;
+		if (likely(valid))
+		{
+			table_tuple_insert(leaf, target->slot, GetCurrentCommandId(true), 0, NULL);
+			if (wanted > 0)
+				ExecInsertIndexTuples(target->rri, target->slot, target->estate, false, false,
+									  NULL, NIL, false);
+		}
+		close_indexes(target);
+		ExecClearTuple(target->slot);
+		ResetPerTupleExprContext(target->estate);
+	}
 	table_close(leaf, NoLock);
+	return valid;
+}
+
+/* ---- what a log would say to a row ------------------------------------------------------- */
+
+/* Whether an expression looks only at what is known of a row of TRUNCATE. */
+static bool
+only_known_columns(Node *expr, const AuditLog *log)
+{
+	static const AuditField known[] = {
+		AUDIT_ACTION, AUDIT_RECORD_ID, AUDIT_RECORD_KEY, AUDIT_KEY_TEXT, AUDIT_OLD_DATA,
+		AUDIT_NEW_DATA, AUDIT_CHANGED_FIELDS
+	};
+	Bitmapset  *used = NULL;
+
+	pull_varattnos(expr, 1, &used);
+	for (int i = 0; i < lengthof(known); i++)
+		if (log->attnum[known[i]])
+			used = bms_del_member(used, log->attnum[known[i]] - FirstLowInvalidHeapAttributeNumber);
+	return bms_is_empty(used);
+}
+
+/*
+ * 'T' as a column of this type has it.  False when the type has no such value;
+ * *known becomes false for a type that is neither text nor an enum.
+ */
+static bool
+truncate_action(Oid typid, Datum *value, bool *known)
+{
+	Oid			basetype = getBaseType(typid);
+	HeapTuple	tup;
+
+	*known = true;
+	if (basetype == TEXTOID || basetype == VARCHAROID || basetype == BPCHAROID)
+		*value = CStringGetTextDatum("T");
+	else if (basetype == CHAROID)
+		*value = CharGetDatum('T');
+	else if (type_is_enum(basetype))
+	{
+		tup = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(basetype), CStringGetDatum("T"));
+		if (!HeapTupleIsValid(tup))
+			return false;
+		*value = ObjectIdGetDatum(((Form_pg_enum) GETSTRUCT(tup))->oid);
+		ReleaseSysCache(tup);
+	}
+	else
+		*known = false;
+	return true;
+}
+
+/* Checks that call functions of users are left to the row itself, and to the log's owner. */
+static bool
+passes(Node *check, EState *estate)
+{
+	return user_code_walker(check, NULL) ||
+		ExecCheck(ExecPrepareExpr((Expr *) check, estate), GetPerTupleExprContext(estate));
+}
+
+/* The name of a constraint of the log that refuses a row with action 'T' and nulls. */
+static const char *
+refusing_check(const AuditLog *log, Relation rel, Datum action, EState *estate)
+{
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), log->attnum[AUDIT_ACTION] - 1);
+	ExprContext *econtext = GetPerTupleExprContext(estate);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	const char *name = NULL;
+
+	ExecStoreAllNullTuple(slot);
+	slot->tts_values[att->attnum - 1] = action;
+	slot->tts_isnull[att->attnum - 1] = false;
+	econtext->ecxt_scantuple = slot;
+	for (int i = 0; name == NULL && constr && i < constr->num_check; i++)
+	{
+		Node	   *check = stringToNode(constr->check[i].ccbin);
+
+		if (only_known_columns(check, log) && !passes(check, estate))
+			name = constr->check[i].ccname;
+	}
+	if (name == NULL && get_typtype(att->atttypid) == TYPTYPE_DOMAIN)
+	{
+		/* given back when the context goes, so it has to live in it */
+		DomainConstraintRef *ref = MemoryContextAllocZero(estate->es_query_cxt,
+														  sizeof(DomainConstraintRef));
+		ListCell   *lc;
+
+		InitDomainConstraintRef(att->atttypid, ref, estate->es_query_cxt, false);
+		econtext->domainValue_datum = action;
+		econtext->domainValue_isNull = false;
+		foreach(lc, ref->constraints)
+		{
+			DomainConstraintState *state = lfirst(lc);
+
+			if (state->constrainttype == DOM_CONSTRAINT_CHECK &&
+				!passes((Node *) state->check_expr, estate))
+				name = state->name;
+		}
+	}
+	if (name != NULL)
+		name = pstrdup(name);
+	ExecDropSingleTupleTableSlot(slot);
+	return name;
+}
+
+/*
+ * What of a log refuses a row of TRUNCATE, which has no key and no data: a NOT NULL,
+ * a CHECK, or a type of the action that has no 'T'.  NULL when nothing does.
+ */
+const char *
+AuditLogRefusesTruncate(Oid relid)
+{
+	static const AuditField empty[] = {
+		AUDIT_RECORD_ID, AUDIT_RECORD_KEY, AUDIT_KEY_TEXT, AUDIT_OLD_DATA, AUDIT_NEW_DATA,
+		AUDIT_CHANGED_FIELDS
+	};
+	Relation	rel = table_open(relid, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	EState	   *estate = CreateExecutorState();
+	const char *refuses = NULL;
+	const char *check;
+	AuditLog	log;
+	Datum		action = (Datum) 0;
+	bool		known;
+
+	AuditDescribeLog(&log, rel);
+	for (int i = 0; i < lengthof(empty); i++)
+	{
+		AttrNumber	attnum = log.attnum[empty[i]];
+
+		if (attnum > 0 && TupleDescAttr(desc, attnum - 1)->attnotnull)
+			refuses = psprintf("the NOT NULL of column \"%s\"", get_attname(relid, attnum, false));
+	}
+	if (refuses == NULL &&
+		!truncate_action(TupleDescAttr(desc, log.attnum[AUDIT_ACTION] - 1)->atttypid, &action, &known))
+		refuses = "the type of the action";
+	if (refuses == NULL && known && (check = refusing_check(&log, rel, action, estate)) != NULL)
+		refuses = psprintf("the CHECK \"%s\"", check);
+	FreeExecutorState(estate);
+	table_close(rel, AccessShareLock);
+	return refuses;
 }

@@ -15,6 +15,7 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
@@ -241,9 +242,22 @@ key_text(AuditTable *table, TupleTableSlot *slot, Datum *result)
 	return true;
 }
 
+static void
+refuse_key(AuditTable *table, const char *key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+			 errmsg("key %s of table \"%s\" does not fit into the record_id of its audit log",
+					quote_literal_cstr(key), TextDatumGetCString(table->table_name)),
+			 errdetail("It is no integer that a bigint holds, and the log has no column record_key."),
+			 errhint("Add a column record_key of type jsonb or text to table \"%s\".",
+					 get_rel_name(table->logid))));
+}
+
 /*
  * record_id where the key is an integer and the log has that column, else
- * record_key.  A log that has record_id alone gets any key that reads as one.
+ * record_key; that one as text takes any key.  A log that has record_id alone gets
+ * any key that reads as an integer.
  */
 static void
 fill_key(AuditTable *table, const AuditLog *log, TupleTableSlot *slot, AuditRow *row)
@@ -267,10 +281,13 @@ fill_key(AuditTable *table, const AuditLog *log, TupleTableSlot *slot, AuditRow 
 	{
 		Datum		key;
 
+		if (log->attnum[AUDIT_KEY_TEXT])
+			return;				/* there it is already */
 		if (key_text(table, slot, &key))
 		{
-			row->values[AUDIT_RECORD_ID] =
-				DirectFunctionCall1(int8in, CStringGetDatum(TextDatumGetCString(key)));
+			if (!AuditParseInteger(TextDatumGetCString(key), &id))
+				refuse_key(table, TextDatumGetCString(key));
+			row->values[AUDIT_RECORD_ID] = Int64GetDatum(id);
 			row->nulls[AUDIT_RECORD_ID] = false;
 		}
 	}
@@ -312,22 +329,22 @@ fill_rest(AuditTable *table, const AuditLog *log, char action, AuditRow *row)
 	AuditFillWho(row, log);
 }
 
-static void
-log_change(AuditTable *table, AuditLog *log, TriggerData *trigdata)
+/* The row of the log; false when the change is none. */
+static bool
+describe_change(AuditTable *table, AuditLog *log, TriggerData *trigdata, AuditRow *row)
 {
 	TupleTableSlot *slot = trigdata->tg_trigslot;
-	AuditRow	row;
 	char		action;
 
-	memset(row.nulls, true, sizeof(row.nulls));
+	memset(row->nulls, true, sizeof(row->nulls));
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event))
 		action = 'T';
 	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
 	{
 		action = 'U';
-		if (!diff_row(table, trigdata, &row.values[AUDIT_CHANGED_FIELDS]))
-			return;
-		row.nulls[AUDIT_CHANGED_FIELDS] = false;
+		if (!diff_row(table, trigdata, &row->values[AUDIT_CHANGED_FIELDS]))
+			return false;
+		row->nulls[AUDIT_CHANGED_FIELDS] = false;
 	}
 	else
 	{
@@ -336,13 +353,24 @@ log_change(AuditTable *table, AuditLog *log, TriggerData *trigdata)
 		action = TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) ? 'I' : 'D';
 		field = action == 'I' ? AUDIT_NEW_DATA : AUDIT_OLD_DATA;
 		slot_getallattrs(slot);
-		row.values[field] = full_row(table, slot);
-		row.nulls[field] = false;
+		row->values[field] = full_row(table, slot);
+		row->nulls[field] = false;
 	}
 	if (action != 'T')
-		fill_key(table, log, slot, &row);
-	fill_rest(table, log, action, &row);
-	AuditLogInsert(log, &row);
+		fill_key(table, log, slot, row);
+	fill_rest(table, log, action, row);
+	return true;
+}
+
+/* An error in a conversion: of which column? */
+static void
+name_converted(void *arg)
+{
+	const char *column = AuditConverting();
+
+	if (column != NULL)
+		errcontext("audit of column \"%s\" of table \"%s\"", column,
+				   TextDatumGetCString(((AuditTable *) arg)->table_name));
 }
 
 Datum
@@ -352,10 +380,15 @@ fn_audit_trigger(PG_FUNCTION_ARGS)
 	AuditTable *table;
 	AuditTable	mine;
 	AuditLog   *log;
+	AuditRow	row;
+	bool		changed;
+	ErrorContextCallback context;
 
 	/* taking the first lock of a transaction may reveal that the log changed */
 	do
 	{
+		/* nothing else looks for a cancelled statement between one row and the next */
+		CHECK_FOR_INTERRUPTS();
 		table = AuditTableGet(trigdata, fcinfo->flinfo->fn_oid);
 		log = AuditLogGet(table->logid);
 	} while (unlikely(!table->valid || !log->valid));
@@ -366,7 +399,15 @@ fn_audit_trigger(PG_FUNCTION_ARGS)
 	 */
 	table->in_use++;
 	mine = *table;
-	log_change(&mine, log, trigdata);
+	(void) AuditConverting();	/* what an error elsewhere has left */
+	context.callback = name_converted;
+	context.arg = &mine;
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	changed = describe_change(&mine, log, trigdata, &row);
+	error_context_stack = context.previous;
+	if (changed)
+		AuditLogInsert(log, &row);
 	table->row_size = mine.row_size;
 	table->in_use--;
 

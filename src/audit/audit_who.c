@@ -7,6 +7,13 @@
  * is what a transaction-local setting leaves behind in its session).  What a
  * setting converts to is kept until its text changes.  Role names are kept until
  * a role changes.
+ *
+ * A client may send any bytes with its start-up packet, and the name of a role may
+ * come from a database of another encoding; a log that holds such bytes could be
+ * dumped but not restored.  What is not valid is written in hexadecimal.
+ *
+ * Conversions take place in the current context, the trigger's per-row one;
+ * only their results are copied to who_cxt.
  */
 #include "postgres.h"
 
@@ -14,10 +21,10 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
-#include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
@@ -48,6 +55,25 @@ static RoleName session_role;
 
 /* ---- conversions: false is "as if unset" ---------------------------------------- */
 
+/* text itself, or with \xNN for every byte beyond ASCII when it is not valid */
+static const char *
+valid_text(const char *text)
+{
+	StringInfoData out;
+
+	if (likely(pg_verifymbstr(text, strlen(text), true)))
+		return text;
+	initStringInfo(&out);
+	for (; *text; text++)
+	{
+		if (IS_HIGHBIT_SET(*text))
+			appendStringInfo(&out, "\\x%02x", (unsigned char) *text);
+		else
+			appendStringInfoChar(&out, *text);
+	}
+	return out.data;
+}
+
 /*
  * A user's name goes into a B-tree, whose entries end at 2,704 bytes, and no name
  * may make a write fail: a longer one is cut and told apart by its MD5.
@@ -69,66 +95,35 @@ convert_user(const char *name, Datum *value)
 	return true;
 }
 
+/* A bigint, blanks around it allowed; false when text is none. */
+bool
+AuditParseInteger(const char *text, int64 *value)
+{
+	char	   *end;
+
+	errno = 0;
+	*value = strtoll(text, &end, 10);
+	while (*end == ' ')
+		end++;
+	return errno == 0 && end != text && *end == '\0';
+}
+
 static bool
 convert_int8(const char *text, Datum *value)
 {
-	char	   *end;
 	int64		number;
 
-	errno = 0;
-	number = strtoll(text, &end, 10);
-	while (*end == ' ')
-		end++;
-	if (errno != 0 || end == text || *end != '\0')
+	if (!AuditParseInteger(text, &number))
 		return false;
 	*value = Int64GetDatum(number);
 	return true;
 }
 
-/* text as a JSON string */
-static Datum
-quoted(const char *text)
-{
-	StringInfoData json;
-	Datum		value;
-
-	initStringInfo(&json);
-	escape_json(&json, text);
-	value = DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
-	pfree(json.data);
-	return value;
-}
-
-/*
- * jsonb_in allocates and computes, nothing else, so that its complaints about
- * the text may be caught without a subtransaction.  Anything but a complaint
- * about data (a cancelled query, no memory) goes on up.
- */
 static bool
 convert_json(const char *text, Datum *value)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	volatile bool is_json = true;
-
-	PG_TRY();
-	{
-		*value = DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
-	}
-	PG_CATCH();
-	{
-		int			category;
-
-		MemoryContextSwitchTo(cxt);
-		category = ERRCODE_TO_CATEGORY(geterrcode());
-		if (category != ERRCODE_DATA_EXCEPTION && category != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
-			PG_RE_THROW();
-		FlushErrorState();
-		is_json = false;
-	}
-	PG_END_TRY();
-
-	if (!is_json)
-		*value = quoted(text);
+	if (!AuditParseJson(text, value))
+		*value = AuditJsonString(text);
 	return true;
 }
 
@@ -149,12 +144,13 @@ read_setting(Setting *s, Datum *value)
 	if (s->text == NULL || strcmp(s->text, text) != 0)
 	{
 		Datum		fresh = (Datum) 0;
+		bool		isnull = !s->convert(valid_text(text), &fresh);
 		char	   *copy;
-		bool		isnull;
 
 		old = MemoryContextSwitchTo(who_cxt);
 		copy = pstrdup(text);
-		isnull = !s->convert(copy, &fresh);
+		if (s->byref && !isnull)
+			fresh = datumCopy(fresh, false, -1);
 		MemoryContextSwitchTo(old);
 
 		if (s->text)
@@ -175,11 +171,15 @@ role_name(RoleName *cache, Oid roleid)
 	if (cache->roleid != roleid)
 	{
 		char	   *name = GetUserNameFromId(roleid, true);
-		MemoryContext old = MemoryContextSwitchTo(who_cxt);
+		MemoryContext old;
 		Datum		fresh;
 
 		/* a role dropped while its session goes on has no name any more */
-		fresh = name ? CStringGetTextDatum(name) : CStringGetTextDatum(psprintf("%u", roleid));
+		if (name == NULL)
+			name = psprintf("%u", roleid);
+		fresh = CStringGetTextDatum(valid_text(name));
+		old = MemoryContextSwitchTo(who_cxt);
+		fresh = datumCopy(fresh, false, -1);
 		MemoryContextSwitchTo(old);
 		if (cache->name != (Datum) 0)
 			pfree(DatumGetPointer(cache->name));
