@@ -1,13 +1,13 @@
 # aquacis: make && make install && make installcheck   (PG_CONFIG=... picks the server)
 #
 # Everything that can be listed by pattern is: a new src/<part>/*.c, sql/*.sql,
-# specs/*.spec or t/*.pl takes part by being there.
+# specs/*.spec, t/*.pl or aquacis--<from>--<to>.sql takes part by being there.
 
 top := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 
 MODULE_big = aquacis
 EXTENSION = aquacis aquacis_postgis
-DATA = aquacis--1.0.sql aquacis_postgis--1.0.sql
+DATA = $(sort $(notdir $(wildcard $(top)/aquacis--*.sql $(top)/aquacis_postgis--*.sql)))
 PGFILEDESC = "aquacis - modernise a legacy utility database from inside the server"
 
 SOURCES = $(sort $(patsubst $(top)/%,%,$(wildcard $(top)/src/*.c $(top)/src/*/*.c)))

@@ -1,4 +1,4 @@
-# scripts/lib.sh: what scripts/demo, scripts/test and bench/run share.  Sourced.
+# scripts/lib.sh: what scripts/demo, scripts/test, bench/run and .ci/run share.  Sourced.
 #
 # The machine's own PostgreSQL is only read: the extension is installed into a
 # private copy of the installation (binaries copied, the rest symlinked; the
@@ -13,12 +13,32 @@
 # A script may set make_options before aquacis_begin.
 # Environment: PG_MAJOR picks the server version, AQUACIS_CFLAGS adds compiler
 # flags, TMPDIR is where the temporary directory goes (default /tmp).
+#
+# Exit status: 1 when something failed, 3 when it could not even be set up: no
+# rights, no network, a package that cannot be had.  Then nothing was tried.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-work= disk= child= apt_conf= apt_dir= apt_log= installing_s=0 make_options=
+work= disk= child= apt_conf= apt_dir= apt_log= installing_s=0 make_options= reason=
+network_limit=900    # seconds for anything that waits for the network: generous, but no stalled mirror hangs us
 
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 say() { printf '%s\n' "$*"; }
+
+# cannot WHY: for what cannot be set up; the caller passes the status on
+cannot() {
+  reason=$*
+  say "cannot be set up: $reason"
+  return 3
+}
+
+# counted LOG: the last "N passed, N failed" of a log, as $log_passed and $log_failed
+counted() {
+  local line
+  line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$1" | tail -n 1)
+  [ -n "$line" ] || return 1
+  log_passed=${line%% passed*} log_failed=${line#*, }
+  log_failed=${log_failed%% failed*}
+}
 
 # Runs a command in the background, as a process group of its own, and waits: a
 # signal to this script is answered at once, and cleanup ends the whole group.
@@ -66,6 +86,13 @@ can_be_root() {
   [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; }
 }
 
+# What waits for the network has a limit; what dpkg does with it is never cut off.
+apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get "$@"; }
+apt_get_network() {
+  run as_root env DEBIAN_FRONTEND=noninteractive timeout --kill-after=10 "$network_limit" \
+    apt-get -o Acquire::http::Timeout=60 -o Acquire::https::Timeout=60 -o Acquire::Retries=2 "$@"
+}
+
 # Installing Debian's postgresql package creates and starts a cluster "main".
 # Nobody asked us for one, so that is switched off for the time of the install.
 install_packages() {
@@ -74,21 +101,26 @@ install_packages() {
   missing=${missing% }
   [ -n "$missing" ] || return 0
   command -v apt-get >/dev/null ||
-    die "needs the packages $missing and knows how to install them with apt only"
+    { cannot "needs the packages $missing and knows how to install them with apt only"; return; }
   if ! can_be_root; then
     say "These packages are missing. Install them and call $(basename "$0") again:"
     say "  sudo apt-get update && sudo apt-get install --no-install-recommends $missing"
-    exit 1
+    cannot "not root, no sudo without a password, and these packages are missing: $missing"
+    return
   fi
   say "installing: $missing"
-  as_root apt-get update -qq || die "apt-get update failed"
-  apt_conf=/etc/postgresql-common/createcluster.d/aquacis-no-main.conf
+  as_root true || { cannot "no root to install packages"; return; }    # sudo asks here, not in the background
   apt_log=$(mktemp /tmp/aquacis-apt.XXXXXX) || die "cannot make a temporary file"
+  # apt-get update calls it a success when nothing could be fetched; the download tells
+  # shellcheck disable=SC2086
+  { apt_get_network update -qq && apt_get_network install -y -qq --no-install-recommends --download-only $missing; } >"$apt_log" 2>&1 ||
+    { tail -n 20 "$apt_log"; install_cleanup; cannot "apt-get cannot fetch the packages $missing (network, mirror?)"; return; }
+  apt_conf=/etc/postgresql-common/createcluster.d/aquacis-no-main.conf
   if [ ! -d "${apt_conf%/*}" ]; then apt_dir=${apt_conf%/*}; as_root mkdir -p "$apt_dir"; fi
   echo 'create_main_cluster = false' | as_root tee "$apt_conf" >/dev/null
   # shellcheck disable=SC2086
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >"$apt_log" 2>&1 ||
-    { cat "$apt_log"; die "apt-get install failed"; }
+  apt_get install -y -qq --no-install-recommends --no-download $missing >"$apt_log" 2>&1 ||
+    { cat "$apt_log"; install_cleanup; cannot "apt-get cannot install the packages $missing"; return; }
   install_cleanup
   installing_s=$((SECONDS - from))
 }
@@ -139,7 +171,7 @@ aquacis_begin() {
   export LANG=C.UTF-8
   unset LANGUAGE LC_ALL
   pick_pg_major
-  install_packages gcc make libc6-dev "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR-postgis-3" "$@"
+  install_packages gcc make libc6-dev "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR-postgis-3" "$@" || exit
   work=$(mktemp -d "${TMPDIR:-/tmp}/aquacis-$purpose.XXXXXX") || die "cannot make a temporary directory"
   if [ "$(id -u)" = 0 ]; then chown postgres:postgres "$work"; fi
   cd "$work" || die "cannot enter $work"    # the caller's place may be closed to the unprivileged user

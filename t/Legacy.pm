@@ -1,16 +1,20 @@
 # Legacy.pm: a small legacy database for the TAP tests that interrupt, copy,
 # replicate and upgrade it, and the questions by which its states are compared.
 #
-#   legacy_sql(tables => 40, rows => 50)   SQL: extension, audited tables, families
+#   legacy_sql(tables => 40, rows => 50)   SQL: extension (version => '1.0'), audited tables, families
+#   fill_legacy($node, $db, ...)   runs that, and stops in the middle of things
+#   carries_on($node, $db, $how, $user, $rows)   tests that from there all of it goes on
 #   everything($node, $db)                 one text that says all there is
 #   family_rows($node, $db)                every row of the family, wherever it is now
 #   family_shape($node, $db)               the source tables as the catalog has them
+#   differing($got, $expected)             the lines in which two of these texts differ
 package Legacy;
 use strict;
 use warnings;
 use Exporter 'import';
+use Test::More;
 
-our @EXPORT = qw(legacy_sql everything family_rows family_shape);
+our @EXPORT = qw(legacy_sql fill_legacy carries_on everything family_rows family_shape differing);
 
 # The extension in a schema aq; cf.contrato audited by number, cf.sector by a
 # composite key; tmp_deuda with duplicates and NULL keys in every tenth table;
@@ -18,9 +22,10 @@ our @EXPORT = qw(legacy_sql everything family_rows family_shape);
 sub legacy_sql
 {
 	my %arg = (tables => 40, rows => 50, contracts => 1000, @_);
+	my $version = $arg{version} ? "VERSION '$arg{version}'" : '';
 	return qq{
 	CREATE SCHEMA aq;
-	CREATE EXTENSION aquacis SCHEMA aq;
+	CREATE EXTENSION aquacis SCHEMA aq $version;
 	CREATE SCHEMA cf;
 	CREATE TABLE cf.contrato (cnttnum numeric(10,0) PRIMARY KEY, estado numeric(5,0), importe numeric(18,2), alta date,
 		nombre varchar(60), obs text, clave text);
@@ -65,6 +70,55 @@ sub legacy_sql
 		(3, '{"mode": "base_excess", "minimum_charge": 50, "blocks": [{"from_m3": 0, "to_m3": null, "price_per_m3": 2, "fixed_charge": 30}]}');
 	CREATE INDEX contrato_texto ON cf.contrato (aq.legacy_text(obs));
 };
+}
+
+# Ends in the middle of things: a family half consolidated, one source copied
+# and kept, one restored, the guard on, rows waiting in the default partition.
+sub fill_legacy
+{
+	my ($node, $db, @arg) = @_;
+	$node->safe_psql($db, legacy_sql(@arg));
+	$node->safe_psql($db, q{
+		INSERT INTO aq.audit_log (changed_at, xact_id, xact_seq, table_schema, table_name, record_id, action, new_data, user_id)
+		SELECT '2024-01-15'::timestamptz + g * interval '1 day', '1', g, 'cf', 'contrato', g, 'I', jsonb_build_object('g', g), 'old'
+		FROM generate_series(1, 40) g;});
+	$node->safe_psql($db, q{CALL aq.consolidate('cf', 'mia', drop_source => false)});
+	$node->safe_psql($db, q{CALL aq.consolidate('cf', 'tmp_deuda', on_reject => 'keep')});
+	$node->safe_psql($db, q{CALL aq.consolidate_restore('cf', 'tmp_deuda', 20)});
+	$node->safe_psql($db, q{CREATE TABLE cf.tmp_deuda_3001 AS SELECT * FROM cf.tmp_deuda_20 WHERE faccnttnum IS NOT NULL AND numfacturas > 6});
+	$node->safe_psql($db, q{SELECT aq.consolidate_guard('cf', 'block')});
+}
+
+# user: who the audit says it was.  rows: family_rows at the end of fill_legacy.
+sub carries_on
+{
+	my ($node, $db, $how, $user, $rows) = @_;
+	my ($ret, $out, $err) = $node->psql($db, 'CREATE TABLE cf.tmp_deuda_4000 (x int)');
+	like($err, qr/tmp_deuda_4000/, "$how: the guard is on guard");
+	$node->safe_psql($db, q{SELECT aq.consolidate_guard('cf', 'off')});
+
+	$node->safe_psql($db, q{UPDATE cf.contrato SET estado = 77 WHERE cnttnum = 1});
+	is($node->safe_psql($db, q{SELECT action, column_name, new_value, user_id FROM aq.audit_history('cf.contrato', '1') LIMIT 1}), "U|estado|77|$user",
+		"$how: the audit goes on");
+	$node->safe_psql($db, q{CALL aq.audit_maintain()});
+	is($node->safe_psql($db, q{SELECT count(*) FROM aq.audit_log_default}), '0', "$how: audit_maintain empties the default partition");
+
+	$node->safe_psql($db, q{CALL aq.consolidate('cf', 'tmp_deuda', on_reject => 'keep')});
+	is($node->safe_psql($db, q{SELECT bool_and(ok), count(*) FROM aq.consolidate_verify('cf', 'tmp_deuda')}), 't|41',
+		"$how: the family is finished and verified");
+	$node->safe_psql($db, q{CALL aq.consolidate_restore('cf', 'tmp_deuda')});
+	is(family_rows($node, $db), $rows, "$how: and restored, every row");
+	is($node->safe_psql($db, q{SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname ~ '^tmp_deuda_\d'}), '41', "$how: into every table");
+}
+
+sub differing
+{
+	my ($got, $expected) = @_;
+	my %count;
+	$count{$_}++ for split /\n/, $got;
+	$count{$_}-- for split /\n/, $expected;
+	my @lines = map { ($count{$_} > 0 ? '+' : '-') . $_ } grep { $count{$_} } sort keys %count;
+	return join "\n", @lines > 20 ? (@lines[ 0 .. 19 ], '...') : @lines;
 }
 
 # All that users see: history, targets, rejects, verification, bills.  Clocks
@@ -117,6 +171,7 @@ sub family_rows
 			  WHERE to_regclass('aq.consolidate_rejected') IS NOT NULL) parts \gexec});
 }
 
+# (NOT NULL has constraints of its own since PostgreSQL 18; attnotnull says it everywhere.)
 sub family_shape
 {
 	my ($node, $db) = @_;
@@ -125,7 +180,7 @@ sub family_shape
 			(SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, attnum, pg_get_expr(adbin, adrelid), attstorage), ', ' ORDER BY attnum)
 			 FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped),
 			(SELECT string_agg(pg_get_indexdef(indexrelid), ', ' ORDER BY indexrelid::regclass::text) FROM pg_index WHERE indrelid = c.oid),
-			(SELECT string_agg(conname || ' ' || pg_get_constraintdef(oid), ', ' ORDER BY conname) FROM pg_constraint WHERE conrelid = c.oid)
+			(SELECT string_agg(conname || ' ' || pg_get_constraintdef(oid), ', ' ORDER BY conname) FROM pg_constraint WHERE conrelid = c.oid AND contype <> 'n')
 		FROM pg_class c WHERE relnamespace = 'cf'::regnamespace AND relkind = 'r' AND relname ~ '^(tmp_deuda|mia)_\d+$'
 		ORDER BY relname});
 }
