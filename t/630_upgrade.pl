@@ -146,18 +146,34 @@ sub restored
 	survived($node, 'restored', $how);
 }
 
+# A server of another installation.  PostgreSQL 14's modules take its path in
+# get_new_node() only, and write a setting that newer servers do not know.
+sub node_of
+{
+	my ($name, $path, @initdb) = @_;
+	my $class = 'PostgreSQL::Test::Cluster';
+	my $new = $class->can('get_new_node') || $class->can('new');
+	my $node = $class->$new($name, defined $path ? (install_path => $path) : ());
+	$node->init(extra => [ '--locale=C', '--encoding=UTF8', @initdb ]);
+	my $file = $node->data_dir . '/postgresql.conf';
+	my $conf = slurp_file($file) =~ s/^stats_temp_directory.*\n//mr;
+	unlink $file;
+	append_to_file($file, $conf . "fsync = off\njit = off\n");
+	return $node;
+}
+
 sub upgraded
 {
 	my ($path, $how) = @_;
 	my $bin = defined $path ? "$path/bin" : $bindir;
-	my $new = PostgreSQL::Test::Cluster->new("new_$how" =~ s/\W+/_/gr, defined $path ? (install_path => $path) : ());
+	my @no_sync = defined $path || $version >= 15 ? ('--no-sync') : ();
 	my $checksums = $how =~ /18/ && $version < 18 ? ['--no-data-checksums'] : [@plain];
-	$new->init(extra => [ '--locale=C', '--encoding=UTF8', @$checksums ]);
-	$new->append_conf('postgresql.conf', "fsync = off\nautovacuum = off\njit = off\n");
+	my $new = node_of("new_$how" =~ s/\W+/_/gr, $path, @$checksums);
+	$new->append_conf('postgresql.conf', "autovacuum = off\n");
 	$old->stop if -f $old->data_dir . '/postmaster.pid';
 	my $dir = PostgreSQL::Test::Utils::tempdir('upgrade');
 	chdir $dir;
-	my $ok = ok(run_log([ "$bin/pg_upgrade", '--no-sync', '-d', $old->data_dir, '-D', $new->data_dir, '-b', $bindir, '-B', $bin,
+	my $ok = ok(run_log([ "$bin/pg_upgrade", @no_sync, '-d', $old->data_dir, '-D', $new->data_dir, '-b', $bindir, '-B', $bin,
 			'-s', $new->host, '-p', $old->port, '-P', $new->port ]), "$how: pg_upgrade");
 	chdir $top;
 	return unless $ok;
@@ -173,9 +189,7 @@ for my $v (@newer)
 	my ($path, $log) = installation($v);
 	ok($path, "aquacis builds for PostgreSQL $v") or diag($log), next;
 	$path{$v} = $path;
-	my $node = PostgreSQL::Test::Cluster->new("restore_$v", install_path => $path);
-	$node->init(extra => [ '--locale=C', '--encoding=UTF8' ]);
-	$node->append_conf('postgresql.conf', "fsync = off\njit = off\n");
+	my $node = node_of("restore_$v", $path);
 	$node->start;
 	if (passable($node, "$path/bin"))
 	{
