@@ -10,7 +10,8 @@
 #   server_start [SETTING...]  a throwaway server, socket only; sets PGHOST, PGUSER
 #   server_stop
 #
-# A script may set make_options before aquacis_begin.
+# A script may set before aquacis_begin: make_options, and installation to the
+# pg_config of the PostgreSQL to copy (else a Debian package's).
 # Environment: PG_MAJOR picks the server version, AQUACIS_CFLAGS adds compiler
 # flags, TMPDIR is where the temporary directory goes (default /tmp).
 #
@@ -18,7 +19,7 @@
 # rights, no network, a package that cannot be had.  Then nothing was tried.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-work= disk= child= apt_conf= apt_dir= apt_log= installing_s=0 make_options= reason=
+work= disk= child= apt_conf= apt_dir= apt_log= installing_s=0 make_options= installation= reason=
 network_limit=900    # seconds for anything that waits for the network: generous, but no stalled mirror hangs us
 
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
@@ -170,8 +171,16 @@ aquacis_begin() {
   # the same language and encoding everywhere
   export LANG=C.UTF-8
   unset LANGUAGE LC_ALL
-  pick_pg_major
-  install_packages gcc make libc6-dev "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR-postgis-3" "$@" || exit
+  if [ -n "$installation" ]; then
+    PG_MAJOR=$("$installation" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/') && [ -n "$PG_MAJOR" ] ||
+      die "$installation is no pg_config"
+    install_packages gcc make libc6-dev "$@" || exit
+    id "$(runner_user)" >/dev/null || die "needs the user $(runner_user) to run servers as"
+  else
+    pick_pg_major
+    install_packages gcc make libc6-dev "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR-postgis-3" "$@" || exit
+    installation=/usr/lib/postgresql/$PG_MAJOR/bin/pg_config
+  fi
   work=$(mktemp -d "${TMPDIR:-/tmp}/aquacis-$purpose.XXXXXX") || die "cannot make a temporary directory"
   if [ "$(id -u)" = 0 ]; then chown postgres:postgres "$work"; fi
   cd "$work" || die "cannot enter $work"    # the caller's place may be closed to the unprivileged user
@@ -179,17 +188,21 @@ aquacis_begin() {
   build
 }
 
+# The copy keeps every path below $work/pg, so that what is relative stays so.
 private_installation() {
-  local from=/usr/lib/postgresql/$PG_MAJOR to=$work/pg/usr/lib/postgresql/$PG_MAJOR
-  as_runner mkdir -p "$to" "$work/pg/usr/share/postgresql" "$work/pg/usr/include" ||
+  local lib share include
+  bindir=$("$installation" --bindir) lib=$("$installation" --pkglibdir) share=$("$installation" --sharedir)
+  include=$("$installation" --includedir)
+  [ -f "$("$installation" --pgxs)" ] || die "$installation: its PostgreSQL has no files to build extensions with"
+  as_runner mkdir -p "$work/pg${bindir%/*}" "$work/pg${lib%/*}" "$work/pg${share%/*}" "$work/pg${include%/*}" ||
     die "user $(runner_user) cannot write to $work"
-  as_runner cp -r $from/bin "$to/"
-  as_runner cp -rs $from/lib "$to/lib"
-  as_runner cp -rs /usr/share/postgresql/$PG_MAJOR "$work/pg/usr/share/postgresql/$PG_MAJOR"
-  as_runner ln -s /usr/include/postgresql "$work/pg/usr/include/postgresql"
+  as_runner cp -r "$bindir" "$work/pg$bindir"
+  as_runner cp -rs "$lib" "$work/pg$lib"
+  as_runner cp -rs "$share" "$work/pg$share"
+  as_runner ln -s "$include" "$work/pg$include"
   # an aquacis that the machine has must not shine through
-  as_runner rm -rf "$to/lib/aquacis.so" "$to"/lib/bitcode/aquacis* "$work/pg/usr/share/postgresql/$PG_MAJOR"/extension/aquacis*
-  bindir=$to/bin
+  as_runner rm -rf "$work/pg$lib/aquacis.so" "$work/pg$lib"/bitcode/aquacis* "$work/pg$share"/extension/aquacis*
+  bindir=$work/pg$bindir
   export PG_CONFIG=$bindir/pg_config
 }
 

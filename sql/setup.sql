@@ -1,6 +1,8 @@
 -- Creates the extension in the first schema of search_path: public in one run
 -- of the suite, a schema of its own in the other.  Every other test finds it.
 SET client_min_messages = warning;
+-- what every new database has since PostgreSQL 15
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 CREATE EXTENSION aquacis;
 SELECT extname, extversion FROM pg_extension WHERE extname = 'aquacis';
 -- every object of the extension that can carry a comment has one

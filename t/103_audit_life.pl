@@ -176,7 +176,7 @@ SQL
 # ---- MERGE
 SKIP:
 {
-	skip 'MERGE came with PostgreSQL 15', 1 if $node->pg_version < 15;
+	skip 'MERGE came with PostgreSQL 15', 1 if sql('SHOW server_version_num') < 150000;
 	sql(<<'SQL');
 CREATE TABLE merged (id int PRIMARY KEY, v int);
 INSERT INTO merged VALUES (1, 1), (2, 2);
