@@ -2,7 +2,8 @@
 #
 #   make_chroot SUITE                    debootstrap, where it is not there yet
 #   run_in_chroot SUITE COMMAND...       a fresh copy of the tree in /aquacis, then the command
-#   bring_server VERSION SUITE           PostgreSQL VERSION of its own release, into SUITE's /servers
+#   install_server VERSION               PostgreSQL VERSION in the chroot of its own release
+#   bring_server VERSION SUITE           from there into SUITE's /servers
 #
 # A chroot is made with debootstrap from the mirror that this machine's apt uses
 # (or $AQUACIS_MIRROR) and kept in $AQUACIS_CHROOTS (default /var/cache/aquacis)
@@ -100,8 +101,8 @@ make_chroot() {
 }
 
 # run_in_chroot SUITE COMMAND...: a fresh copy of the tree in /aquacis, then the
-# command, at most $chroot_limit seconds
-chroot_limit=3600
+# command, at most $chroot_limit seconds (0: no limit)
+chroot_limit=0
 run_in_chroot() {
   local dir=$cache/$1
   shift
@@ -117,18 +118,23 @@ run_in_chroot() {
     exec chroot "$dir" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TERM="${TERM:-dumb}" "$@"' bash "$dir" "$@"
 }
 
+# install_server VERSION: dpkg may have been cut off by the end of an earlier run.
+install_server() {
+  run run_in_chroot "$(suite_of "$1")" bash -c 'dpkg --configure -a >/dev/null 2>&1; . /aquacis/scripts/lib.sh; install_packages "$@"' bash \
+    "postgresql-$1" "postgresql-client-$1" "postgresql-server-dev-$1" ||
+    cannot "PostgreSQL $1 cannot be installed in $cache/$(suite_of "$1"), see above"
+}
+
 # bring_server VERSION SUITE: a release carries one version of PostgreSQL.  Its
 # programs, files and headers go from the chroot of their own release into
 # /servers of another one, laid out as from the root.  Shared libraries that
 # they need and the other release does not have (libicu72, ...) are put beside
 # the server's modules; what is found there under its name, glibc above all, is
-# taken from there, so that nothing in /servers can stand in anybody's way.
+# taken from there, so that nothing in /servers can stand in anybody's way.  (So
+# SUITE's own server has to be installed first: its libpq serves both.)
 bring_server() {
   local version=$1 from=$cache/$(suite_of "$1") to=$cache/$2 modules=/servers/usr/lib/postgresql/$1/lib missing name file
-  make_chroot "$(suite_of "$version")" || return
-  run run_in_chroot "$(suite_of "$version")" bash -c '. /aquacis/scripts/lib.sh; install_packages "$@"' bash \
-    "postgresql-$version" "postgresql-client-$version" "postgresql-server-dev-$version" ||
-    { cannot "PostgreSQL $version cannot be installed in $from"; return; }
+  make_chroot "$(suite_of "$version")" && install_server "$version" || return
   mkdir -p "$to/servers"
   # without just-in-time compilation: its LLVM is larger than all the rest
   chroot "$from" dpkg -L "postgresql-$version" "postgresql-client-$version" "postgresql-server-dev-$version" |

@@ -32,13 +32,16 @@ sub cluster
 	return $node;
 }
 
-# The programs of a server with the libraries that it brought along.
+# The programs of a server with the libraries that it brought along; what they
+# say is in $said.
+my $said;
 sub program
 {
 	my ($server, @command) = @_;
 	my @path = grep { $_ } ($server->{path} ? "$server->{path}/lib" : ''), $ENV{LD_LIBRARY_PATH} // '';
 	local %ENV = (%ENV, @path ? (LD_LIBRARY_PATH => join ':', @path) : ());
-	return run_log(\@command);
+	$said = '';
+	return run_log(\@command, '>', \$said, '2>&1');
 }
 
 # ---- what is upgraded -----------------------------------------------------------------
@@ -131,7 +134,7 @@ sub dump_and_restore
 	note("$how: with pg_dump of $dumper->{v}");
 	my $file = $node->basedir . '/utility.sql';
 	unlink $file;
-	ok(program($dumper, "$dumper->{bin}/pg_dump", '-C', '-f', $file, '-d', $node->connstr('utility')), "$how: pg_dump");
+	ok(program($dumper, "$dumper->{bin}/pg_dump", '-C', '-f', $file, '-d', $node->connstr('utility')), "$how: pg_dump") or diag($said);
 	$to->safe_psql('postgres', 'CREATE ROLE lector');
 	ok(restored($file, $to), "$how: restore");
 	survived($to, $how);
@@ -158,7 +161,7 @@ sub upgrade
 	my $dir = PostgreSQL::Test::Utils::tempdir('upgrade');
 	chdir $dir;
 	my $ok = ok(program($old, "$new->{bin}/pg_upgrade", $new->{v} >= 15 ? ('--no-sync') : (), '-d', $node->data_dir, '-D', $to->data_dir, '-b', $old->{bin}, '-B', $new->{bin},
-			'-s', $to->host, '-p', $node->port, '-P', $to->port), "$how: pg_upgrade");
+			'-s', $to->host, '-p', $node->port, '-P', $to->port), "$how: pg_upgrade") or diag($said);
 	chdir $top;
 	return unless $ok;
 	$to->start;
