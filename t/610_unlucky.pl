@@ -27,7 +27,7 @@ srand($seed);
 note("AQUACIS_TEST_SEED=$seed");
 my $rounds = 4 * ($ENV{AQUACIS_TEST_SCALE} || 1);
 
-# At wal_level = minimal, the default of these clusters, PostgreSQL before 17 itself
+# At wal_level = minimal, the default of these clusters, PostgreSQL 15 itself
 # crashes when a session ends while its commit logs a new relation: the
 # SMgrRelation still points to the entry that smgrDoPendingSyncs() made for it.
 my $node = PostgreSQL::Test::Cluster->new('main');
