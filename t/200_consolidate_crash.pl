@@ -84,7 +84,8 @@ sub wait_until_up
 {
 	for (1 .. 600)
 	{
-		return if $node->psql('postgres', 'SELECT 1', on_error_stop => 0, timeout => 20) == 0;
+		# a psql that is turned away may be gone before it is told what to ask
+		return if eval { $node->psql('postgres', 'SELECT 1', on_error_stop => 0, timeout => 20) == 0 };
 		usleep(50_000);
 	}
 	die 'the server did not come back';
