@@ -15,15 +15,12 @@ use Test::More;
 my $top = getcwd();
 
 # A cluster of a server; without checksums, since pg_upgrade wants both sides
-# alike and their default has changed.  PostgreSQL 14's modules take the path of
-# another installation in get_new_node() only, and write a setting that newer
-# servers do not know.
+# alike and their default has changed.  PostgreSQL 14's modules write a setting
+# that newer servers do not know.
 sub cluster
 {
 	my ($name, $server) = @_;
-	my $class = 'PostgreSQL::Test::Cluster';
-	my $new = $class->can('get_new_node') || $class->can('new');
-	my $node = $class->$new($name, $server->{path} ? (install_path => $server->{path}) : ());
+	my $node = node_of($server, $name);
 	$node->init(extra => [ '--locale=C', '--encoding=UTF8', $server->{v} >= 18 ? ('--no-data-checksums') : () ]);
 	my $file = $node->data_dir . '/postgresql.conf';
 	my $conf = slurp_file($file) =~ s/^stats_temp_directory.*\n//mr;

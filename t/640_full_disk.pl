@@ -165,7 +165,7 @@ my ($ret, $stdout, $stderr) = verbose($node, qq{\\set ON_ERROR_STOP 0
 	COMMIT;});
 like($stderr, $full, 'after a savepoint: the UPDATE fails');
 is($node->safe_psql('crowded', q{SELECT string_agg(changed_fields->'estado'->>'new', ' ' ORDER BY xact_seq) FROM aq.audit_log
-	WHERE record_id = 1 AND xact_id = (SELECT max(xact_id) FROM aq.audit_log)}), '5 6', '... and what was done before and after it is in the log, in its order');
+	WHERE record_id = 1 AND xact_id = (SELECT xact_id FROM aq.audit_log ORDER BY xact_id DESC LIMIT 1)}), '5 6', '... and what was done before and after it is in the log, in its order');
 make_room();
 
 my $family = sub { family_rows($node, 'crowded') };

@@ -202,7 +202,7 @@ for my $case (
 is($node->safe_psql('postgres', q{SELECT string_agg(proname, ' ') FROM pg_proc WHERE pronamespace = 'aq'::regnamespace AND proparallel = 's' AND proname !~ '^(tariff|legacy)_'}), '',
 	'nothing else is parallel safe');
 # The rest in a session that sends to a worker what it can
-my $force = 'SET ' . ($node->pg_version >= 16 ? 'debug_parallel_query' : 'force_parallel_mode') . ' = on;';
+my $force = 'SET ' . ($node->safe_psql('postgres', 'SHOW server_version_num') >= 160000 ? 'debug_parallel_query' : 'force_parallel_mode') . ' = on;';
 is($node->safe_psql('postgres', "$force " . q{SELECT count(*) FROM aq.audit_history('cf.contrato', '10')}),
 	$node->safe_psql('postgres', q{SELECT count(*) FROM aq.audit_history('cf.contrato', '10')}), 'audit_history in a session that prefers workers');
 is($node->safe_psql('postgres', "$force " . q{SELECT count(*) FROM aq.audit_status}), '4', 'audit_status');

@@ -107,7 +107,7 @@ for (scripts('.'))
 {
 	ok(-f "$folder/$_->{file}" && slurp_file("$folder/$_->{file}") eq slurp_file($_->{file}), "$_->{file} is installed");
 }
-my $node = PostgreSQL::Test::Cluster->new('main', install_path => $server->{path});
+my $node = node_of($server, 'main');
 $node->init;
 $node->append_conf('postgresql.conf', "fsync = off\njit = off\nautovacuum = off\n");
 $node->start;

@@ -6,6 +6,7 @@
 #   other_servers()         every other version that is there with its development files
 #   private_copy($server)   the same in a temporary directory, files of an extension can be put there
 #   build_for($server)      (copy, '') with aquacis built for that server, or (undef, log)
+#   node_of($server, $name) a PostgreSQL::Test::Cluster of it
 #
 # A server is { v => 17, bin => '/…/bin', path => the folder of bin, for
 # PostgreSQL::Test::Cluster's install_path (not given for the one under test) }.
@@ -18,9 +19,19 @@ use strict;
 use warnings;
 use Cwd;
 use Exporter 'import';
+use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
-our @EXPORT = qw(this_server other_servers private_copy build_for);
+our @EXPORT = qw(this_server other_servers private_copy build_for node_of);
+
+# PostgreSQL 14's module takes the path of an installation in get_new_node() only.
+sub node_of
+{
+	my ($server, $name) = @_;
+	my $class = 'PostgreSQL::Test::Cluster';
+	my $new = $class->can('get_new_node') || $class->can('new');
+	return $class->$new($name, $server->{path} ? (install_path => $server->{path}) : ());
+}
 
 sub config
 {
