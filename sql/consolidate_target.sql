@@ -199,6 +199,30 @@ CREATE TABLE destino.tmp_deuda (proceso_id bigint, importe numeric(18,2), numfac
 SELECT destino.make('1', 2);
 :call
 SELECT * FROM destino.tmp_deuda ORDER BY faccnttnum;
+DROP TABLE destino.tmp_deuda;
+DELETE FROM consolidate_source;
+-- constraints that wait for the commit: the table at fault is left alone, and the others go on
+CREATE TABLE destino.contrato (cnttnum integer PRIMARY KEY);
+INSERT INTO destino.contrato SELECT generate_series(1, 3);
+CREATE TABLE destino.tmp_deuda (proceso_id bigint, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer
+    REFERENCES destino.contrato DEFERRABLE INITIALLY DEFERRED,
+  PRIMARY KEY (proceso_id, faccnttnum) DEFERRABLE INITIALLY DEFERRED);
+SELECT destino.make('1', 3), destino.make('2', 4), destino.make('3', 2);
+:call
+SELECT proceso_id, count(*) FROM destino.tmp_deuda GROUP BY 1 ORDER BY 1;
+SELECT state, tables_done, tables_skipped FROM consolidate_run ORDER BY started_at DESC LIMIT 1;
+-- and so on the way back
+ALTER TABLE destino.tmp_deuda DROP CONSTRAINT tmp_deuda_pkey, ADD PRIMARY KEY (proceso_id, faccnttnum);
+CREATE TABLE destino.pago (proceso_id bigint, faccnttnum integer,
+  FOREIGN KEY (proceso_id, faccnttnum) REFERENCES destino.tmp_deuda DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO destino.pago VALUES (1, 2);
+CALL consolidate_restore('destino', 'tmp_deuda');
+SELECT proceso_id, count(*) FROM destino.tmp_deuda GROUP BY 1 ORDER BY 1;
+SELECT count(*) FROM destino.tmp_deuda_3;
+-- of one process the error is the call's
+CALL consolidate_restore('destino', 'tmp_deuda', 1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT to_regclass('destino.tmp_deuda_1');
 
 SET client_min_messages = warning;
 DROP SCHEMA destino CASCADE;

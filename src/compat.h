@@ -12,6 +12,7 @@
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/tuplesort.h"
@@ -98,6 +99,11 @@ object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 /* 17: an index may keep things between insertions (BRIN) and give them back */
 #if PG_VERSION_NUM < 170000
 #define index_insert_cleanup(index, info) ((void) 0)
+#endif
+
+/* 17: a lock can be held in a stronger mode */
+#if PG_VERSION_NUM < 170000
+#define LockHeldByMe(tag, mode, orstronger) LockHeldByMe(tag, mode)
 #endif
 
 /* 17: a virtual transaction id names its process by another number */

@@ -212,6 +212,8 @@ extern bool TargetIsIndexed(Family *family);
 extern void TargetIndex(Family *family);
 extern HTAB *TargetPresent(Family *family, List *sources);
 extern HTAB *TargetSums(Family *family, const int64 *only);
+extern char *TargetHolds(Family *family, HTAB *present, const Source *source,
+						 const Contents *contents, bool *stored);
 extern HTAB *TargetSumsOfSource(Family *family, const char *table, int64 process_id);
 
 /* copy.c */
@@ -235,8 +237,10 @@ extern void RejectedWrite(Family *family, Source *source, Relation rel, Snapshot
 extern int TextModes(void);
 extern int TextModesOfChecksums(const Shape *shape);
 extern void ConsolidateCommit(void);
+extern void ConsolidateFireDeferred(void);
 extern int32 ConsolidateLockKey(Family *family);
 extern void ConsolidateLock(LOCKTAG *tag, Family *family);
+extern void ConsolidateUnlock(const LOCKTAG *tag);
 extern void ConsolidateLockAll(Family *family);
 extern void ConsolidateRequireNonatomic(FunctionCallInfo fcinfo, const char *procedure);
 extern bool ConsolidateMustStop(int sqlerrcode);

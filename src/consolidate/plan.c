@@ -50,29 +50,13 @@ count_holders(Oid relid)
 	return n;
 }
 
-static char *
-judge_present(Family *family, Source *source, const Contents *contents, HTAB *present)
-{
-	HTAB	   *sums;
-	ProcessSum *sum;
-
-	if (present == NULL || !hash_search(present, &source->process_id, HASH_FIND, NULL))
-		return NULL;
-	sums = TargetSums(family, &source->process_id);
-	sum = hash_search(sums, &source->process_id, HASH_FIND, NULL);
-	if (sum && (sum->rows != contents->rows - contents->nrejects ||
-				sum->checksum != contents->checksum))
-		return psprintf("the target already holds %lld rows of process %lld that are not these",
-						(long long) sum->rows, (long long) source->process_id);
-	return NULL;
-}
-
 static void
 plan_open_source(Family *family, Source *source, Relation rel, HTAB *present, PlanLine *line)
 {
 	SourceColumn *columns = palloc(sizeof(SourceColumn) * family->shape.ncolumns);
 	Contents	contents;
 	Snapshot	snapshot;
+	bool		stored;
 	int			level,
 				locks,
 				holders;
@@ -90,7 +74,7 @@ plan_open_source(Family *family, Source *source, Relation rel, HTAB *present, Pl
 	UnregisterSnapshot(snapshot);
 	line->rows = contents.rows;
 	line->counted = true;
-	line->problem = judge_present(family, source, &contents, present);
+	line->problem = TargetHolds(family, present, source, &contents, &stored);
 	if (line->problem == NULL)
 		line->problem = ContentsProblem(&family->shape, source, &contents, false);
 	AtEOXact_GUC(true, level);

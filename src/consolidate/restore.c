@@ -345,6 +345,7 @@ restore_process(Family *family, Record *record, bool force)
 		run_statements(record->after);
 	else
 		run_as_owner(record->after, owner);
+	ConsolidateFireDeferred();
 	ConsolidateQuery(psprintf("UPDATE %s.consolidate_source SET state = 'restored',"
 							  "  changed_at = pg_catalog.clock_timestamp()"
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
@@ -521,7 +522,7 @@ consolidate_restore(PG_FUNCTION_ARGS)
 	PG_FINALLY();
 	{
 		ConsolidateRestoring = false;
-		LockRelease(&tag, ExclusiveLock, true);
+		ConsolidateUnlock(&tag);
 	}
 	PG_END_TRY();
 	SPI_finish();

@@ -122,26 +122,13 @@ judge_contents(Batch *batch, Source *source, const Contents *contents, bool *sto
 {
 	Run		   *run = batch->run;
 	Family	   *family = run->family;
-	int64		rows = contents->rows - contents->nrejects;
+	char	   *problem;
 
-	*stored = false;
 	if (hash_search(run->present, &source->process_id, HASH_FIND, NULL))
-	{
-		HTAB	   *sums;
-		ProcessSum *found;
-		ProcessSum	sum = {0};
-
 		CopyFlush(run->copy);
-		sums = TargetSums(family, &source->process_id);
-		found = hash_search(sums, &source->process_id, HASH_FIND, NULL);
-		if (found)
-			sum = *found;
-		hash_destroy(sums);
-		if (found && (sum.rows != rows || sum.checksum != contents->checksum))
-			return psprintf("the target already holds %lld rows of process %lld that are not these",
-							(long long) sum.rows, (long long) source->process_id);
-		*stored = found != NULL;
-	}
+	problem = TargetHolds(family, run->present, source, contents, stored);
+	if (problem)
+		return problem;
 	return ContentsProblem(&family->shape, source, contents, run->options.keep_rejects);
 }
 
@@ -320,6 +307,7 @@ finish_batch(Batch *batch, const Tally *before)
 		RecordWrite(batch);
 	if (batch->drop.len > 0)
 		drop_sources(batch);
+	ConsolidateFireDeferred();
 	/* who polls for a table in use writes nothing */
 	if (now->done != before->done || now->skipped != before->skipped)
 		RecordProgress(batch->run, NULL);
@@ -677,7 +665,7 @@ consolidate(PG_FUNCTION_ARGS)
 	}
 	PG_FINALLY();
 	{
-		LockRelease(&tag, ExclusiveLock, true);
+		ConsolidateUnlock(&tag);
 	}
 	PG_END_TRY();
 	SPI_finish();

@@ -15,6 +15,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
+#include "compat.h"
 #include "consolidate/consolidate.h"
 
 static void
@@ -30,6 +31,19 @@ ConsolidateCommit(void)
 	SPI_commit();
 	SPI_start_transaction();
 	begin_transaction();
+}
+
+/*
+ * Fires the deferred triggers of the target now, while one table can still be
+ * blamed.  At the commit they would take the whole call with them.
+ */
+void
+ConsolidateFireDeferred(void)
+{
+	int			result = SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0);
+
+	if (result < 0)
+		elog(ERROR, "SET CONSTRAINTS failed: %s", SPI_result_code_string(result));
 }
 
 static int
@@ -97,8 +111,8 @@ set_lock_tag(LOCKTAG *tag, Family *family, uint32 key, uint16 kind)
 }
 
 /*
- * Keeps others away from the family until LockRelease of the tag.  An advisory
- * lock could be held by anybody who knows its key.
+ * Keeps others away from the family until ConsolidateUnlock, over commits.  An
+ * advisory lock could be held by anybody who knows its key.
  */
 void
 ConsolidateLock(LOCKTAG *tag, Family *family)
@@ -110,6 +124,14 @@ ConsolidateLock(LOCKTAG *tag, Family *family)
 				 errmsg("family \"%s\" in schema \"%s\" is being consolidated by another session",
 						family->name, family->schema),
 				 errhint("consolidate_progress shows how far it is.")));
+}
+
+/* A transaction that failed has given the lock back already. */
+void
+ConsolidateUnlock(const LOCKTAG *tag)
+{
+	if (LockHeldByMe(tag, ExclusiveLock, false))
+		LockRelease(tag, ExclusiveLock, true);
 }
 
 /* Until the end of the transaction, one at a time, whatever the family. */

@@ -477,7 +477,34 @@ TargetSums(Family *family, const int64 *only)
 }
 
 /*
- * The same of a table that holds the rows of one process and nothing else, its
+ * What the target held of a source's process before it was taken; present comes
+ * from TargetPresent (NULL: there is no target).  *stored: these very rows.
+ * Returns the problem, in words, when it is other rows, else NULL.
+ */
+char *
+TargetHolds(Family *family, HTAB *present, const Source *source, const Contents *contents,
+			bool *stored)
+{
+	HTAB	   *sums;
+	ProcessSum *found;
+	char	   *problem = NULL;
+
+	*stored = false;
+	if (present == NULL || !hash_search(present, &source->process_id, HASH_FIND, NULL))
+		return NULL;
+	sums = TargetSums(family, &source->process_id);
+	found = hash_search(sums, &source->process_id, HASH_FIND, NULL);
+	if (found && (found->rows != contents->rows - contents->nrejects ||
+				  found->checksum != contents->checksum))
+		problem = psprintf("the target already holds %lld rows of process %lld that are not these",
+						   (long long) found->rows, (long long) source->process_id);
+	*stored = found != NULL && problem == NULL;
+	hash_destroy(sums);
+	return problem;
+}
+
+/*
+ * TargetSums of a table that holds the rows of one process and nothing else, its
  * values read as the target would hold them.  (A function of its own, because
  * what it reads is nobody's target.)
  */
