@@ -305,7 +305,6 @@ extern void AuditFillWho(AuditRow *row, const AuditLog *log);
 
 /* ---- administration (audit_admin.c) ----------------------------------------- */
 
-extern void AuditRun(const char *command);
 extern char *AuditQualifiedName(Oid relid);
 extern Oid	AuditTriggerFunction(Oid fnoid);
 extern Tuplestorestate *AuditBeginSet(FunctionCallInfo fcinfo);

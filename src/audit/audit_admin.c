@@ -32,6 +32,7 @@
 #include "utils/syscache.h"
 
 #include "audit/audit.h"
+#include "common/spi.h"
 #include "compat.h"
 
 PG_FUNCTION_INFO_V1(audit_enable);
@@ -141,16 +142,6 @@ AuditQualifiedName(Oid relid)
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
 }
 
-/* A statement that must succeed, within an SPI connection. */
-void
-AuditRun(const char *command)
-{
-	int			result = SPI_execute(command, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
-}
-
 /* ---- triggers --------------------------------------------------------------------------- */
 
 /* Drops the triggers of a table that call our function, but for clones. */
@@ -178,7 +169,7 @@ drop_triggers(Oid relid, Oid fnoid)
 	table_close(catalog, AccessShareLock);
 
 	foreach(lc, names)
-		AuditRun(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(lc)),
+		SpiRun(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(lc)),
 						  AuditQualifiedName(relid)));
 	return list_length(names);
 }
@@ -209,10 +200,10 @@ create_trigger(Oid relid, const char *suffix, const char *events, const char *fu
 	const char *table = AuditQualifiedName(relid);
 	const char *name = quote_identifier(trigger_name(get_rel_name(relid), suffix));
 
-	AuditRun(psprintf("CREATE TRIGGER %s AFTER %s EXECUTE FUNCTION %s(%s)",
+	SpiRun(psprintf("CREATE TRIGGER %s AFTER %s EXECUTE FUNCTION %s(%s)",
 					  name, psprintf(events, table), function, args));
 	if (replica)
-		AuditRun(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name));
+		SpiRun(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name));
 }
 
 /* fn_audit_trigger lives where the function that asks does */

@@ -26,6 +26,7 @@
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
+#include "common/spi.h"
 
 PG_FUNCTION_INFO_V1(audit_install);
 
@@ -57,7 +58,7 @@ create_log(Oid nsp, bool gin)
 	const char *log = psprintf("%s.audit_log", schema);
 	const char *packed = have_lz4() ? " COMPRESSION lz4" : "";
 
-	AuditRun(psprintf("CREATE TABLE %s ("
+	SpiRun(psprintf("CREATE TABLE %s ("
 					  "changed_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(), "
 					  "xact_id pg_catalog.xid8 NOT NULL, "
 					  "xact_seq pg_catalog.int4 NOT NULL, "
@@ -76,17 +77,17 @@ create_log(Oid nsp, bool gin)
 					  "app_context pg_catalog.jsonb%s, "
 					  "PRIMARY KEY (changed_at, xact_id, xact_seq)) PARTITION BY RANGE (changed_at)",
 					  log, packed, packed, packed, packed));
-	AuditRun(psprintf("CREATE INDEX ON %s (record_id, table_name, changed_at) "
+	SpiRun(psprintf("CREATE INDEX ON %s (record_id, table_name, changed_at) "
 					  "WHERE record_id IS NOT NULL", log));
-	AuditRun(psprintf("CREATE INDEX ON %s "
+	SpiRun(psprintf("CREATE INDEX ON %s "
 					  "(pg_catalog.jsonb_hash_extended(record_key, 0), table_name, changed_at) "
 					  "WHERE record_key IS NOT NULL", log));
-	AuditRun(psprintf("CREATE INDEX ON %s (user_id, changed_at) "
+	SpiRun(psprintf("CREATE INDEX ON %s (user_id, changed_at) "
 					  "WHERE user_id OPERATOR(pg_catalog.<>) 'system'", log));
 	if (gin)
-		AuditRun(psprintf("CREATE INDEX ON %s USING gin (changed_fields)", log));
+		SpiRun(psprintf("CREATE INDEX ON %s USING gin (changed_fields)", log));
 	/* an older log may have left its partitions under this name */
-	AuditRun(psprintf("CREATE TABLE %s.%s PARTITION OF %s DEFAULT", schema,
+	SpiRun(psprintf("CREATE TABLE %s.%s PARTITION OF %s DEFAULT", schema,
 					  quote_identifier(ChooseRelationName("audit_log", NULL, "default", nsp, false)),
 					  log));
 }

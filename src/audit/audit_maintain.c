@@ -29,15 +29,14 @@
 #include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
+#include "common/spi.h"
 
 PG_FUNCTION_INFO_V1(audit_maintain);
 
@@ -56,18 +55,6 @@ typedef struct Maintain
 } Maintain;
 
 typedef void (*StepFunction) (Maintain *m, Datum arg);
-
-/*
- * Ends a transaction and begins the next.  READ COMMITTED, whatever the session's
- * default: rows that were committed while a step waited for its lock must move too.
- */
-static void
-next_transaction(void)
-{
-	SPI_commit();
-	SPI_start_transaction();
-	SetConfigOption("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
-}
 
 /* Whether a relation has a GIN index on this column. */
 static bool
@@ -94,44 +81,37 @@ has_gin(Oid relid)
 
 /* ---- steps --------------------------------------------------------------------------- */
 
-/* One try in a subtransaction; false when somebody held a lock for too long. */
-static bool
-try_step(Maintain *m, StepFunction step, Datum arg)
+typedef struct Step
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = true;
+	Maintain   *m;
+	StepFunction function;
+	Datum		arg;
+} Step;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
-	PG_TRY();
-	{
-		AuditRun(psprintf("SELECT pg_catalog.set_config('lock_timeout', %s, true)",
-						  quote_literal_cstr(m->lock_wait)));
-		step(m, arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
+static void
+run_step(void *arg)
+{
+	Step	   *step = arg;
 
-		MemoryContextSwitchTo(cxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		/* also before the error goes on: it must find the transaction we began in */
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(cxt);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
-			error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
-			ReThrowError(error);
-		FreeErrorData(error);
-		done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(cxt);
-	CurrentResourceOwner = owner;
-	return done;
+	SpiRun(psprintf("SELECT pg_catalog.set_config('lock_timeout', %s, true)",
+					quote_literal_cstr(step->m->lock_wait)));
+	step->function(step->m, step->arg);
+}
+
+/* False when somebody held a lock for too long. */
+static bool
+try_step(Maintain *m, StepFunction function, Datum arg)
+{
+	Step		step = {m, function, arg};
+	ErrorData  *error = SpiTry(run_step, &step);
+
+	if (error == NULL)
+		return true;
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+		error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
 }
 
 static void
@@ -143,7 +123,7 @@ do_step(Maintain *m, StepFunction step, Datum arg, const char *what)
 	{
 		CHECK_FOR_INTERRUPTS();
 		done = try_step(m, step, arg);
-		next_transaction();
+		SpiNextTransaction();
 	}
 	if (done)
 		return;
@@ -182,7 +162,7 @@ create_index(Maintain *m, Datum arg)
 		return;
 	name = ChooseRelationName(get_rel_name(relid), "changed", "idx", get_rel_namespace(relid),
 							  false);
-	AuditRun(psprintf("CREATE INDEX %s ON %s USING gin (%s)", quote_identifier(name),
+	SpiRun(psprintf("CREATE INDEX %s ON %s USING gin (%s)", quote_identifier(name),
 					  AuditQualifiedName(relid),
 					  quote_identifier(get_attname(relid, log.attnum[AUDIT_CHANGED_FIELDS], false))));
 	m->indexed++;
@@ -205,11 +185,11 @@ expire_month(Maintain *m, Datum arg)
 		return;
 	/* of a month on another server, only what stands for it here */
 	if (m->drop)
-		AuditRun(psprintf("DROP %s %s",
+		SpiRun(psprintf("DROP %s %s",
 						  get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? "FOREIGN TABLE" : "TABLE",
 						  AuditQualifiedName(relid)));
 	else
-		AuditRun(psprintf("ALTER TABLE %s DETACH PARTITION %s", AuditQualifiedName(m->logid),
+		SpiRun(psprintf("ALTER TABLE %s DETACH PARTITION %s", AuditQualifiedName(m->logid),
 						  AuditQualifiedName(relid)));
 	m->expired++;
 }
@@ -385,7 +365,7 @@ audit_maintain(PG_FUNCTION_ARGS)
 	check_arguments(fcinfo, m, &months, &before, now);
 	read_ranges(m->logid);
 	/* the first transaction took its snapshot before us */
-	next_transaction();
+	SpiNextTransaction();
 
 	for (int i = 0; i <= months; i++)
 		do_step(m, create_month, Int32GetDatum(first + i),

@@ -33,6 +33,7 @@
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
+#include "common/spi.h"
 
 /* ---- calendar ---------------------------------------------------------------------- */
 
@@ -187,7 +188,7 @@ move_rows(Oid logid, const char *source, const char *target, const char *from, c
 	const char *column = time_column(logid);
 	const char *columns = stored_columns(logid);
 
-	AuditRun(psprintf("WITH moved AS (DELETE FROM %s WHERE %s OPERATOR(pg_catalog.>=) %s "
+	SpiRun(psprintf("WITH moved AS (DELETE FROM %s WHERE %s OPERATOR(pg_catalog.>=) %s "
 					  "AND %s OPERATOR(pg_catalog.<) %s RETURNING %s) "
 					  "INSERT INTO %s (%s) SELECT %s FROM moved",
 					  source, column, from, column, to, columns, target, columns, columns));
@@ -201,7 +202,7 @@ move_rows(Oid logid, const char *source, const char *target, const char *from, c
 static bool
 is_published(const char *log, const char *spare)
 {
-	AuditRun(psprintf("SELECT FROM pg_catalog.pg_publication_tables WHERE "
+	SpiRun(psprintf("SELECT FROM pg_catalog.pg_publication_tables WHERE "
 					  "pg_catalog.format('%%I.%%I', schemaname, tablename) OPERATOR(pg_catalog.=) "
 					  "ANY (ARRAY[%s, %s]) LIMIT 1",
 					  quote_literal_cstr(log), quote_literal_cstr(spare)));
@@ -218,7 +219,7 @@ is_published(const char *log, const char *spare)
 static uint64
 set_rows_aside(Oid logid, const char *source, const char *from, const char *to)
 {
-	AuditRun(psprintf("CREATE TEMPORARY TABLE %s AS SELECT %s FROM %s WITH NO DATA",
+	SpiRun(psprintf("CREATE TEMPORARY TABLE %s AS SELECT %s FROM %s WITH NO DATA",
 					  WAITING_ROWS, stored_columns(logid), source));
 	return move_rows(logid, source, WAITING_ROWS, from, to);
 }
@@ -228,9 +229,9 @@ put_rows_back(Oid logid, const char *partition)
 {
 	const char *columns = stored_columns(logid);
 
-	AuditRun(psprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s",
+	SpiRun(psprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s",
 					  partition, columns, columns, WAITING_ROWS));
-	AuditRun("DROP TABLE " WAITING_ROWS);
+	SpiRun("DROP TABLE " WAITING_ROWS);
 }
 
 static uint64
@@ -246,11 +247,11 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 	const char *tablespace = get_tablespace_name(rel->rd_rel->reltablespace);
 
 	table_close(rel, NoLock);
-	AuditRun(psprintf("CREATE TABLE %s (LIKE %s INCLUDING CONSTRAINTS INCLUDING GENERATED "
+	SpiRun(psprintf("CREATE TABLE %s (LIKE %s INCLUDING CONSTRAINTS INCLUDING GENERATED "
 					  "INCLUDING STORAGE INCLUDING COMPRESSION)%s", name, log,
 					  tablespace ? psprintf(" TABLESPACE %s", quote_identifier(tablespace)) : ""));
 	/* a scheduler's role shall not own parts of somebody else's log */
-	AuditRun(psprintf("ALTER TABLE %s OWNER TO %s", name,
+	SpiRun(psprintf("ALTER TABLE %s OWNER TO %s", name,
 					  quote_identifier(GetUserNameFromId(owner, false))));
 	if (OidIsValid(default_part))
 	{
@@ -260,14 +261,14 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 		if (get_rel_relkind(default_part) == RELKIND_FOREIGN_TABLE)
 			LockRelationOid(default_part, AccessExclusiveLock);
 		else
-			AuditRun(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", spare));
+			SpiRun(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", spare));
 		published = is_published(log, spare);
 		if (published)
 			moved = set_rows_aside(logid, spare, literal(from), literal(to));
 		else
 			moved = move_rows(logid, spare, name, literal(from), literal(to));
 	}
-	AuditRun(psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)",
+	SpiRun(psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)",
 					  log, name, literal(from), literal(to)));
 	if (published)
 		put_rows_back(logid, name);

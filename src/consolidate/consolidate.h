@@ -236,7 +236,6 @@ extern void RejectedWrite(Family *family, Source *source, Relation rel, Snapshot
 /* session.c */
 extern int TextModes(void);
 extern int TextModesOfChecksums(const Shape *shape);
-extern void ConsolidateCommit(void);
 extern void ConsolidateFireDeferred(void);
 extern int32 ConsolidateLockKey(Family *family);
 extern void ConsolidateLock(LOCKTAG *tag, Family *family);

@@ -31,6 +31,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "common/spi.h"
 #include "consolidate/consolidate.h"
 
 #define TRIGGER_NAME "aquacis_consolidate_guard"
@@ -49,9 +50,6 @@ event_trigger_exists(void)
 static void
 switch_event_trigger(const char *extschema, bool on)
 {
-	char	   *sql;
-	int			result;
-
 	if (event_trigger_exists() == on)
 		return;
 	if (!superuser())
@@ -59,23 +57,20 @@ switch_event_trigger(const char *extschema, bool on)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("only a superuser can switch the guard on for the first schema or off for the last"),
 				 errdetail("The guard is an event trigger, which PostgreSQL lets only superusers make and drop.")));
-	if (on)
-		sql = psprintf("CREATE EVENT TRIGGER " TRIGGER_NAME " ON ddl_command_end"
-					   " WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO',"
-					   "  'CREATE FOREIGN TABLE', 'CREATE VIEW', 'CREATE MATERIALIZED VIEW',"
-					   "  'IMPORT FOREIGN SCHEMA', 'CREATE SCHEMA',"
-					   "  'ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER VIEW',"
-					   "  'ALTER MATERIALIZED VIEW', 'ALTER INDEX', 'ALTER SEQUENCE')"
-					   " EXECUTE FUNCTION %s.consolidate_guard_trigger()", extschema);
-	else
-		sql = "DROP EVENT TRIGGER " TRIGGER_NAME;
-	result = SPI_execute(sql, false, 0);
-	if (result < 0)
-		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
-	if (on)
-		SPI_execute("COMMENT ON EVENT TRIGGER " TRIGGER_NAME " IS"
-					" 'aquacis: warns of or blocks new per-process tables, see consolidate_guard()'",
-					false, 0);
+	if (!on)
+	{
+		SpiRun("DROP EVENT TRIGGER " TRIGGER_NAME);
+		return;
+	}
+	SpiRun(psprintf("CREATE EVENT TRIGGER " TRIGGER_NAME " ON ddl_command_end"
+					" WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO',"
+					"  'CREATE FOREIGN TABLE', 'CREATE VIEW', 'CREATE MATERIALIZED VIEW',"
+					"  'IMPORT FOREIGN SCHEMA', 'CREATE SCHEMA',"
+					"  'ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER VIEW',"
+					"  'ALTER MATERIALIZED VIEW', 'ALTER INDEX', 'ALTER SEQUENCE')"
+					" EXECUTE FUNCTION %s.consolidate_guard_trigger()", extschema));
+	SpiRun("COMMENT ON EVENT TRIGGER " TRIGGER_NAME " IS"
+		   " 'aquacis: warns of or blocks new per-process tables, see consolidate_guard()'");
 }
 
 PG_FUNCTION_INFO_V1(consolidate_guard);

@@ -27,6 +27,7 @@
 #include "utils/numeric.h"
 #include "utils/rel.h"
 
+#include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -74,13 +75,7 @@ RejectedMakeTable(Family *family, bool needed)
 		return;
 	}
 	for (i = 0; i < lengthof(statements); i++)
-	{
-		char	   *sql = psprintf(statements[i], family->extschema);
-		int			result = SPI_execute(sql, false, 0);
-
-		if (result < 0)
-			elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
-	}
+		SpiRun(psprintf(statements[i], family->extschema));
 }
 
 static void

@@ -17,7 +17,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -33,9 +32,9 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 
+#include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -58,17 +57,12 @@ typedef struct Record
 static void
 run_statements(const char *sql)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	int			result,
-				level;
+	int			level;
 
 	if (sql[0] == '\0')
 		return;
 	level = TextModes();
-	result = SPI_execute(sql, false, 0);
-	MemoryContextSwitchTo(caller);
-	if (result < 0)
-		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
+	SpiRun(sql);
 	AtEOXact_GUC(true, level);
 }
 
@@ -354,41 +348,38 @@ restore_process(Family *family, Record *record, bool force)
 							  family->extschema), 3, args);
 }
 
+/* The arguments of restore_process. */
+typedef struct Restore
+{
+	Family	   *family;
+	Record	   *record;
+	bool		force;
+} Restore;
+
+static void
+run_restore(void *arg)
+{
+	Restore    *restore = arg;
+
+	restore_process(restore->family, restore->record, restore->force);
+}
+
 /* The same, with its error caught.  Returns whether it went well. */
 static bool
 try_restore_process(Family *family, Record *record, bool force)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool good = true;
+	Restore		restore = {family, record, force};
+	ErrorData  *error = SpiTry(run_restore, &restore);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		restore_process(family, record, force);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (ConsolidateMustStop(error->sqlerrcode))
-			ReThrowError(error);
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("consolidate_restore: \"%s.%s\" left where it is: %s", family->schema,
-						record->table, error->message)));
-		good = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return good;
+	if (error == NULL)
+		return true;
+	if (ConsolidateMustStop(error->sqlerrcode))
+		ReThrowError(error);
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("consolidate_restore: \"%s.%s\" left where it is: %s", family->schema,
+					record->table, error->message)));
+	return false;
 }
 
 static List *
@@ -464,7 +455,7 @@ restore_family(Family *family, const char *process_id, int batch, bool force,
 			restored++;
 		if (++in_batch == batch || lnext(records, lc) == NULL)
 		{
-			ConsolidateCommit();
+			SpiNextTransaction();
 			in_batch = 0;
 		}
 		MemoryContextSwitchTo(context);
@@ -506,7 +497,7 @@ consolidate_restore(PG_FUNCTION_ARGS)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	context = AllocSetContextCreate(CurrentMemoryContext, "aquacis consolidate_restore",
 									ALLOCSET_DEFAULT_SIZES);
-	ConsolidateCommit();
+	SpiNextTransaction();
 	MemoryContextSwitchTo(context);
 	process_id = PG_ARGISNULL(2) ? NULL : psprintf("%lld", (long long) PG_GETARG_INT64(2));
 	family = FamilyLoad(get_func_namespace(fcinfo->flinfo->fn_oid),

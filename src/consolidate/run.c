@@ -37,7 +37,6 @@
 #include <signal.h>
 
 #include "access/relation.h"
-#include "access/xact.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -52,12 +51,12 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 #include "consolidate/run.h"
@@ -284,11 +283,9 @@ fill_batch(Batch *batch, SourceState wanted, int *next)
 static void
 drop_sources(Batch *batch)
 {
-	int			result = SPI_execute(batch->drop.data, false, 0);
 	int			i;
 
-	if (result < 0)
-		elog(ERROR, "\"%s\" failed: %s", batch->drop.data, SPI_result_code_string(result));
+	SpiRun(batch->drop.data);
 	for (i = 0; i < batch->ntaken; i++)
 		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(batch->oids[i])))
 			ereport(ERROR,
@@ -359,14 +356,35 @@ blame_batch(Run *run, SourceState wanted, int first, int *next, ErrorData *error
 	*next = first;
 }
 
+/* The arguments of a batch's work. */
+typedef struct BatchWork
+{
+	Run		   *run;
+	SourceState wanted;
+	int		   *next;
+} BatchWork;
+
+static void
+work_batch(void *arg)
+{
+	BatchWork  *work = arg;
+	Tally		before = work->run->tally;
+	Batch	   *batch = make_batch(work->run);
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	fill_batch(batch, work->wanted, work->next);
+	finish_batch(batch, &before);
+	PopActiveSnapshot();
+}
+
 /* One batch in one transaction; see the top of the file for its errors. */
 static void
 run_batch(Run *run, SourceState wanted, int *next)
 {
-	MemoryContext context = AllocSetContextCreate(run->context, "aquacis batch",
-												  ALLOCSET_DEFAULT_SIZES);
-	ResourceOwner owner = CurrentResourceOwner;
+	BatchWork	work = {run, wanted, next};
 	Tally		before = run->tally;
+	MemoryContext context;
+	ErrorData  *error;
 	int			first = *next;
 
 	while (first < list_length(run->sources) &&
@@ -374,49 +392,24 @@ run_batch(Run *run, SourceState wanted, int *next)
 		first++;
 	*next = first;
 	if (first == list_length(run->sources))
-	{
-		MemoryContextDelete(context);
 		return;
-	}
 
 	/* the only lock that we queue for, so before any other; who gives up waiting gives up the run */
 	if (OidIsValid(run->family->target_oid))
 		LockRelationOid(run->family->target_oid, RowExclusiveLock);
-	BeginInternalSubTransaction(NULL);
+	context = AllocSetContextCreate(run->context, "aquacis batch", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
-	PG_TRY();
+	error = SpiTry(work_batch, &work);
+	if (error)
 	{
-		Batch	   *batch = make_batch(run);
-
-		PushActiveSnapshot(GetLatestSnapshot());
-		fill_batch(batch, wanted, next);
-		finish_batch(batch, &before);
-		PopActiveSnapshot();
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		/* also before the error goes on: it must find the transaction we began in */
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
 		if (ConsolidateMustStop(error->sqlerrcode))
 			ReThrowError(error);
 		CopyForget(run->copy);
 		run->tally = before;
 		blame_batch(run, wanted, first, next, error);
 	}
-	PG_END_TRY();
-
 	MemoryContextSwitchTo(run->context);
-	ConsolidateCommit();
+	SpiNextTransaction();
 	notice_progress(run);
 	MemoryContextSwitchTo(run->context);
 	MemoryContextDelete(context);
@@ -479,7 +472,7 @@ run_over_busy(Run *run, TimestampTz since)
 		if (!run->options.skip_locked)
 		{
 			RecordProgress(run, "failed");
-			ConsolidateCommit();
+			SpiNextTransaction();
 			ereport(ERROR,
 					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 					 errmsg("table \"%s.%s\" is in use by another session",
@@ -518,8 +511,14 @@ start_run(Run *run)
 	}
 	run->copy = CopyBegin(family);
 	RejectedMakeTable(family, rejects);
-	ConsolidateCommit();
+	SpiNextTransaction();
 	MemoryContextSwitchTo(run->context);
+}
+
+static void
+work_index(void *family)
+{
+	TargetIndex(family);
 }
 
 /*
@@ -530,38 +529,18 @@ start_run(Run *run)
 static void
 index_target(Run *run)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *error = SpiTry(work_index, run->family);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	if (error == NULL)
+		return;
+	if (!ConsolidateMustStop(error->sqlerrcode))
 	{
-		TargetIndex(run->family);
-		ReleaseCurrentSubTransaction();
+		run->last_error = psprintf("building the key of \"%s\" failed: %s",
+								   run->family->target, error->message);
+		RecordProgress(run, "failed");
+		SpiNextTransaction();
 	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (!ConsolidateMustStop(error->sqlerrcode))
-		{
-			run->last_error = psprintf("building the key of \"%s\" failed: %s",
-									   run->family->target, error->message);
-			RecordProgress(run, "failed");
-			ConsolidateCommit();
-		}
-		ReThrowError(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	ReThrowError(error);
 }
 
 static void
@@ -573,7 +552,7 @@ finish_run(Run *run)
 	if (OidIsValid(family->target_oid) && !TargetIsIndexed(family))
 		index_target(run);
 	RecordProgress(run, "finished");
-	ConsolidateCommit();
+	SpiNextTransaction();
 	ereport(NOTICE,
 			(errmsg("consolidate: \"%s\" in \"%s\": %lld tables with %lld rows into \"%s\", "
 					"%lld rows rejected, %lld tables left alone", family->name, family->schema,
@@ -654,7 +633,7 @@ consolidate(PG_FUNCTION_ARGS)
 										 ALLOCSET_DEFAULT_SIZES);
 	run->options = options;
 	/* the first transaction took its snapshot, and its isolation, before us */
-	ConsolidateCommit();
+	SpiNextTransaction();
 	MemoryContextSwitchTo(run->context);
 	run->started = run->noticed = GetCurrentTimestamp();
 	run->family = FamilyLoad(extnamespace, schema, name);

@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
@@ -15,23 +14,9 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
+#include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
-
-static void
-begin_transaction(void)
-{
-	SetConfigOption("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
-}
-
-/* Commits, and begins the next transaction. */
-void
-ConsolidateCommit(void)
-{
-	SPI_commit();
-	SPI_start_transaction();
-	begin_transaction();
-}
 
 /*
  * Fires the deferred triggers of the target now, while one table can still be
@@ -40,10 +25,7 @@ ConsolidateCommit(void)
 void
 ConsolidateFireDeferred(void)
 {
-	int			result = SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0);
-
-	if (result < 0)
-		elog(ERROR, "SET CONSTRAINTS failed: %s", SPI_result_code_string(result));
+	SpiRun("SET CONSTRAINTS ALL IMMEDIATE");
 }
 
 static int

@@ -31,21 +31,13 @@
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
+#include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
 #define FETCH_ROWS			1000
 #define SORT_MEMORY_KB		40960
 #define DEFAULT_MEMORY_KB	65536
-
-static void
-run_utility(const char *sql)
-{
-	int			result = SPI_execute(sql, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
-}
 
 static char *
 target_name(Family *family)
@@ -92,13 +84,13 @@ TargetMake(Family *family)
 	}
 	appendStringInfo(&sql, ", %s pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now())",
 					 CREATED_COLUMN);
-	run_utility(sql.data);
+	SpiRun(sql.data);
 
 	resetStringInfo(&sql);
 	appendStringInfo(&sql, "COMMENT ON TABLE %s IS %s", target_name(family),
 					 quote_literal_cstr(psprintf("Rows of all %s_* tables, one proceso_id each table.",
 												 family->target)));
-	run_utility(sql.data);
+	SpiRun(sql.data);
 	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_target VALUES ($1, $2, false)"
 							  " ON CONFLICT (source_schema, family) DO UPDATE"
 							  " SET indexed = false, columns = NULL",
@@ -281,7 +273,7 @@ ask_for_worker(Family *family)
 
 	table_close(target, AccessShareLock);
 	if (ask)
-		run_utility(psprintf("ALTER TABLE %s SET (parallel_workers = 1)", target_name(family)));
+		SpiRun(psprintf("ALTER TABLE %s SET (parallel_workers = 1)", target_name(family)));
 	return ask;
 }
 
@@ -331,15 +323,15 @@ TargetIndex(Family *family)
 	find_indexes(family, &primary, &on_key);
 	asked = limit_sort_memory() && !(primary && on_key) && ask_for_worker(family);
 	if (!primary)
-		run_utility(psprintf("ALTER TABLE %s ADD %s%s PRIMARY KEY (%s, %s)", target_name(family),
+		SpiRun(psprintf("ALTER TABLE %s ADD %s%s PRIMARY KEY (%s, %s)", target_name(family),
 							 name ? "CONSTRAINT " : "", name ? name : "", PROCESS_COLUMN, keys));
 	name = free_name(family, psprintf("idx_%s_%s", family->target,
 									  (char *) linitial(family->key_columns)));
 	if (!on_key)
-		run_utility(psprintf("CREATE INDEX %s ON %s (%s)", name ? name : "", target_name(family),
+		SpiRun(psprintf("CREATE INDEX %s ON %s (%s)", name ? name : "", target_name(family),
 							 keys));
 	if (asked)
-		run_utility(psprintf("ALTER TABLE %s RESET (parallel_workers)", target_name(family)));
+		SpiRun(psprintf("ALTER TABLE %s RESET (parallel_workers)", target_name(family)));
 	AtEOXact_GUC(true, level);
 	ConsolidateQuery(psprintf("UPDATE %s.consolidate_target SET indexed = true"
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
