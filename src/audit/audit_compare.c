@@ -7,7 +7,7 @@
  * the row, so the tuples are compared as they lie on the page:
  *
  *	- columns that end before the next byte that differs are equal, and need only be
- *	  stepped over in one of them;
+ *	  stepped over in one of them; where no byte differs any more, not even that;
  *	- behind a value that became longer or shorter the rest is compared at its new
  *	  place.  Padding before an aligned value is the same there if the rest has moved
  *	  by a multiple of the alignment; where it has not, the value is looked at by itself.
@@ -112,6 +112,13 @@ same_nulls(HeapTupleHeader o, HeapTupleHeader n, int natts)
 	return memcmp(o->t_bits, n->t_bits, BITMAPLEN(natts)) == 0;
 }
 
+/* A varlena with a header of one byte, as nearly all are: nothing is padded before it. */
+static inline bool
+is_short(const AuditAttr *att, const char *data)
+{
+	return att->len == -1 && VARATT_IS_SHORT(data) && !VARATT_IS_EXTERNAL(data);
+}
+
 /*
  * Steps over columns that consist of nothing but equal bytes, from column i on,
  * while both rows have NULL in the same places (nulls, or none).  Returns the first
@@ -130,10 +137,15 @@ skip_equal(const AuditTable *table, int i, const bits8 *nulls, const char *data,
 
 		if (nulls != NULL && att_isnull(i, nulls))
 			continue;
-		/* padding before it may have another length in the other row */
-		if ((shift & att->pad) != 0 && is_aligned(att, data, off))
-			break;
-		end = end_of(att, data, start_of(att, data, off));
+		if (likely(is_short(att, data + off)))
+			end = off + VARSIZE_SHORT(data + off);
+		else
+		{
+			/* padding before it may have another length in the other row */
+			if ((shift & att->pad) != 0 && is_aligned(att, data, off))
+				break;
+			end = end_of(att, data, start_of(att, data, off));
+		}
 		if (end > same_to)
 			break;
 		off = end;
@@ -175,11 +187,14 @@ AuditCompareTuples(const AuditTable *table, HeapTuple oldtup, HeapTuple newtup,
 
 		if (nulls_alike)
 		{
-			uint32		from = ooff;
+			uint32		shift = noff - ooff;
 			uint32		same = equal_bytes(odata + ooff, ndata + noff, Min(olen - ooff, nlen - noff));
 
-			i = skip_equal(table, i, onulls, odata, &ooff, ooff + same, noff - ooff);
-			noff += ooff - from;
+			/* equal up to the end, and padded alike: so are the columns */
+			if (ooff + same == olen && noff + same == nlen && shift % MAXIMUM_ALIGNOF == 0)
+				break;
+			i = skip_equal(table, i, onulls, odata, &ooff, ooff + same, shift);
+			noff = ooff + shift;
 			if (i == table->natts)
 				break;
 		}
