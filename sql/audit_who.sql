@@ -67,6 +67,37 @@ UPDATE aq_s.aq_w SET v = 3 WHERE id = 1;
 RESET ROLE;
 SELECT db_user, session_user_name = session_user AS session FROM audit_log ORDER BY xact_id, xact_seq;
 
+-- settings that come, move among all others and go between two rows, in any case of letters
+\c
+SET client_min_messages = warning;
+SELECT set_config('search_path', nspname, false) <> '' AS path FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'aquacis';
+CREATE TABLE aq_settings (id int PRIMARY KEY);
+SELECT audit_enable('aq_settings');
+TRUNCATE audit_log;
+INSERT INTO aq_settings VALUES (1);
+SET app.a = 'x';
+SET app.zz = 'x';
+INSERT INTO aq_settings VALUES (2);
+SET "APP.Context" = '"upper"';
+INSERT INTO aq_settings VALUES (3);
+SET app.b = 'x';
+SET app."current_user" = 'ana';
+INSERT INTO aq_settings VALUES (4);
+SET aaa.a = 'x';
+SET app.session_id = 7;
+SET app.context = '"lower"';
+INSERT INTO aq_settings VALUES (5);
+BEGIN;
+SET LOCAL app."current_user" = 'eva';
+SET LOCAL app.session_id = 8;
+INSERT INTO aq_settings VALUES (6);
+COMMIT;
+SET app.c = 'x';
+RESET app."current_user";
+INSERT INTO aq_settings VALUES (7);
+SELECT record_id, user_id, session_id, app_context FROM audit_log ORDER BY xact_id, xact_seq;
+DROP TABLE aq_settings;
+
 DROP VIEW logged;
 DROP TABLE aq_s.aq_w, audit_log;
 DROP SCHEMA aq_s;

@@ -79,6 +79,43 @@ object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 	tuplesort_getdatum(state, forward, val, isnull, abbrev)
 #endif
 
+/*
+ * 16: a setting is found by its hash.  Before, by a search through all their names, in
+ * which *place says where it was, or would have been, the last time.
+ */
+#if PG_VERSION_NUM >= 160000
+#define FindConfigOption(name, place) ((void) (place), GetConfigOption(name, true, false))
+#else
+#include "utils/guc_tables.h"
+
+/* the order in which they are kept */
+static inline int
+compare_option_names(const char *a, const char *b)
+{
+	while (*a && (*a == *b || pg_ascii_tolower(*a) == pg_ascii_tolower(*b)))
+		a++, b++;
+	return pg_ascii_tolower(*a) - pg_ascii_tolower(*b);
+}
+
+static inline const char *
+FindConfigOption(const char *name, int *place)
+{
+	struct config_generic **options = get_guc_variables();
+	int			n = GetNumConfigOptions();
+	int			i = Min(*place, n);
+
+	if (i < n && strcmp(options[i]->name, name) == 0 && options[i]->vartype == PGC_STRING)
+		return *((struct config_string *) options[i])->variable;
+	if ((i == 0 || compare_option_names(options[i - 1]->name, name) < 0) &&
+		(i == n || compare_option_names(options[i]->name, name) > 0))
+		return NULL;
+	for (i = 0; i < n && compare_option_names(options[i]->name, name) < 0; i++)
+		;
+	*place = i;
+	return GetConfigOption(name, true, false);
+}
+#endif
+
 /* 16: TRUNCATE triggers on foreign tables */
 #define FOREIGN_TABLES_HAVE_TRUNCATE_TRIGGERS (PG_VERSION_NUM >= 160000)
 

@@ -29,6 +29,7 @@
 #include "utils/syscache.h"
 
 #include "audit/audit.h"
+#include "compat.h"
 
 #define MAX_USER_BYTES 2048
 
@@ -36,6 +37,7 @@
 typedef struct Setting
 {
 	const char *name;
+	int			place;			/* among all settings, where it was last */
 	char	   *text;
 	Datum		value;
 	bool		isnull;
@@ -136,7 +138,7 @@ static Setting app_context = {.name = "app.context", .convert = convert_json, .b
 static bool
 read_setting(Setting *s, Datum *value)
 {
-	const char *text = GetConfigOption(s->name, true, false);
+	const char *text = FindConfigOption(s->name, &s->place);
 	MemoryContext old;
 
 	if (text == NULL || text[0] == '\0')
