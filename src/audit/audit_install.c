@@ -49,7 +49,9 @@ have_lz4(void)
  * besides its row, so they are few and cheap to descend: the integer first, "C"
  * collation, and nothing for rows that nobody looks for this way (a user of
  * 'system' is what unattended jobs leave).  A time range is found by the primary
- * key.  A record_key of any size must fit its index, so that has its hash.
+ * key.  A record_key of any size must fit its index, so that has its hash.  Two
+ * changes of a record have different times: to look for duplicates whenever a page is
+ * full would find none.
  */
 static void
 create_log(Oid nsp, bool gin)
@@ -78,7 +80,7 @@ create_log(Oid nsp, bool gin)
 					  "PRIMARY KEY (changed_at, xact_id, xact_seq)) PARTITION BY RANGE (changed_at)",
 					  log, packed, packed, packed, packed));
 	SpiRun(psprintf("CREATE INDEX ON %s (record_id, table_name, changed_at) "
-					  "WHERE record_id IS NOT NULL", log));
+					  "WITH (deduplicate_items = off) WHERE record_id IS NOT NULL", log));
 	SpiRun(psprintf("CREATE INDEX ON %s "
 					  "(pg_catalog.jsonb_hash_extended(record_key, 0), table_name, changed_at) "
 					  "WHERE record_key IS NOT NULL", log));
