@@ -63,6 +63,16 @@ INSERT INTO aq_e VALUES (1, 1);
 ALTER TABLE aq_log2 ALTER action TYPE text, ALTER changed_at TYPE point USING NULL;
 INSERT INTO aq_e VALUES (1, 1);
 \echo :SQLSTATE
+-- the second row of a statement is refused, the first is gone with it
+ALTER TABLE aq_log2 ALTER changed_at TYPE timestamptz USING NULL, ADD CONSTRAINT small CHECK (record_id < 2);
+\set VERBOSITY terse
+INSERT INTO aq_e VALUES (1, 1), (2, 2);
+\echo :SQLSTATE
+ALTER TABLE aq_log2 DROP CONSTRAINT small, ADD CONSTRAINT one UNIQUE (table_name);
+INSERT INTO aq_e VALUES (1, 1), (2, 2);
+\echo :SQLSTATE
+\set VERBOSITY default
+SELECT count(*) FROM aq_log2;
 SELECT audit_disable('aq_e');
 
 -- the trigger's protocol and arguments

@@ -13,7 +13,7 @@ CREATE TABLE propio.mi_tmp_2 (cnttnum integer, nota varchar(10), cuando timestam
 CREATE TABLE propio.mi_tmp_3 (nota varchar(20), cnttnum integer, cuando timestamptz);
 CREATE TABLE propio.mi_tmp_4 (cnttnum integer, nota varchar(10), cuando timestamptz);
 INSERT INTO propio.mi_tmp_2 VALUES (1, 'uno', 'epoch'), (2, NULL, NULL);
-INSERT INTO propio.mi_tmp_3 VALUES ('ñññññññññ', 1, NULL), ('demasiado largo', 2, NULL);
+INSERT INTO propio.mi_tmp_3 VALUES ('ññññññññññ', 1, NULL), ('demasiado largo', 2, NULL), ('once letras', 3, NULL);
 SELECT * FROM consolidate_plan('propio', 'mi_familia');
 CALL consolidate('propio', 'mi_familia', on_reject => 'keep');
 SELECT proceso_id, cnttnum, nota, cuando IS NULL AS sin FROM propio.mi_tmp ORDER BY 1, 2;

@@ -72,6 +72,7 @@ SELECT process_id, ok FROM consolidate_verify('vuelta', 'tmp_deuda') UNION ALL S
 SET default_table_access_method = heap;
 SET datestyle = 'SQL, DMY';
 ALTER DEFAULT PRIVILEGES IN SCHEMA vuelta GRANT ALL ON TABLES TO aquacis_app;
+ALTER DEFAULT PRIVILEGES REVOKE DELETE ON TABLES FROM CURRENT_USER;
 CALL consolidate_restore('vuelta', 'tmp_deuda', 1);
 SELECT * FROM vuelta.tmp_deuda_1 ORDER BY 4, 1;
 SELECT process_id, state FROM consolidate_source ORDER BY process_id;
@@ -79,6 +80,7 @@ SELECT process_id, state FROM consolidate_source ORDER BY process_id;
 CALL consolidate_restore('vuelta', 'tmp_deuda');
 CALL consolidate_restore('vuelta', 'vuelta_tipos');
 ALTER DEFAULT PRIVILEGES IN SCHEMA vuelta REVOKE ALL ON TABLES FROM aquacis_app;
+ALTER DEFAULT PRIVILEGES GRANT DELETE ON TABLES TO CURRENT_USER;
 RESET datestyle;
 SELECT * FROM (SELECT 'lost', line FROM (SELECT line FROM vuelta.definicion EXCEPT ALL SELECT line FROM vuelta.foto('(tmp_deuda|Tipos).*\d')) a
 UNION ALL SELECT 'new', line FROM (SELECT line FROM vuelta.foto('(tmp_deuda|Tipos).*\d') EXCEPT ALL SELECT line FROM vuelta.definicion) b) d

@@ -45,7 +45,7 @@ SELECT ddl, pg_temp.con(replace(ddl, '@', 'ajeno.tmp_deuda')) FROM (VALUES
   ('CREATE TABLE ajeno.hija () INHERITS (@)'),
   ('CREATE DOMAIN ajeno.d AS integer CHECK (ajeno.testigo(VALUE) > 0); ALTER TABLE @ ADD d ajeno.d'),
   ('CREATE DOMAIN ajeno.d AS integer DEFAULT ajeno.testigo(1); ALTER TABLE @ ADD d ajeno.d[]'),
-  ('CREATE DOMAIN ajeno.d AS integer DEFAULT 1 CHECK (VALUE > 0); ALTER TABLE @ ADD d ajeno.d, ADD e ajeno.d DEFAULT 2'),
+  ('CREATE DOMAIN ajeno.d AS integer NOT NULL DEFAULT 1 CHECK (VALUE > 0); ALTER TABLE @ ADD d ajeno.d, ADD e ajeno.d DEFAULT 2'),
   ('CREATE TYPE ajeno.e AS ENUM (''a''); ALTER TABLE @ ADD e ajeno.e DEFAULT ''a'''),
   ('CREATE TYPE ajeno.e AS ENUM (''a''); CREATE FUNCTION ajeno.e(text) RETURNS ajeno.e LANGUAGE sql AS ''SELECT ''''a''''::ajeno.e'';
     CREATE CAST (text AS ajeno.e) WITH FUNCTION ajeno.e(text); ALTER TABLE @ ADD e ajeno.e'),
