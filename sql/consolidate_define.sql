@@ -21,10 +21,10 @@ SELECT row_data, reason FROM consolidate_rejected;
 -- the same once more is allowed before anything is consolidated, not after
 SELECT consolidate_define('mi_familia', '^mi_tmp_(\d+)$', 'mi_tmp', '{nota}');
 \echo :LAST_ERROR_SQLSTATE
-SELECT consolidate_define('mi_otra', '^otra_(\d+)$', 'otra', '{x}'), consolidate_define('mi_otra', '^otra_(?:a|b)_(\d+)$', 'otra', '{a b,C}', '{"\"a b\" text","\"C\" numeric(5,1)",d date}');
+SELECT consolidate_define('mi_otra', '^otra_(\d+)$', 'otra', '{x}'), consolidate_define('mi_otra', '^otra_(?:a|b)_(\d+)$', 'otra', '{a b,C}', '{"\"a b\" text","\"C\" numeric(5,1)","\"d\"\"\" date"}');
 SELECT family, pattern, target, key_columns, columns FROM consolidate_family WHERE family = 'mi_otra';
 -- a key of two columns, of text and numbers
-CREATE TABLE propio.otra_a_1 ("a b" text, "C" numeric(5,1), d date);
+CREATE TABLE propio.otra_a_1 ("a b" text, "C" numeric(5,1), "d""" date);
 INSERT INTO propio.otra_a_1 VALUES ('x', 1.0, NULL), ('x', 1, '2024-01-01'), ('x', 2, NULL), ('y', 1, NULL), (NULL, 1, NULL), ('x', NULL, NULL), ('z', 'NaN', NULL), ('z', 'NaN', NULL);
 CALL consolidate('propio', 'mi_otra');
 CALL consolidate('propio', 'mi_otra', on_reject => 'keep');

@@ -99,6 +99,36 @@ SELECT proceso_id, count(*) FROM destino.tmp_deuda GROUP BY 1 ORDER BY 1;
 DROP TABLE destino.tmp_deuda_2;
 SELECT * FROM destino.look();
 
+-- an index of the target's own refuses a row when many are waiting: its table alone stays
+CREATE TABLE destino.tmp_deuda (proceso_id bigint, importe numeric(18,2) UNIQUE, numfacturas integer, facsocemi integer, faccnttnum integer);
+SELECT destino.make('1', 3), destino.make('2', 3), destino.make('3', 3), destino.make('4', 3);
+UPDATE destino.tmp_deuda_2 SET importe = importe + 20;
+UPDATE destino.tmp_deuda_4 SET importe = importe + 40;
+CALL consolidate('destino', 'tmp_deuda');
+SELECT proceso_id, count(*), sum(importe) FROM destino.tmp_deuda GROUP BY 1 ORDER BY 1;
+DROP TABLE destino.tmp_deuda_3;
+SELECT * FROM destino.look();
+
+-- a target that is altered between two batches: the rest has to be called again
+CREATE TABLE destino.tmp_deuda (proceso_id bigint, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
+SELECT destino.make('1', 3), destino.make('2', 3), destino.make('3', 3);
+CREATE FUNCTION destino.altera() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE object_identity = 'destino.tmp_deuda_1') THEN
+    ALTER TABLE destino.tmp_deuda ALTER facsocemi TYPE bigint;
+  ELSIF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE object_identity = 'destino.tmp_deuda_2') THEN
+    ALTER TABLE destino.tmp_deuda DROP importe, ADD importe numeric(18,2) DEFAULT 7;
+  END IF;
+END $$;
+CREATE EVENT TRIGGER altera ON sql_drop EXECUTE FUNCTION destino.altera();
+CALL consolidate('destino', 'tmp_deuda', batch => 1);
+CALL consolidate('destino', 'tmp_deuda', batch => 1);
+CALL consolidate('destino', 'tmp_deuda', batch => 1);
+DROP EVENT TRIGGER altera;
+SELECT proceso_id, count(*), sum(importe), sum(facsocemi) FROM destino.tmp_deuda GROUP BY 1 ORDER BY 1;
+DROP TABLE destino.tmp_deuda;
+DELETE FROM consolidate_source;
+
 -- targets that do not fit
 SELECT destino.make('1', 3);
 \set call 'CALL consolidate(\'destino\', \'tmp_deuda\');'
