@@ -62,6 +62,8 @@ SELECT consolidate_define('f', NULL, 'x', '{a}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a}');
 \echo :LAST_ERROR_SQLSTATE
+SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a integer,"\"\" integer"}');
+\echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a nosuchtype}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a integer,A text}');
