@@ -57,6 +57,24 @@ CREATE TABLE aq_log2 (table_name text, record_id bigint, action text, old_data j
 SELECT audit_enable('aq_e', log => 'aq_log2');
 INSERT INTO aq_e VALUES (1, 1);
 \echo :SQLSTATE
+-- each that it needs
+DO $$
+DECLARE
+	needed text;
+	detail text;
+BEGIN
+	FOREACH needed IN ARRAY '{changed_at,table_name,action,old_data,new_data,changed_fields,record_id}'::text[] LOOP
+		EXECUTE format('ALTER TABLE aq_log2 RENAME %I TO other', needed);
+		BEGIN
+			PERFORM audit_disable('aq_e'), audit_enable('aq_e', log => 'aq_log2');
+			RAISE WARNING '% is not missed', needed;
+		EXCEPTION WHEN undefined_column THEN
+			GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+			RAISE WARNING '%', detail;
+		END;
+		EXECUTE format('ALTER TABLE aq_log2 RENAME other TO %I', needed);
+	END LOOP;
+END $$;
 ALTER TABLE aq_log2 DROP tenant, ALTER action TYPE int USING 0;
 INSERT INTO aq_e VALUES (1, 1);
 \echo :SQLSTATE
