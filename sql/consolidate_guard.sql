@@ -34,16 +34,20 @@ DO $$ BEGIN EXECUTE 'CREATE TABLE guardia.aux_varscreditored_5 (cnttnum integer)
 ALTER TABLE guardia.cliente_4 RENAME TO tmp_deuda_5;
 ALTER VIEW guardia.cliente_4 RENAME TO tmp_deuda_5;
 ALTER INDEX guardia.cliente_4 RENAME TO tmp_deuda_5;
-ALTER TABLE otro.tmp_deuda_4 SET SCHEMA guardia;
+ALTER TABLE otro.tmp_deuda_4 RENAME TO tmp_deuda_5;
+ALTER TABLE otro.tmp_deuda_5 SET SCHEMA guardia;
+CREATE SEQUENCE otro.tmp_deuda_6;
+ALTER SEQUENCE otro.tmp_deuda_6 SET SCHEMA guardia;
 -- what is there may be altered, renamed away, filled and dropped
 ALTER TABLE guardia.tmp_deuda_4 ADD y integer;
 ALTER TABLE guardia.tmp_deuda_4 RENAME y TO z;
 ALTER TABLE guardia.tmp_deuda_4 ADD CONSTRAINT c CHECK (z > 0);
 ALTER TABLE guardia.tmp_deuda_4 RENAME CONSTRAINT c TO d;
-CREATE INDEX tmp_deuda_6 ON guardia.tmp_deuda_4 (z);
+CREATE INDEX tmp_deuda_8 ON guardia.tmp_deuda_4 (z);
 INSERT INTO guardia.tmp_deuda_4 VALUES (1, 2);
 ALTER TABLE guardia.tmp_deuda_4 RENAME TO deuda_4;
 DROP TABLE guardia.deuda_4;
+DROP SEQUENCE guardia.tmp_deuda_6;
 RESET ROLE;
 -- consolidate and consolidate_restore pass
 CALL consolidate('guardia', 'tmp_deuda');

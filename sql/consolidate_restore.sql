@@ -118,6 +118,10 @@ CALL consolidate_restore('vuelta', 'tmp_deuda', batch => 0);
 CALL consolidate_restore('vuelta', NULL);
 \echo :LAST_ERROR_SQLSTATE
 DROP TABLE vuelta.tmp_deuda_4;
+ALTER TABLE vuelta.tmp_deuda RENAME TO otro_nombre;
+CALL consolidate_restore('vuelta', 'tmp_deuda');
+\echo :LAST_ERROR_SQLSTATE
+ALTER TABLE vuelta.otro_nombre RENAME TO tmp_deuda;
 CALL consolidate_restore('vuelta', 'tmp_deuda', force => true);
 SELECT * FROM vuelta.tmp_deuda_3;
 SELECT count(*) FROM vuelta.tmp_deuda_1;

@@ -161,6 +161,12 @@ CREATE SEQUENCE destino.tmp_deuda;
 :call
 \echo :LAST_ERROR_SQLSTATE
 DROP SEQUENCE destino.tmp_deuda;
+CREATE MATERIALIZED VIEW destino.tmp_deuda AS SELECT 1::bigint AS proceso_id, 1::numeric(18,2) AS importe, 1 AS numfacturas, 1 AS facsocemi, 1 AS faccnttnum;
+\set VERBOSITY terse
+:call
+\echo :LAST_ERROR_SQLSTATE
+\set VERBOSITY default
+DROP MATERIALIZED VIEW destino.tmp_deuda;
 
 -- names that the target's key and index would have are taken
 CREATE TABLE destino.pk_tmp_deuda ();
