@@ -54,6 +54,37 @@ ALTER TABLE otravez.vez_1 ADD x integer;
 ALTER TABLE otravez.vez_2 ADD x integer;
 CALL consolidate('otravez', 'otravez');
 SELECT columns, indexed FROM consolidate_target WHERE family = 'otravez';
+-- checksums that OIDs are no part of: types that were made anew, as a dump does it
+CREATE FUNCTION otravez.haz() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  CREATE TYPE otravez.e AS ENUM ('a', 'b');
+  CREATE TYPE otravez.c AS (x integer, e otravez.e);
+  CREATE TYPE otravez.r AS RANGE (SUBTYPE = otravez.e, MULTIRANGE_TYPE_NAME = otravez.m);
+  CREATE TABLE otravez.oid_1 (k integer, e otravez.e, a otravez.e[], c otravez.c, r otravez.r, m otravez.m, t regtype);
+  FOR i IN 2..6 LOOP
+    EXECUTE format('CREATE TABLE otravez.oid_%s (LIKE otravez.oid_1)', i);
+  END LOOP;
+  INSERT INTO otravez.oid_1 (k, e) VALUES (1, 'b');
+  INSERT INTO otravez.oid_2 (k, a) VALUES (1, '{a,b}');
+  INSERT INTO otravez.oid_3 (k, c) VALUES (1, '(7,b)');
+  INSERT INTO otravez.oid_4 (k, r) VALUES (1, '[a,b)');
+  INSERT INTO otravez.oid_5 (k, m) VALUES (1, '{[a,b)}');
+  INSERT INTO otravez.oid_6 (k, t) VALUES (1, 'otravez.e');
+END $$;
+SELECT consolidate_define('otravez_oid', pattern => '^oid_(\d+)$', target => 'oid', key => '{k}');
+SELECT otravez.haz();
+CALL consolidate('otravez', 'otravez_oid');
+CREATE TABLE otravez.antes AS SELECT process_id, checksum FROM consolidate_source WHERE family = 'otravez_oid';
+DELETE FROM consolidate_source WHERE family = 'otravez_oid';
+SET client_min_messages = warning;
+DROP TABLE otravez.oid;
+DROP TYPE otravez.e CASCADE;
+DROP TYPE otravez.c;
+RESET client_min_messages;
+SELECT otravez.haz();
+CALL consolidate('otravez', 'otravez_oid');
+SELECT process_id, s.checksum = a.checksum AS same FROM consolidate_source s JOIN otravez.antes a USING (process_id) WHERE family = 'otravez_oid' ORDER BY 1;
+SELECT count(DISTINCT checksum) FROM otravez.antes;
 
 SET client_min_messages = warning;
 DROP SCHEMA otravez CASCADE;
