@@ -165,6 +165,7 @@ BEGIN;
 CALL audit_maintain();
 \echo :SQLSTATE
 ROLLBACK;
+CALL audit_maintain(months_ahead => 0, lock_wait => NULL);
 DO $$ BEGIN CALL audit_maintain(); EXCEPTION WHEN OTHERS THEN RAISE NOTICE '%', SQLSTATE; END $$;
 
 -- who may: nobody by default, but the audit itself needs no right

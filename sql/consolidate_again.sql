@@ -60,8 +60,8 @@ BEGIN
   CREATE TYPE otravez.e AS ENUM ('a', 'b');
   CREATE TYPE otravez.c AS (x integer, e otravez.e);
   CREATE TYPE otravez.r AS RANGE (SUBTYPE = otravez.e, MULTIRANGE_TYPE_NAME = otravez.m);
-  CREATE TABLE otravez.oid_1 (k integer, e otravez.e, a otravez.e[], c otravez.c, r otravez.r, m otravez.m, t regtype);
-  FOR i IN 2..6 LOOP
+  CREATE TABLE otravez.oid_1 (k integer, e otravez.e, a otravez.e[], c otravez.c, r otravez.r, m otravez.m, t regtype, n name);
+  FOR i IN 2..7 LOOP
     EXECUTE format('CREATE TABLE otravez.oid_%s (LIKE otravez.oid_1)', i);
   END LOOP;
   INSERT INTO otravez.oid_1 (k, e) VALUES (1, 'b');
@@ -70,6 +70,7 @@ BEGIN
   INSERT INTO otravez.oid_4 (k, r) VALUES (1, '[a,b)');
   INSERT INTO otravez.oid_5 (k, m) VALUES (1, '{[a,b)}');
   INSERT INTO otravez.oid_6 (k, t) VALUES (1, 'otravez.e');
+  INSERT INTO otravez.oid_7 (k, n) VALUES (1, 'nombre');
 END $$;
 SELECT consolidate_define('otravez_oid', pattern => '^oid_(\d+)$', target => 'oid', key => '{k}');
 SELECT otravez.haz();

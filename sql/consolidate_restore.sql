@@ -38,7 +38,7 @@ CREATE TABLE vuelta."Tipos ""5""" ("cl ave" text COLLATE "C", otra date, j json,
 INSERT INTO vuelta."Tipos ""5""" VALUES
   ('ñandú', '2024-02-29', '{"a" : 1,  "a":2}', '{"z": [1.50]}', 'NaN', true, 'baja', '\xdead00', '1 mon -3 days 00:00:01.5', '2024-01-01 12:00+02', '{a,NULL,"b,c"}', 'corto', '(1,2.5)', '00000000-0000-0000-0000-000000000001', '[1,5)'),
   ('ñandú', '2024-02-29', '[]  ', 'null', '-0', false, 'alta', '', '-1 year', 'infinity', '[2:3]={x,y}', NULL, '(0,0)', NULL, 'empty'),
-  ('ñandú', NULL, NULL, NULL, 1e-300, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+  ('ñandú', NULL, NULL, NULL, 1e-300, true, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
   (repeat('largo', 30000), 'infinity', NULL, NULL, 0.1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 RESET client_min_messages;
 

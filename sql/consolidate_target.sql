@@ -112,7 +112,7 @@ SELECT * FROM destino.look();
 
 -- a target that is altered between two batches: the rest has to be called again; rows that go away are not in the way
 CREATE TABLE destino.tmp_deuda (proceso_id bigint, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
-SELECT destino.make('1', 3), destino.make('2', 3), destino.make('3', 3), destino.make('4', 3);
+SELECT destino.make('1', 3), destino.make('2', 3), destino.make('3', 3), destino.make('4', 3), destino.make('5', 3);
 INSERT INTO destino.tmp_deuda VALUES (4, 9, 9, 9, 9);
 CREATE FUNCTION destino.altera() RETURNS event_trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -122,15 +122,20 @@ BEGIN
     ALTER TABLE destino.tmp_deuda DROP importe, ADD importe numeric(18,2) DEFAULT 7;
   ELSIF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE object_identity = 'destino.tmp_deuda_3') THEN
     DELETE FROM destino.tmp_deuda WHERE proceso_id = 4;
+  ELSIF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE object_identity = 'destino.tmp_deuda_4') THEN
+    ALTER TABLE destino.tmp_deuda RENAME TO de_antes;
+    CREATE TABLE destino.tmp_deuda (LIKE destino.de_antes);
   END IF;
 END $$;
 CREATE EVENT TRIGGER altera ON sql_drop EXECUTE FUNCTION destino.altera();
 CALL consolidate('destino', 'tmp_deuda', batch => 1);
 CALL consolidate('destino', 'tmp_deuda', batch => 1);
 CALL consolidate('destino', 'tmp_deuda', batch => 1);
+CALL consolidate('destino', 'tmp_deuda', batch => 1);
 DROP EVENT TRIGGER altera;
+SELECT proceso_id, count(*), sum(importe), sum(facsocemi) FROM destino.de_antes GROUP BY 1 ORDER BY 1;
 SELECT proceso_id, count(*), sum(importe), sum(facsocemi) FROM destino.tmp_deuda GROUP BY 1 ORDER BY 1;
-DROP TABLE destino.tmp_deuda;
+DROP TABLE destino.tmp_deuda, destino.de_antes;
 DELETE FROM consolidate_source;
 
 -- targets that do not fit
