@@ -58,6 +58,10 @@ SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{proceso_id}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_(\d+)$', '', '{a}');
 \echo :LAST_ERROR_SQLSTATE
+\set VERBOSITY terse
+SELECT consolidate_define('f', '^x_(\d+)$', repeat('x', 64), '{a}');
+\set VERBOSITY default
+\echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', NULL, 'x', '{a}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a}');
