@@ -151,6 +151,10 @@ BEGIN
 END $$;
 RESET client_min_messages;
 DO $$ BEGIN INSERT INTO aq_e VALUES (1, 1); EXCEPTION WHEN check_violation THEN RAISE NOTICE '% %', SQLSTATE, SQLERRM; END $$;
+-- nor one of this month
+CREATE TABLE aq_past PARTITION OF audit_log FOR VALUES FROM ('2000-01-01') TO ('2000-02-01');
+DO $$ BEGIN INSERT INTO aq_e VALUES (1, 1); EXCEPTION WHEN check_violation THEN RAISE NOTICE '% %', SQLSTATE, SQLERRM; END $$;
+SELECT count(*) FROM aq_past;
 
 -- audit_maintain
 CALL audit_maintain(months_ahead => -1);

@@ -8,6 +8,10 @@ INSERT INTO otravez.tmp_deuda_1 VALUES (1, 1, 1, 1), (2, 2, 2, NULL);
 CALL consolidate('otravez', 'tmp_deuda', on_reject => 'keep', drop_source => false);
 -- the plan knows, too, that the refused rows are kept
 SELECT table_name, problem FROM consolidate_plan('otravez', 'tmp_deuda');
+UPDATE otravez.tmp_deuda_1 SET importe = 1.01 WHERE faccnttnum = 1;
+SELECT table_name, problem FROM consolidate_plan('otravez', 'tmp_deuda');
+CALL consolidate('otravez', 'tmp_deuda');
+UPDATE otravez.tmp_deuda_1 SET importe = 1 WHERE faccnttnum = 1;
 UPDATE otravez.tmp_deuda_1 SET importe = 999 WHERE faccnttnum IS NULL;
 CALL consolidate('otravez', 'tmp_deuda');
 SELECT row_data ->> 'importe' AS importe FROM consolidate_rejected;

@@ -60,6 +60,9 @@ SELECT unnest(tariff_errors('{"mode": "blocks", "minimum_charge": -1, "round_con
 SELECT r, unnest(tariff_errors(jsonb_build_object('round_consumption', r, 'blocks', '[{"from_m3": 0, "price_per_m3": 1}]'::jsonb))) AS fault
 FROM unnest(ARRAY['10', '-1', '0.5', 'true', '{}', '"10"', '"2.5"', '"two"']::jsonb[]) r;
 
+-- an open block before what is none: said once
+SELECT unnest(tariff_errors('[{"from_m3": 0, "price_per_m3": 1}, 5, 6]')) AS fault;
+
 -- concepts and the discount
 SELECT unnest(tariff_errors('{"blocks": [{"from_m3": 0, "price_per_m3": 1}], "additional_concepts": [
   {"code": "agua", "type": "fixed", "value": 1},
