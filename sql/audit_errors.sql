@@ -129,6 +129,10 @@ INSERT INTO aq_e VALUES (1, 1);
 \echo :SQLSTATE
 DROP TRIGGER t ON aq_e;
 CREATE TABLE aq_keyless (v int);
+-- an index that is neither the primary key's nor the replica identity is no key
+CREATE UNIQUE INDEX ON aq_keyless (v);
+SELECT audit_enable('aq_keyless');
+\echo :SQLSTATE
 CREATE TRIGGER t AFTER INSERT ON aq_keyless FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger('V ID');
 INSERT INTO aq_keyless VALUES (1);
 \echo :SQLSTATE

@@ -87,7 +87,9 @@ DROP TYPE otravez.e CASCADE;
 DROP TYPE otravez.c;
 RESET client_min_messages;
 SELECT otravez.haz();
-CALL consolidate('otravez', 'otravez_oid');
+CALL consolidate('otravez', 'otravez_oid', batch => 2);
+-- as many transactions as that makes
+SELECT count(DISTINCT created_at) FROM otravez.oid;
 SELECT process_id, s.checksum = a.checksum AS same FROM consolidate_source s JOIN otravez.antes a USING (process_id) WHERE family = 'otravez_oid' ORDER BY 1;
 SELECT count(DISTINCT checksum) FROM otravez.antes;
 -- more keys than are kept in memory: those that come twice are found all the same
