@@ -92,6 +92,43 @@ CALL consolidate('otravez', 'otravez_oid', batch => 2);
 SELECT count(DISTINCT created_at) FROM otravez.oid;
 SELECT process_id, s.checksum = a.checksum AS same FROM consolidate_source s JOIN otravez.antes a USING (process_id) WHERE family = 'otravez_oid' ORDER BY 1;
 SELECT count(DISTINCT checksum) FROM otravez.antes;
+-- two schemas and two families with the same numbers and names: each has its own rows and records
+CREATE SCHEMA norte;
+CREATE SCHEMA sur;
+CREATE TABLE norte.tmp_deuda_1 (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
+CREATE TABLE norte.tmp_deuda_2 (LIKE norte.tmp_deuda_1);
+CREATE TABLE sur.tmp_deuda_1 (LIKE norte.tmp_deuda_1);
+CREATE TABLE norte.aux_varscreditored_1 (cnttnum integer, impvariable numeric(18,2), impvaranterior numeric(18,2));
+INSERT INTO norte.tmp_deuda_1 VALUES (11, 1, 1, 1), (12, 1, 1, NULL);
+INSERT INTO norte.tmp_deuda_2 VALUES (21, 1, 1, 1), (22, 1, 1, NULL);
+INSERT INTO sur.tmp_deuda_1 VALUES (31, 1, 1, 1), (32, 1, 1, NULL);
+INSERT INTO norte.aux_varscreditored_1 VALUES (1, 41, 0), (NULL, 42, 0);
+-- what only has such a name
+CREATE SEQUENCE norte.tmp_deuda_3;
+CREATE INDEX tmp_deuda_4 ON sur.tmp_deuda_1 (importe);
+CALL consolidate('norte', 'tmp_deuda', on_reject => 'keep', drop_source => false);
+CALL consolidate('norte', 'aux_varscreditored', on_reject => 'keep');
+CALL consolidate('sur', 'tmp_deuda', on_reject => 'keep');
+CALL consolidate('norte', 'tmp_deuda', on_reject => 'keep');
+CREATE VIEW norte.rechazadas AS SELECT source_schema, source_table, coalesce(row_data ->> 'importe', row_data ->> 'impvariable') AS importe
+  FROM consolidate_rejected WHERE source_schema IN ('norte', 'sur') ORDER BY 3;
+CREATE VIEW norte.registradas AS SELECT source_schema, source_table, state
+  FROM consolidate_source WHERE source_schema IN ('norte', 'sur') ORDER BY 1, 2;
+TABLE norte.rechazadas;
+SELECT source_schema, family, state, tables_done, rows_done FROM consolidate_run WHERE source_schema IN ('norte', 'sur') ORDER BY started_at;
+CALL consolidate_restore('norte', 'tmp_deuda', 1);
+SELECT * FROM norte.tmp_deuda_1 ORDER BY 1;
+TABLE norte.rechazadas;
+TABLE norte.registradas;
+SELECT process_id, ok FROM consolidate_verify('norte', 'tmp_deuda');
+CALL consolidate_restore('norte', 'tmp_deuda', 1);
+\echo :LAST_ERROR_SQLSTATE
+-- a key that one family owes is not the other's
+UPDATE consolidate_target SET indexed = false WHERE source_schema = 'norte';
+ALTER TABLE norte.aux_varscreditored DROP CONSTRAINT pk_aux_varscreditored;
+CALL consolidate('norte', 'tmp_deuda', on_reject => 'keep');
+SELECT family, indexed FROM consolidate_target WHERE source_schema = 'norte' ORDER BY 1;
+
 -- more keys than are kept in memory: those that come twice are found all the same
 CREATE TABLE otravez.tmp_deuda_9 (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
 INSERT INTO otravez.tmp_deuda_9 SELECT 1, 1, 1, g FROM generate_series(1, 263000) g;
@@ -101,7 +138,7 @@ CALL consolidate('otravez', 'tmp_deuda', on_reject => 'keep');
 SELECT row_data ->> 'importe' AS importe, reason FROM consolidate_rejected WHERE process_id = 9 ORDER BY 1;
 SELECT count(*), count(DISTINCT faccnttnum), sum(importe) FROM otravez.tmp_deuda WHERE proceso_id = 9;
 
-DROP SCHEMA otravez CASCADE;
+DROP SCHEMA otravez, norte, sur CASCADE;
 DROP TABLE consolidate_rejected;
 DELETE FROM consolidate_source;
 DELETE FROM consolidate_run;
