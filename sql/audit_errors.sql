@@ -57,12 +57,40 @@ CREATE TABLE aq_log2 (table_name text, record_id bigint, action text, old_data j
 SELECT audit_enable('aq_e', log => 'aq_log2');
 INSERT INTO aq_e VALUES (1, 1);
 \echo :SQLSTATE
+-- each that it needs
+DO $$
+DECLARE
+	needed text;
+	detail text;
+BEGIN
+	FOREACH needed IN ARRAY '{changed_at,table_name,action,old_data,new_data,changed_fields,record_id}'::text[] LOOP
+		EXECUTE format('ALTER TABLE aq_log2 RENAME %I TO other', needed);
+		BEGIN
+			PERFORM audit_disable('aq_e'), audit_enable('aq_e', log => 'aq_log2');
+			RAISE WARNING '% is not missed', needed;
+		EXCEPTION WHEN undefined_column THEN
+			GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+			RAISE WARNING '%', detail;
+		END;
+		EXECUTE format('ALTER TABLE aq_log2 RENAME other TO %I', needed);
+	END LOOP;
+END $$;
 ALTER TABLE aq_log2 DROP tenant, ALTER action TYPE int USING 0;
 INSERT INTO aq_e VALUES (1, 1);
 \echo :SQLSTATE
 ALTER TABLE aq_log2 ALTER action TYPE text, ALTER changed_at TYPE point USING NULL;
 INSERT INTO aq_e VALUES (1, 1);
 \echo :SQLSTATE
+-- the second row of a statement is refused, the first is gone with it
+ALTER TABLE aq_log2 ALTER changed_at TYPE timestamptz USING NULL, ADD CONSTRAINT small CHECK (record_id < 2);
+\set VERBOSITY terse
+INSERT INTO aq_e VALUES (1, 1), (2, 2);
+\echo :SQLSTATE
+ALTER TABLE aq_log2 DROP CONSTRAINT small, ADD CONSTRAINT one UNIQUE (table_name);
+INSERT INTO aq_e VALUES (1, 1), (2, 2);
+\echo :SQLSTATE
+\set VERBOSITY default
+SELECT count(*) FROM aq_log2;
 SELECT audit_disable('aq_e');
 
 -- the trigger's protocol and arguments
@@ -101,6 +129,10 @@ INSERT INTO aq_e VALUES (1, 1);
 \echo :SQLSTATE
 DROP TRIGGER t ON aq_e;
 CREATE TABLE aq_keyless (v int);
+-- an index that is neither the primary key's nor the replica identity is no key
+CREATE UNIQUE INDEX ON aq_keyless (v);
+SELECT audit_enable('aq_keyless');
+\echo :SQLSTATE
 CREATE TRIGGER t AFTER INSERT ON aq_keyless FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger('V ID');
 INSERT INTO aq_keyless VALUES (1);
 \echo :SQLSTATE
@@ -123,6 +155,10 @@ BEGIN
 END $$;
 RESET client_min_messages;
 DO $$ BEGIN INSERT INTO aq_e VALUES (1, 1); EXCEPTION WHEN check_violation THEN RAISE NOTICE '% %', SQLSTATE, SQLERRM; END $$;
+-- nor one of this month
+CREATE TABLE aq_past PARTITION OF audit_log FOR VALUES FROM ('2000-01-01') TO ('2000-02-01');
+DO $$ BEGIN INSERT INTO aq_e VALUES (1, 1); EXCEPTION WHEN check_violation THEN RAISE NOTICE '% %', SQLSTATE, SQLERRM; END $$;
+SELECT count(*) FROM aq_past;
 
 -- audit_maintain
 CALL audit_maintain(months_ahead => -1);
@@ -137,6 +173,7 @@ BEGIN;
 CALL audit_maintain();
 \echo :SQLSTATE
 ROLLBACK;
+CALL audit_maintain(months_ahead => 0, lock_wait => NULL);
 DO $$ BEGIN CALL audit_maintain(); EXCEPTION WHEN OTHERS THEN RAISE NOTICE '%', SQLSTATE; END $$;
 
 -- who may: nobody by default, but the audit itself needs no right

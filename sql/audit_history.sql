@@ -31,6 +31,20 @@ CREATE TABLE aq_wide (k numeric(30,0) PRIMARY KEY);
 SELECT audit_enable('aq_wide');
 INSERT INTO aq_wide VALUES (9223372036854775808), (7), ('NaN');
 SELECT k, column_name, new_value FROM (VALUES ('9223372036854775808'), ('7'), ('NaN'), ('8')) v (k), audit_history('aq_wide', k);
+-- newest first, also within a moment and a transaction
+CREATE TABLE aq_same (k int PRIMARY KEY, v int);
+SELECT audit_enable('aq_same');
+INSERT INTO aq_same VALUES (1, 1);
+UPDATE aq_same SET v = 2;
+BEGIN;
+UPDATE aq_same SET v = 3;
+UPDATE aq_same SET v = 4;
+COMMIT;
+UPDATE aq_same SET v = 5;
+UPDATE audit_log SET changed_at = '2020-01-01' WHERE table_name = 'aq_same' AND xact_seq > 1;
+UPDATE audit_log SET changed_at = '2020-01-01' WHERE table_name = 'aq_same' AND xact_seq = 1;
+SELECT action, new_value FROM audit_history('aq_same', '1') WHERE column_name = 'v';
+DROP TABLE aq_same;
 -- not audited any more, and without a key of its own
 CREATE TABLE aq_none (k int, v int);
 SELECT audit_enable('aq_none', key => '{k}');

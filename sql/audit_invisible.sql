@@ -135,6 +135,12 @@ UPDATE aq_s.t SET v = 'kept too' WHERE id = 51;
 SELECT count(*) AS before_commit FROM logged;
 COMMIT;
 TABLE logged;
+-- what a trigger writes when it is no longer deferred, the next command sees
+BEGIN;
+UPDATE aq_s.d SET v = 4;
+SET CONSTRAINTS ALL IMMEDIATE;
+SELECT count(*) AS since FROM audit_log WHERE changed_fields #>> '{v,new}' = '4';
+ROLLBACK;
 
 -- an exception block undone and retried, and the log goes on
 TRUNCATE audit_log;

@@ -89,6 +89,26 @@ SELECT audit_enable('aq_t', log => 'aq_log_defer');
 INSERT INTO aq_t (id, v) VALUES (104, 'deferred');
 INSERT INTO aq_t (id, v) VALUES (105, 'deferred');
 \echo :SQLSTATE
+-- a column that the log computes, whatever its name
+CREATE TABLE aq_log_gen (table_name text, record_id bigint, action text, old_data jsonb, new_data jsonb, changed_fields jsonb, changed_at timestamptz,
+	user_id text GENERATED ALWAYS AS ('by ' || table_name) STORED);
+SELECT audit_enable('aq_t', log => 'aq_log_gen');
+INSERT INTO aq_t (id, v) VALUES (110, 'computed');
+CREATE FUNCTION aq_pass() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER pass BEFORE INSERT ON aq_log_gen FOR EACH ROW EXECUTE FUNCTION aq_pass();
+INSERT INTO aq_t (id, v) VALUES (111, 'through SPI');
+SELECT record_id, user_id FROM aq_log_gen;
+-- partitions of moments that are no timestamptz
+CREATE TABLE aq_log_words (table_name text, record_id bigint, action text, old_data jsonb, new_data jsonb, changed_fields jsonb, changed_at text)
+	PARTITION BY RANGE (changed_at);
+CREATE TABLE aq_log_words_a PARTITION OF aq_log_words FOR VALUES FROM (MINVALUE) TO ('A');
+CREATE TABLE aq_log_words_b PARTITION OF aq_log_words FOR VALUES FROM ('A') TO (MAXVALUE);
+SELECT audit_enable('aq_t', log => 'aq_log_words');
+INSERT INTO aq_t (id, v) VALUES (108, 'a word');
+SET datestyle = 'ISO';
+INSERT INTO aq_t (id, v) VALUES (109, 'a number');
+RESET datestyle;
+SELECT tableoid::regclass, record_id FROM aq_log_words ORDER BY 2;
 SELECT tableoid::regclass, record_id, new_data FROM aq_log_list;
 SELECT tableoid::regclass, record_id, new_data FROM aq_log_deep;
 SELECT record_id, new_data FROM aq_log_defer;
@@ -160,7 +180,8 @@ INSERT INTO aq_t (id, v) VALUES (106, 'far');
 
 DROP TABLE aq_t, aq_two, aq_text, aq_uuid, aq_hand;
 DROP VIEW aq_log_view;
-DROP TABLE aq_log_c3, aq_log_p2, aq_base, aq_log_list, aq_log_deep, aq_log_defer, aq_log_far, aq_log_both, aq_log_iud, audit_log;
+DROP TABLE aq_log_c3, aq_log_p2, aq_base, aq_log_list, aq_log_deep, aq_log_defer, aq_log_far, aq_log_both, aq_log_iud, aq_log_words, aq_log_gen, audit_log;
+DROP FUNCTION aq_pass();
 DROP SEQUENCE aq_ids;
 DROP TYPE aq_action;
 DROP DOMAIN aq_iud;

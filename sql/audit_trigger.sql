@@ -102,6 +102,7 @@ UPDATE aq_client SET cliwebpass = 'secret2', cliname = upper(cliname);
 DELETE FROM aq_client;
 SELECT action, old_data, new_data, changed_fields FROM logged;
 SELECT count(*) AS leaks FROM audit_log l WHERE l::text LIKE '%secret%';
+SELECT count(*) AS redacted FROM audit_log WHERE changed_fields @> '{"cliwebpass": {"old": "[redacted]", "new": "[redacted]"}}';
 -- an excluded column that is dropped is no matter, a redacted one that is renamed is
 ALTER TABLE aq_client DROP clihsthora;
 INSERT INTO aq_client VALUES (3, 'Luz', 'secret3');
@@ -162,12 +163,22 @@ DROP FOREIGN TABLE aq_far;
 DROP SERVER aq_server;
 DROP FOREIGN DATA WRAPPER aq_fdw;
 
--- status
+-- status: of tables with other triggers nothing
+CREATE TABLE aq_other (id int);
+CREATE TRIGGER other BEFORE UPDATE ON aq_other FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
 SELECT audited_table, key, excluded, redacted, enabled, replica, months_left, default_rows
 FROM audit_status WHERE audited_table::text LIKE 'aq\_%' ORDER BY audited_table::text;
 ALTER TABLE aq_t DISABLE TRIGGER ALL;
 SELECT audit_enable('aq_k_text', replica => true);
 SELECT audited_table, enabled, replica FROM audit_status WHERE audited_table IN ('aq_t'::regclass, 'aq_k_text'::regclass);
+-- who may not read the log is not told how much is in it
+CREATE ROLE aq_reader;
+DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO aq_reader', current_schema()); END $$;
+SET ROLE aq_reader;
+SELECT months_left, default_rows FROM audit_status WHERE audited_table = 'aq_t'::regclass;
+RESET ROLE;
+DO $$ BEGIN EXECUTE format('REVOKE USAGE ON SCHEMA %I FROM aq_reader', current_schema()); END $$;
+DROP ROLE aq_reader;
 
 -- off
 SELECT audit_disable('aq_t');
@@ -178,6 +189,6 @@ SELECT count(*) FROM pg_trigger WHERE tgrelid = 'aq_t'::regclass;
 SELECT count(*) = count(DISTINCT (xact_id, xact_seq)) AS ordered FROM audit_log;
 
 DROP VIEW logged;
-DROP TABLE aq_t, aq_k_text, aq_k_uuid, aq_k_two, aq_k_num, aq_k_wide, aq_k_frac, aq_k_domain, aq_k_replica, aq_k_given, aq_k_none, aq_client;
+DROP TABLE aq_t, aq_k_text, aq_k_uuid, aq_k_two, aq_k_num, aq_k_wide, aq_k_frac, aq_k_domain, aq_k_replica, aq_k_given, aq_k_none, aq_client, aq_other;
 DROP DOMAIN aq_number;
 DROP TABLE audit_log;

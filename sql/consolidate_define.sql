@@ -13,7 +13,7 @@ CREATE TABLE propio.mi_tmp_2 (cnttnum integer, nota varchar(10), cuando timestam
 CREATE TABLE propio.mi_tmp_3 (nota varchar(20), cnttnum integer, cuando timestamptz);
 CREATE TABLE propio.mi_tmp_4 (cnttnum integer, nota varchar(10), cuando timestamptz);
 INSERT INTO propio.mi_tmp_2 VALUES (1, 'uno', 'epoch'), (2, NULL, NULL);
-INSERT INTO propio.mi_tmp_3 VALUES ('ñññññññññ', 1, NULL), ('demasiado largo', 2, NULL);
+INSERT INTO propio.mi_tmp_3 VALUES ('ññññññññññ', 1, NULL), ('demasiado largo', 2, NULL), ('once letras', 3, NULL);
 SELECT * FROM consolidate_plan('propio', 'mi_familia');
 CALL consolidate('propio', 'mi_familia', on_reject => 'keep');
 SELECT proceso_id, cnttnum, nota, cuando IS NULL AS sin FROM propio.mi_tmp ORDER BY 1, 2;
@@ -21,10 +21,10 @@ SELECT row_data, reason FROM consolidate_rejected;
 -- the same once more is allowed before anything is consolidated, not after
 SELECT consolidate_define('mi_familia', '^mi_tmp_(\d+)$', 'mi_tmp', '{nota}');
 \echo :LAST_ERROR_SQLSTATE
-SELECT consolidate_define('mi_otra', '^otra_(\d+)$', 'otra', '{x}'), consolidate_define('mi_otra', '^otra_(?:a|b)_(\d+)$', 'otra', '{a b,C}', '{"\"a b\" text","\"C\" numeric(5,1)",d date}');
+SELECT consolidate_define('mi_otra', '^otra_(\d+)$', 'otra', '{x}'), consolidate_define('mi_otra', '^otra_(?:a|b)_(\d+)$', 'otra', '{a b,C}', '{"\"a b\" text","\"C\" numeric(5,1)","\"d\"\"\" date"}');
 SELECT family, pattern, target, key_columns, columns FROM consolidate_family WHERE family = 'mi_otra';
 -- a key of two columns, of text and numbers
-CREATE TABLE propio.otra_a_1 ("a b" text, "C" numeric(5,1), d date);
+CREATE TABLE propio.otra_a_1 ("a b" text, "C" numeric(5,1), "d""" date);
 INSERT INTO propio.otra_a_1 VALUES ('x', 1.0, NULL), ('x', 1, '2024-01-01'), ('x', 2, NULL), ('y', 1, NULL), (NULL, 1, NULL), ('x', NULL, NULL), ('z', 'NaN', NULL), ('z', 'NaN', NULL);
 CALL consolidate('propio', 'mi_otra');
 CALL consolidate('propio', 'mi_otra', on_reject => 'keep');
@@ -58,9 +58,15 @@ SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{proceso_id}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_(\d+)$', '', '{a}');
 \echo :LAST_ERROR_SQLSTATE
+\set VERBOSITY terse
+SELECT consolidate_define('f', '^x_(\d+)$', repeat('x', 64), '{a}');
+\set VERBOSITY default
+\echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', NULL, 'x', '{a}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a integer,"\"\" integer"}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a nosuchtype}');
 \echo :LAST_ERROR_SQLSTATE

@@ -12,9 +12,9 @@ SELECT sucio.make('tmp_deuda_' || i) FROM generate_series(10, 40) i;
 INSERT INTO sucio.tmp_deuda_10 VALUES (9, 9, 9, NULL), (8, 8, 8, NULL);
 INSERT INTO sucio.tmp_deuda_11 VALUES (9, 9, 9, 2), (8, 8, 8, 2), (7, 7, 7, 3);
 ALTER TABLE sucio.tmp_deuda_12 ALTER facsocemi TYPE bigint, ALTER importe TYPE numeric;
-INSERT INTO sucio.tmp_deuda_12 VALUES (1, 1, 3000000000, 20), (1.005, 1, 1, 21), (1e17, 1, 1, 22), ('NaN', 1, 1, 23), (1.50, 1, -2147483648, 24);
+INSERT INTO sucio.tmp_deuda_12 VALUES (1, 1, 3000000000, 20), (1.005, 1, 1, 21), (1e17, 1, 1, 22), ('NaN', 1, 1, 23), (1.50, 1, -2147483648, 24), (1, 1, 2147483647, 25);
 ALTER TABLE sucio.tmp_deuda_13 ALTER faccnttnum TYPE numeric(12,2), ALTER numfacturas TYPE smallint;
-INSERT INTO sucio.tmp_deuda_13 VALUES (1, 1, 1, 20.00), (1, 1, 1, 20.50), (1, 1, 1, 'NaN'), (1, 1, 1, 5000000000);
+INSERT INTO sucio.tmp_deuda_13 VALUES (1, 1, 1, 20.00), (1, 1, 1, 20.50), (1, 1, 1, 'NaN'), (1, 1, 1, 5000000000), (1, 1, 1, 2147483647), (1, 1, 1, -2147483648), (1, 1, 1, 2147483648), (1, 1, 1, -2147483649);
 -- columns
 ALTER TABLE sucio.tmp_deuda_14 ADD extra text;
 ALTER TABLE sucio.tmp_deuda_15 DROP numfacturas;

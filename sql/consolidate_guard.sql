@@ -34,16 +34,36 @@ DO $$ BEGIN EXECUTE 'CREATE TABLE guardia.aux_varscreditored_5 (cnttnum integer)
 ALTER TABLE guardia.cliente_4 RENAME TO tmp_deuda_5;
 ALTER VIEW guardia.cliente_4 RENAME TO tmp_deuda_5;
 ALTER INDEX guardia.cliente_4 RENAME TO tmp_deuda_5;
-ALTER TABLE otro.tmp_deuda_4 SET SCHEMA guardia;
+ALTER TABLE otro.tmp_deuda_4 RENAME TO tmp_deuda_5;
+ALTER TABLE otro.tmp_deuda_5 SET SCHEMA guardia;
+CREATE SEQUENCE otro.tmp_deuda_6;
+ALTER SEQUENCE otro.tmp_deuda_6 SET SCHEMA guardia;
+-- a view's, a materialized view's, a foreign table's name
+RESET ROLE;
+CREATE FOREIGN DATA WRAPPER aquacis_guardia;
+CREATE SERVER aquacis_guardia FOREIGN DATA WRAPPER aquacis_guardia;
+CREATE FOREIGN TABLE guardia.lejos (x int) SERVER aquacis_guardia;
+CREATE MATERIALIZED VIEW guardia.hecha AS SELECT 1 AS x;
+CREATE VIEW guardia.vista AS SELECT 1 AS x;
+\set VERBOSITY terse
+ALTER FOREIGN TABLE guardia.lejos RENAME TO tmp_deuda_5;
+ALTER MATERIALIZED VIEW guardia.hecha RENAME TO tmp_deuda_5;
+ALTER VIEW guardia.vista RENAME TO tmp_deuda_5;
+CREATE FOREIGN TABLE guardia.tmp_deuda_5 (x int) SERVER aquacis_guardia;
+CREATE TABLE guardia.tmp_deuda_5 (x int) PARTITION BY LIST (x);
+\set VERBOSITY default
+DROP FOREIGN DATA WRAPPER aquacis_guardia CASCADE;
+SET ROLE aquacis_vendor;
 -- what is there may be altered, renamed away, filled and dropped
 ALTER TABLE guardia.tmp_deuda_4 ADD y integer;
 ALTER TABLE guardia.tmp_deuda_4 RENAME y TO z;
 ALTER TABLE guardia.tmp_deuda_4 ADD CONSTRAINT c CHECK (z > 0);
 ALTER TABLE guardia.tmp_deuda_4 RENAME CONSTRAINT c TO d;
-CREATE INDEX tmp_deuda_6 ON guardia.tmp_deuda_4 (z);
+CREATE INDEX tmp_deuda_8 ON guardia.tmp_deuda_4 (z);
 INSERT INTO guardia.tmp_deuda_4 VALUES (1, 2);
 ALTER TABLE guardia.tmp_deuda_4 RENAME TO deuda_4;
 DROP TABLE guardia.deuda_4;
+DROP SEQUENCE guardia.tmp_deuda_6;
 RESET ROLE;
 -- consolidate and consolidate_restore pass
 CALL consolidate('guardia', 'tmp_deuda');

@@ -38,7 +38,7 @@ CREATE TABLE vuelta."Tipos ""5""" ("cl ave" text COLLATE "C", otra date, j json,
 INSERT INTO vuelta."Tipos ""5""" VALUES
   ('ñandú', '2024-02-29', '{"a" : 1,  "a":2}', '{"z": [1.50]}', 'NaN', true, 'baja', '\xdead00', '1 mon -3 days 00:00:01.5', '2024-01-01 12:00+02', '{a,NULL,"b,c"}', 'corto', '(1,2.5)', '00000000-0000-0000-0000-000000000001', '[1,5)'),
   ('ñandú', '2024-02-29', '[]  ', 'null', '-0', false, 'alta', '', '-1 year', 'infinity', '[2:3]={x,y}', NULL, '(0,0)', NULL, 'empty'),
-  ('ñandú', NULL, NULL, NULL, 1e-300, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+  ('ñandú', NULL, NULL, NULL, 1e-300, true, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
   (repeat('largo', 30000), 'infinity', NULL, NULL, 0.1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 RESET client_min_messages;
 
@@ -72,6 +72,7 @@ SELECT process_id, ok FROM consolidate_verify('vuelta', 'tmp_deuda') UNION ALL S
 SET default_table_access_method = heap;
 SET datestyle = 'SQL, DMY';
 ALTER DEFAULT PRIVILEGES IN SCHEMA vuelta GRANT ALL ON TABLES TO aquacis_app;
+ALTER DEFAULT PRIVILEGES REVOKE DELETE ON TABLES FROM CURRENT_USER;
 CALL consolidate_restore('vuelta', 'tmp_deuda', 1);
 SELECT * FROM vuelta.tmp_deuda_1 ORDER BY 4, 1;
 SELECT process_id, state FROM consolidate_source ORDER BY process_id;
@@ -79,6 +80,7 @@ SELECT process_id, state FROM consolidate_source ORDER BY process_id;
 CALL consolidate_restore('vuelta', 'tmp_deuda');
 CALL consolidate_restore('vuelta', 'vuelta_tipos');
 ALTER DEFAULT PRIVILEGES IN SCHEMA vuelta REVOKE ALL ON TABLES FROM aquacis_app;
+ALTER DEFAULT PRIVILEGES GRANT DELETE ON TABLES TO CURRENT_USER;
 RESET datestyle;
 SELECT * FROM (SELECT 'lost', line FROM (SELECT line FROM vuelta.definicion EXCEPT ALL SELECT line FROM vuelta.foto('(tmp_deuda|Tipos).*\d')) a
 UNION ALL SELECT 'new', line FROM (SELECT line FROM vuelta.foto('(tmp_deuda|Tipos).*\d') EXCEPT ALL SELECT line FROM vuelta.definicion) b) d
@@ -116,6 +118,10 @@ CALL consolidate_restore('vuelta', 'tmp_deuda', batch => 0);
 CALL consolidate_restore('vuelta', NULL);
 \echo :LAST_ERROR_SQLSTATE
 DROP TABLE vuelta.tmp_deuda_4;
+ALTER TABLE vuelta.tmp_deuda RENAME TO otro_nombre;
+CALL consolidate_restore('vuelta', 'tmp_deuda');
+\echo :LAST_ERROR_SQLSTATE
+ALTER TABLE vuelta.otro_nombre RENAME TO tmp_deuda;
 CALL consolidate_restore('vuelta', 'tmp_deuda', force => true);
 SELECT * FROM vuelta.tmp_deuda_3;
 SELECT count(*) FROM vuelta.tmp_deuda_1;

@@ -77,6 +77,9 @@ ALTER TABLE derechos.tmp_deuda ENABLE ROW LEVEL SECURITY;
 SET ROLE aquacis_dba;
 CALL consolidate('derechos', 'tmp_deuda');
 \echo :LAST_ERROR_SQLSTATE
+SELECT * FROM consolidate_verify('derechos', 'tmp_deuda');
+\echo :LAST_ERROR_SQLSTATE
+CALL consolidate_restore('derechos', 'tmp_deuda');
 RESET ROLE;
 ALTER TABLE derechos.tmp_deuda DISABLE ROW LEVEL SECURITY;
 -- no schema, or none to write in

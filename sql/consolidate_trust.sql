@@ -45,10 +45,13 @@ SELECT ddl, pg_temp.con(replace(ddl, '@', 'ajeno.tmp_deuda')) FROM (VALUES
   ('CREATE TABLE ajeno.hija () INHERITS (@)'),
   ('CREATE DOMAIN ajeno.d AS integer CHECK (ajeno.testigo(VALUE) > 0); ALTER TABLE @ ADD d ajeno.d'),
   ('CREATE DOMAIN ajeno.d AS integer DEFAULT ajeno.testigo(1); ALTER TABLE @ ADD d ajeno.d[]'),
-  ('CREATE DOMAIN ajeno.d AS integer DEFAULT 1 CHECK (VALUE > 0); ALTER TABLE @ ADD d ajeno.d, ADD e ajeno.d DEFAULT 2'),
+  ('CREATE DOMAIN ajeno.d AS integer NOT NULL DEFAULT 1 CHECK (VALUE > 0); ALTER TABLE @ ADD d ajeno.d, ADD e ajeno.d DEFAULT 2'),
   ('CREATE TYPE ajeno.e AS ENUM (''a''); ALTER TABLE @ ADD e ajeno.e DEFAULT ''a'''),
   ('CREATE TYPE ajeno.e AS ENUM (''a''); CREATE FUNCTION ajeno.e(text) RETURNS ajeno.e LANGUAGE sql AS ''SELECT ''''a''''::ajeno.e'';
     CREATE CAST (text AS ajeno.e) WITH FUNCTION ajeno.e(text); ALTER TABLE @ ADD e ajeno.e'),
+  ('CREATE TYPE ajeno.e AS ENUM (''a''); CREATE DOMAIN ajeno.d AS integer CHECK (VALUE > 0); ALTER TABLE @ ADD e ajeno.e, ADD d ajeno.d;
+    CREATE TYPE ajeno.f AS ENUM (''a''); CREATE FUNCTION ajeno.f(text) RETURNS ajeno.f LANGUAGE sql AS ''SELECT ''''a''''::ajeno.f'';
+    CREATE CAST (text AS ajeno.f) WITH FUNCTION ajeno.f(text); CREATE DOMAIN ajeno.g AS integer CHECK (ajeno.testigo(VALUE) > 0)'),
   ('CREATE TYPE ajeno.e AS ENUM (''a''); ALTER TABLE @ ADD CONSTRAINT c CHECK (to_json(''a''::ajeno.e) IS NOT NULL)'),
   ('CREATE DOMAIN ajeno.d AS integer CHECK (ajeno.testigo(VALUE) > 0); CREATE TYPE ajeno.c AS (d ajeno.d); ALTER TABLE @ ADD c ajeno.c'),
   ('CREATE FUNCTION ajeno.resta(integer, integer) RETURNS float8 LANGUAGE sql IMMUTABLE AS ''SELECT 0::float8'';

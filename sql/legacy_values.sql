@@ -6,6 +6,10 @@ SELECT v, legacy_bool(v) FROM (VALUES ('S'::char(3)), ('SI'), (' S'), ('XX')) t(
 SELECT legacy_bool(''::bpchar), legacy_bool('S  '::bpchar), legacy_bool('S'::varchar), legacy_bool('S'::text);
 
 SELECT v, legacy_bool_strict(v) FROM (VALUES ('S'), ('y'), ('x'), ('1'), ('T'), ('v'), ('n'), ('N'), ('0'), ('f'), (' S '), ('   '), (''), (NULL)) t(v);
+-- what lies behind a value is not part of it
+CREATE TEMP TABLE behind (t text, c "char");
+INSERT INTO behind VALUES ('  ', ' '), ('', ' '), ('S', ' ');
+SELECT legacy_bool_strict(t) FROM behind;
 SELECT legacy_bool_strict('SI');
 \echo :LAST_ERROR_SQLSTATE
 SELECT legacy_bool_strict('Q');

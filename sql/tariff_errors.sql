@@ -60,6 +60,9 @@ SELECT unnest(tariff_errors('{"mode": "blocks", "minimum_charge": -1, "round_con
 SELECT r, unnest(tariff_errors(jsonb_build_object('round_consumption', r, 'blocks', '[{"from_m3": 0, "price_per_m3": 1}]'::jsonb))) AS fault
 FROM unnest(ARRAY['10', '-1', '0.5', 'true', '{}', '"10"', '"2.5"', '"two"']::jsonb[]) r;
 
+-- an open block before what is none: said once
+SELECT unnest(tariff_errors('[{"from_m3": 0, "price_per_m3": 1}, 5, 6]')) AS fault;
+
 -- concepts and the discount
 SELECT unnest(tariff_errors('{"blocks": [{"from_m3": 0, "price_per_m3": 1}], "additional_concepts": [
   {"code": "agua", "type": "fixed", "value": 1},
@@ -71,7 +74,8 @@ SELECT unnest(tariff_errors('{"blocks": [{"from_m3": 0, "price_per_m3": 1}], "ad
   {"code": "e", "type": "porcentaje", "value": "x", "iva_rate": 1.16},
   {"code": "f", "type": "percentage", "value": -0.1, "base": []},
   {"name": "g", "amount": 5},
-  "h"], "social_discount": {"pct": 101, "applies_to": ["agua", "nada"], "percent": 5}}'));
+  "h", [{"code": "i"}, 9],
+  {"code": "j", "type": 7, "value": 1}], "social_discount": {"pct": 101, "applies_to": ["agua", "nada"], "percent": 5}}'));
 SELECT d, unnest(tariff_errors(jsonb_build_object('social_discount', d, 'blocks', '[{"from_m3": 0, "price_per_m3": 1}]'::jsonb))) AS fault
 FROM unnest(ARRAY['30', '{}', '{"pct": "a"}', '{"pct": -1}', '{"pct": 5, "applies_to": []}', '{"pct": 5, "applies_to": 7}']::jsonb[]) d;
 SELECT unnest(tariff_errors('{"blocks": [{"from_m3": 0, "price_per_m3": 1}], "additional_concepts": {"code": "x"}}'));

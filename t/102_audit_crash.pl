@@ -60,6 +60,7 @@ SQL
 my $bad = 0;
 my $broken = 0;
 my $serial = 0;
+my $behind = 0;
 for my $round (1 .. $rounds)
 {
 	my ($out, $err) = ('', '');
@@ -72,12 +73,14 @@ for my $round (1 .. $rounds)
 	$bad += $node->safe_psql('postgres', $differences);
 	$broken += $node->safe_psql('postgres', $chain);
 	$serial += $node->safe_psql('postgres', 'SELECT (SELECT sum(changes) FROM counter) - (SELECT count(*) FROM plpgsql_log)');
+	$behind += $node->safe_psql('postgres', 'SELECT count(*) FROM plpgsql_log_id_seq WHERE last_value < (SELECT max(id) FROM plpgsql_log)');
 }
 is($bad, 0, "$rounds crashes: as many audit rows as changes, for every record");
 is($broken, 0, 'every change continues the one before it');
 is($serial, 0, 'the same in a log with an identity column');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM audit_log'), '>', 1000, 'there was a load');
-is($node->safe_psql('postgres', 'SELECT count(*) - count(DISTINCT id) FROM plpgsql_log'), '0', 'no number of the sequence came twice');
+# its key would refuse a number that comes twice, and the change with it
+is($behind, 0, 'the sequence of that column was never behind its rows');
 
 # prepared transactions: across a crash, committed and rolled back
 $node->safe_psql('postgres', <<'SQL');
