@@ -126,6 +126,16 @@ CALL consolidate_restore('vuelta', 'tmp_deuda', force => true);
 SELECT * FROM vuelta.tmp_deuda_3;
 SELECT count(*) FROM vuelta.tmp_deuda_1;
 
+-- values that were TOASTed before their column became PLAIN
+SELECT consolidate_define('largo', '^largo_(\d+)$', 'largo', '{id}');
+CREATE TABLE vuelta.largo_1 (id int, texto text);
+INSERT INTO vuelta.largo_1 SELECT 1, string_agg(md5(i::text), '') FROM generate_series(1, 1000) i;
+ALTER TABLE vuelta.largo_1 ALTER texto SET STORAGE PLAIN;
+CALL consolidate('vuelta', 'largo');
+CALL consolidate_restore('vuelta', 'largo', 1);
+SELECT id, length(texto), attstorage FROM vuelta.largo_1, pg_attribute
+WHERE attrelid = 'vuelta.largo_1'::regclass AND attname = 'texto';
+
 SET client_min_messages = warning;
 DROP SCHEMA vuelta CASCADE;
 DROP ROLE aquacis_dueno, aquacis_app;

@@ -108,7 +108,9 @@ AuditLogInvalidate(Oid relid)
 	hash_seq_init(&scan, logs);
 	while ((log = hash_seq_search(&scan)) != NULL)
 	{
-		if (relid == InvalidOid || log->relid == relid || list_member_oid(log->deps, relid))
+		/* a partition may come while its parent's search for a leaf waits for a lock */
+		if (relid == InvalidOid || log->relid == relid || list_member_oid(log->deps, relid) ||
+			(log->target && list_member_oid(log->target->ancestors, relid)))
 			invalidate(log);
 	}
 }

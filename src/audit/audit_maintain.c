@@ -56,15 +56,20 @@ typedef struct Maintain
 
 typedef void (*StepFunction) (Maintain *m, Datum arg);
 
-/* Whether a relation has a GIN index on this column. */
+/*
+ * Whether a log or a month has its GIN index; one that is gone needs none.  Leaves
+ * nothing locked.
+ */
 static bool
 has_gin(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
+	Relation	rel = try_table_open(relid, AccessShareLock);
 	AuditLog	log;
 	bool		found = false;
 	ListCell   *lc;
 
+	if (rel == NULL)
+		return true;
 	AuditDescribeLog(&log, rel);
 	foreach(lc, RelationGetIndexList(rel))
 	{
@@ -73,9 +78,9 @@ has_gin(Oid relid)
 		if (index->rd_rel->relam == GIN_AM_OID &&
 			index->rd_index->indkey.values[0] == log.attnum[AUDIT_CHANGED_FIELDS])
 			found = true;
-		index_close(index, NoLock);
+		index_close(index, AccessShareLock);
 	}
-	table_close(rel, NoLock);
+	table_close(rel, AccessShareLock);
 	return found;
 }
 
@@ -213,7 +218,10 @@ read_ranges(Oid logid)
 	return ranges;
 }
 
-/* The months that rows of the DEFAULT partition belong to, as an array of int. */
+/*
+ * The months that rows of the DEFAULT partition belong to, as a list of int.  Leaves
+ * that partition locked: the log, which comes before it, must not be locked next.
+ */
 static List *
 months_in_default(Oid logid)
 {
@@ -226,7 +234,9 @@ months_in_default(Oid logid)
 
 	if (!OidIsValid(ranges.default_part))
 		return NIL;
-	rel = table_open(ranges.default_part, AccessShareLock);
+	rel = try_table_open(ranges.default_part, AccessShareLock);
+	if (rel == NULL)			/* dropped while we waited */
+		return NIL;
 	AuditDescribeLog(&log, rel);
 	column = quote_identifier(get_attname(ranges.default_part, log.attnum[AUDIT_CHANGED_AT],
 										  false));
@@ -352,6 +362,7 @@ audit_maintain(PG_FUNCTION_ARGS)
 	TimestampTz before;
 	int			months;
 	int			first = AuditMonthOf(now);
+	List	   *waiting;
 	ListCell   *lc;
 
 	if (atomic)
@@ -370,7 +381,9 @@ audit_maintain(PG_FUNCTION_ARGS)
 	for (int i = 0; i <= months; i++)
 		do_step(m, create_month, Int32GetDatum(first + i),
 				psprintf("the partition of %s", month_name(first + i)));
-	foreach(lc, months_in_default(m->logid))
+	waiting = months_in_default(m->logid);
+	SpiNextTransaction();
+	foreach(lc, waiting)
 		do_step(m, create_month, Int32GetDatum(lfirst_int(lc)),
 				psprintf("moving rows of %s out of the DEFAULT partition",
 						 month_name(lfirst_int(lc))));

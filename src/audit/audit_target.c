@@ -384,17 +384,18 @@ AuditTargetOpen(AuditLog *log, TimestampTz at)
 	Relation	root;
 	Relation	leaf;
 	MemoryContext old = MemoryContextSwitchTo(log->cxt);
+	bool		routed;
 	bool		direct;
 
 	log->target = target = palloc0(sizeof(AuditTarget));
 	target->from = PG_INT64_MIN;
 	target->to = PG_INT64_MAX;
 	root = table_open(log->relid, NoLock);
-	direct = (root->rd_rel->relkind == RELKIND_RELATION ||
+	routed = (root->rd_rel->relkind == RELKIND_RELATION ||
 			  root->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
-		!root->rd_rel->relispartition && root->rd_rules == NULL && !has_insert_triggers(root) &&
-		!table_has_user_code(root) && AuditRoute(root, at, target);
-	log->deps = list_concat(log->deps, target->ancestors);
+		root->rd_rules == NULL && AuditRoute(root, at, target);
+	direct = routed && !root->rd_rel->relispartition && !has_insert_triggers(root) &&
+		!table_has_user_code(root);
 	if (direct)
 	{
 		leaf = table_open(target->relid, NoLock);
@@ -421,7 +422,9 @@ AuditTargetOpen(AuditLog *log, TimestampTz at)
 
 /*
  * The locks of an INSERT, on what was found in an earlier transaction; those on
- * indexes follow when a row wants them.
+ * indexes follow when a row wants them.  The way through SPI needs them, too: the
+ * executor refuses a row for which a partition appears while it waits for the DEFAULT
+ * one.  Behind our lock none appears.
  */
 void
 AuditTargetLock(AuditLog *log)
@@ -429,7 +432,7 @@ AuditTargetLock(AuditLog *log)
 	AuditTarget *target = log->target;
 	ListCell   *lc;
 
-	if (!log->direct)
+	if (!OidIsValid(target->relid))
 		return;
 	foreach(lc, target->ancestors)
 		if (lfirst_oid(lc) != log->relid)

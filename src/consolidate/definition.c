@@ -224,8 +224,10 @@ append_column_extras(Writer *writer, Relation pg_attribute, HeapTuple tuple)
 	Datum		value;
 	bool		isnull;
 
+	/* values that were TOASTed before a column became PLAIN may be too long for it */
 	if (att->attstorage != get_typstorage(att->atttypid))
-		appendStringInfo(&writer->before, "ALTER TABLE %s ALTER COLUMN %s SET STORAGE %s;\n",
+		appendStringInfo(att->attstorage == TYPSTORAGE_PLAIN ? &writer->after : &writer->before,
+						 "ALTER TABLE %s ALTER COLUMN %s SET STORAGE %s;\n",
 						 writer->name, column, storage_name(att->attstorage));
 	statistics = statistics_target(tuple, desc);
 	if (statistics >= 0)
