@@ -252,6 +252,9 @@ sub fronts
 	is(sql(q{SELECT log, months_left, default_rows FROM audit_status}, $db), 'log||', '... audit_status');
 	like(said(q{CALL audit_maintain(log => 'log')}, $db), qr/ERROR:  "log" has no months to maintain/, '... audit_maintain has nothing to do there');
 
+	my $part = sql(q{SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'log'::regclass LIMIT 1}, $db);
+	like(said("SELECT audit_enable('contrato', log => '$part')", $db), qr/ERROR:  "\w+" cannot serve as an audit log\n.*It is a partition/, '... and a part of it is no log');
+
 	# a session that has written to an ordinary table
 	sql("CREATE TABLE later ($log_columns); SELECT audit_enable('contrato', log => 'later')", $db);
 	my ($in, $out) = ("BEGIN;\nINSERT INTO contrato (cnttnum) VALUES (1);\nROLLBACK;\nVACUUM later;\nBEGIN;\nINSERT INTO contrato (cnttnum) VALUES (1);\nROLLBACK;\n\\echo written\n", '');

@@ -277,7 +277,7 @@ check_log(Relation rel, List *key, Oid logid)
 	bool		preferred;
 
 	AuditDescribeLog(&desc, log);
-	if (log->rd_rel->relispartition)
+	if (log->rd_rel->relispartition || OidIsValid(AuditHypertableOf(logid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" cannot serve as an audit log", RelationGetRelationName(log)),
