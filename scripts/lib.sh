@@ -10,8 +10,9 @@
 #   server_start [SETTING...]  a throwaway server, socket only; sets PGHOST, PGUSER
 #   server_stop
 #
-# A script may set before aquacis_begin: make_options, and installation to the
-# pg_config of the PostgreSQL to copy (else a Debian package's).
+# A script may set before aquacis_begin: make_options, installation to the
+# pg_config of the PostgreSQL to copy (else a Debian package's), and wanted to
+# packages that are installed where the release has them and root is at hand.
 # Environment: PG_MAJOR picks the server version, AQUACIS_CFLAGS adds compiler
 # flags, TMPDIR is where the temporary directory goes (default /tmp).
 #
@@ -19,7 +20,8 @@
 # rights, no network, a package that cannot be had.  Then nothing was tried.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-work= disk= child= apt_conf= apt_dir= apt_log= installing_s=0 make_options= installation= reason=
+work= disk= child= apt_conf= apt_dir= apt_log= installing_s=0 make_options= installation= reason= policy=
+wanted=()
 network_limit=900    # seconds for anything that waits for the network: generous, but no stalled mirror hangs us
 
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
@@ -94,8 +96,9 @@ apt_get_network() {
     apt-get -o Acquire::http::Timeout=60 -o Acquire::https::Timeout=60 -o Acquire::Retries=2 "$@"
 }
 
-# Installing Debian's postgresql package creates and starts a cluster "main".
-# Nobody asked us for one, so that is switched off for the time of the install.
+# Installing Debian's postgresql package creates and starts a cluster "main", its
+# pgbouncer package starts that.  Nobody asked us for them, so that is switched off
+# for the time of the install.
 install_packages() {
   local missing from=$SECONDS
   missing=$(missing_packages "$@")
@@ -119,18 +122,34 @@ install_packages() {
   apt_conf=/etc/postgresql-common/createcluster.d/aquacis-no-main.conf
   if [ ! -d "${apt_conf%/*}" ]; then apt_dir=${apt_conf%/*}; as_root mkdir -p "$apt_dir"; fi
   echo 'create_main_cluster = false' | as_root tee "$apt_conf" >/dev/null
+  if [[ $missing == *pgbouncer* && ! -e /usr/sbin/policy-rc.d ]]; then
+    policy=/usr/sbin/policy-rc.d
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+  fi
   # shellcheck disable=SC2086
   apt_get install -y -qq --no-install-recommends --no-download $missing >"$apt_log" 2>&1 ||
     { cat "$apt_log"; install_cleanup; cannot "apt-get cannot install the packages $missing"; return; }
   install_cleanup
-  installing_s=$((SECONDS - from))
+  installing_s=$((installing_s + SECONDS - from))
 }
 
 install_cleanup() {
   if [ -n "$apt_conf" ]; then as_root rm -f "$apt_conf"; fi
   if [ -n "$apt_dir" ]; then as_root rmdir --ignore-fail-on-non-empty "$apt_dir"; fi
+  if [ -n "$policy" ]; then as_root rm -f "$policy"; fi
   if [ -n "$apt_log" ]; then rm -f "$apt_log"; fi
-  apt_conf= apt_dir= apt_log=
+  apt_conf= apt_dir= apt_log= policy=
+}
+
+# Those that this release has; without them something is skipped, and says so.
+install_wanted() {
+  local p known=()
+  [ -n "$(missing_packages "$@")" ] && can_be_root || return 0
+  for p in "$@"; do
+    if apt-cache show --no-all-versions "$p" >/dev/null 2>&1; then known+=("$p"); fi
+  done
+  install_packages "${known[@]}" || say "goes on without them"
 }
 
 # ---- temporary directory, unprivileged user -----------------------------------
@@ -181,6 +200,7 @@ aquacis_begin() {
     install_packages gcc make libc6-dev "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR-postgis-3" "$@" || exit
     installation=/usr/lib/postgresql/$PG_MAJOR/bin/pg_config
   fi
+  install_wanted "${wanted[@]}"
   work=$(mktemp -d "${TMPDIR:-/tmp}/aquacis-$purpose.XXXXXX") || die "cannot make a temporary directory"
   if [ "$(id -u)" = 0 ]; then chown postgres:postgres "$work"; fi
   cd "$work" || die "cannot enter $work"    # the caller's place may be closed to the unprivileged user

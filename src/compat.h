@@ -58,6 +58,7 @@ InitMaterializedSRF(FunctionCallInfo fcinfo, bits32 flags)
 /* 16: ownership and rights of any object by one function each */
 #if PG_VERSION_NUM < 160000
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 static inline bool
 object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 {
@@ -68,6 +69,8 @@ object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 static inline AclResult
 object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 {
+	if (classid == ProcedureRelationId)
+		return pg_proc_aclcheck(objectid, roleid, mode);
 	Assert(classid == NamespaceRelationId);
 	return pg_namespace_aclcheck(objectid, roleid, mode);
 }

@@ -69,6 +69,15 @@ sql('DROP EXTENSION aquacis CASCADE', 'restored');
 is(sql("SELECT count(*) FROM audit_log WHERE table_name = 'account'", 'restored'), sql("SELECT 1 + count(*) FROM audit_log"),
 	'DROP EXTENSION leaves the log');
 
+# pg_cron again, now that nothing is dumped any more: it drops tables
+if (have('pg_cron'))
+{
+	sql(q{CREATE SCHEMA nightly;
+		DO $$BEGIN FOR i IN 1..5 LOOP EXECUTE format('CREATE TABLE nightly.aux_varscreditored_%s AS SELECT g AS cnttnum, 1.5::numeric(18,2) AS impvariable, 2::numeric(18,2) AS impvaranterior
+			FROM generate_series(1, 20) g', i); END LOOP; END$$;
+		SELECT cron.schedule('consolidate', '* * * * *', $$CALL public.consolidate('nightly', 'aux_varscreditored', batch => 2)$$)});
+}
+
 # ---- a database without an encoding: its JSON has no escape sequences, and no write fails for that
 sql("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'");
 sql(<<'SQL', 'ascii');
@@ -242,10 +251,13 @@ SQL
 # ---- pg_cron, in the end
 SKIP:
 {
-	skip 'pg_cron is not installed', 1 unless have('pg_cron');
+	skip 'pg_cron is not installed', 3 unless have('pg_cron');
 	ok($node->poll_query_until('postgres', "SELECT count(*) >= 9 FROM pg_inherits WHERE inhparent = 'audit_log'::regclass"),
 		'pg_cron ran audit_maintain')
 	  or diag(sql('SELECT status, return_message FROM cron.job_run_details'));
+	ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM consolidate_progress WHERE state = 'finished'"), '... and consolidate')
+	  or diag(sql('SELECT status, return_message FROM cron.job_run_details'));
+	is(sql('SELECT count(*), count(DISTINCT proceso_id) FROM nightly.aux_varscreditored'), '100|5', '... to the end');
 }
 
 $node->stop;

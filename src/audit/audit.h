@@ -175,7 +175,7 @@ typedef struct AuditTable
 	/* what invalidates it: these relations, its types, any cast or schema change */
 	AuditTypes	types;
 	Oid			relid;			/* fires the trigger */
-	Oid			rootid;			/* is logged: the partitioned table, or relid */
+	Oid			rootid;			/* is logged: the partitioned table, the hypertable, or relid */
 	Oid			logid;
 
 	Datum		schema_name;	/* text */
@@ -204,6 +204,8 @@ extern void AuditTableEndXact(void);
 extern List *AuditIndexKey(Relation rel);
 extern List *AuditKeyNames(Relation rel, List *given);
 extern Oid	AuditResolveLog(const AuditArgs *args, Oid fnoid, bool missing_ok);
+extern bool AuditIsHypertable(Oid relid);
+extern Oid	AuditHypertableOf(Oid relid);
 extern Oid	AuditTriggerRoot(Oid tgoid, Oid relid);
 extern bool AuditIntegerKey(Relation rel, const char *column);
 extern void AuditRefuseOwnLog(Relation rel, Oid logid);

@@ -144,7 +144,7 @@ AuditQualifiedName(Oid relid)
 
 /* ---- triggers --------------------------------------------------------------------------- */
 
-/* Drops the triggers of a table that call our function, but for clones. */
+/* Drops the triggers of a table that call our function, but for clones and copies. */
 static int
 drop_triggers(Oid relid, Oid fnoid)
 {
@@ -162,7 +162,7 @@ drop_triggers(Oid relid, Oid fnoid)
 	{
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
 
-		if (trigger->tgfoid == fnoid && !OidIsValid(trigger->tgparentid))
+		if (trigger->tgfoid == fnoid && AuditTriggerRoot(trigger->oid, relid) == relid)
 			names = lappend(names, pstrdup(NameStr(trigger->tgname)));
 	}
 	systable_endscan(scan);
@@ -277,7 +277,7 @@ check_log(Relation rel, List *key, Oid logid)
 	bool		preferred;
 
 	AuditDescribeLog(&desc, log);
-	if (log->rd_rel->relispartition)
+	if (log->rd_rel->relispartition || OidIsValid(AuditHypertableOf(logid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" cannot serve as an audit log", RelationGetRelationName(log)),
@@ -304,6 +304,28 @@ check_log(Relation rel, List *key, Oid logid)
 }
 
 /*
+ * A new chunk gets the triggers of its hypertable when a row wants it, in the name of
+ * the owner: an INSERT would fail some day for a right that this one has not.
+ */
+static void
+check_hypertable_owner(Relation rel, Oid trgoid)
+{
+	Oid			owner = rel->rd_rel->relowner;
+
+	if (object_aclcheck(ProcedureRelationId, trgoid, owner, ACL_EXECUTE) == ACLCHECK_OK ||
+		!AuditIsHypertable(RelationGetRelid(rel)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("the owner of \"%s\" may not execute fn_audit_trigger",
+					RelationGetRelationName(rel)),
+			 errdetail("Its rows are kept in other tables, and each new one gets the trigger in the name of \"%s\".",
+					   GetUserNameFromId(owner, false)),
+			 errhint("GRANT EXECUTE ON FUNCTION fn_audit_trigger TO \"%s\".",
+					 GetUserNameFromId(owner, false))));
+}
+
+/*
  * A partition that has a clone of its parent's trigger needs none of its own:
  * every change would be logged twice.
  */
@@ -323,13 +345,14 @@ audited_through_parent(Oid relid, Oid fnoid, Oid logid)
 	return true;
 }
 
-/* The same the other way round, where partitions were audited first. */
+/* The same the other way round, where partitions (or chunks) were audited first. */
 static void
 drop_triggers_of_partitions(Oid relid, Oid fnoid, Oid logid)
 {
 	ListCell   *lc;
 
-	if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
+	if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE &&
+		!(has_subclass(relid) && AuditIsHypertable(relid)))
 		return;
 	foreach(lc, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
 	{
@@ -407,6 +430,7 @@ audit_enable(PG_FUNCTION_ARGS)
 	}
 
 	check_log(rel, AuditKeyNames(rel, args.key), logid);
+	check_hypertable_owner(rel, trgoid);
 
 	/* DDL refuses a table that its session has open; the lock stays */
 	table_close(rel, NoLock);

@@ -48,8 +48,8 @@ audited_tables(Oid fnoid)
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
 		Audited    *one;
 
-		if (trigger->tgfoid != fnoid || OidIsValid(trigger->tgparentid) ||
-			!TRIGGER_FOR_ROW(trigger->tgtype))
+		if (trigger->tgfoid != fnoid || !TRIGGER_FOR_ROW(trigger->tgtype) ||
+			AuditTriggerRoot(trigger->oid, trigger->tgrelid) != trigger->tgrelid)
 			continue;
 		one = palloc(sizeof(Audited));
 		one->relid = trigger->tgrelid;

@@ -34,6 +34,7 @@
 #include "utils/syscache.h"
 
 #include "audit/audit.h"
+#include "common/insertion.h"
 
 static HTAB *tables = NULL;
 static MemoryContext tables_cxt = NULL;
@@ -118,11 +119,90 @@ AuditTableEndXact(void)
 
 /* ---- names and keys ------------------------------------------------------------ */
 
-/* The table on which a trigger was made, of which this one may be a clone. */
+/* Of a table that inherits from one other, that one. */
+static Oid
+only_parent(Oid relid)
+{
+	Relation	catalog = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tup;
+	Oid			parent = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(catalog, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	if (HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		parent = ((Form_pg_inherits) GETSTRUCT(tup))->inhparent;
+		if (HeapTupleIsValid(systable_getnext(scan)))
+			parent = InvalidOid;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return parent;
+}
+
+/* An ordinary table whose rows an extension puts into others, as TimescaleDB does. */
+bool
+AuditIsHypertable(Oid relid)
+{
+	Relation	rel = try_table_open(relid, AccessShareLock);
+	bool		result;
+
+	if (rel == NULL)
+		return false;
+	result = rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_rules == NULL &&
+		!InsertionIsPlain(rel);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* The hypertable from which a chunk inherits; InvalidOid for everything else. */
+Oid
+AuditHypertableOf(Oid relid)
+{
+	Oid			parent = get_rel_relispartition(relid) ? InvalidOid : only_parent(relid);
+
+	return OidIsValid(parent) && AuditIsHypertable(parent) ? parent : InvalidOid;
+}
+
+/*
+ * Its triggers are made again on every chunk, under the same name and with nothing
+ * in the catalogs that calls them copies.
+ */
+static Oid
+copied_from(Oid relid, const char *name, Oid funcid)
+{
+	Oid			hypertable;
+	Oid			tgoid;
+	Relation	catalog;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tup;
+
+	if (!OidIsValid(hypertable = AuditHypertableOf(relid)) ||
+		!OidIsValid(tgoid = get_trigger_oid(hypertable, name, true)))
+		return relid;
+	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(tgoid));
+	scan = systable_beginscan(catalog, TriggerOidIndexId, true, NULL, 1, &key);
+	tup = systable_getnext(scan);
+	if (HeapTupleIsValid(tup) && ((Form_pg_trigger) GETSTRUCT(tup))->tgfoid == funcid)
+		relid = hypertable;
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return relid;
+}
+
+/* The table on which a trigger was made, of which this one may be a clone or a copy. */
 Oid
 AuditTriggerRoot(Oid tgoid, Oid relid)
 {
 	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
+	NameData	name;
+	Oid			funcid = InvalidOid;
 
 	while (OidIsValid(tgoid))
 	{
@@ -138,13 +218,15 @@ AuditTriggerRoot(Oid tgoid, Oid relid)
 		{
 			relid = ((Form_pg_trigger) GETSTRUCT(tup))->tgrelid;
 			tgoid = ((Form_pg_trigger) GETSTRUCT(tup))->tgparentid;
+			name = ((Form_pg_trigger) GETSTRUCT(tup))->tgname;
+			funcid = ((Form_pg_trigger) GETSTRUCT(tup))->tgfoid;
 		}
 		else
 			tgoid = InvalidOid;
 		systable_endscan(scan);
 	}
 	table_close(catalog, AccessShareLock);
-	return relid;
+	return OidIsValid(funcid) ? copied_from(relid, NameStr(name), funcid) : relid;
 }
 
 /* The columns of the primary key, else of the replica identity index, else NIL. */
@@ -260,6 +342,8 @@ AuditRefuseOwnLog(Relation rel, Oid logid)
 
 	if (!own && rel->rd_rel->relispartition)
 		own = list_member_oid(get_partition_ancestors(RelationGetRelid(rel)), logid);
+	else if (!own)
+		own = AuditHypertableOf(RelationGetRelid(rel)) == logid;
 	if (own)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

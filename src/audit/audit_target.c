@@ -18,7 +18,8 @@
  * function which is not PostgreSQL's own, deferrable constraints, foreign
  * partitions and views go through SPI (audit_spi.c), as the log's owner.  So
  * nothing here can come back to the trigger while the slot is in use.  A log that
- * is itself a partition goes there too: only the executor checks its limits.
+ * is itself a partition goes there too: only the executor checks its limits.  So does
+ * one whose rows another extension keeps elsewhere (common/insertion.c).
  */
 #include "postgres.h"
 
@@ -49,6 +50,7 @@
 #include "utils/typcache.h"
 
 #include "audit/audit.h"
+#include "common/insertion.h"
 #include "compat.h"
 
 /* where the value of one attribute comes from */
@@ -395,7 +397,8 @@ AuditTargetOpen(AuditLog *log, TimestampTz at)
 			  root->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
 		root->rd_rules == NULL && AuditRoute(root, at, target);
 	direct = routed && !root->rd_rel->relispartition && !has_insert_triggers(root) &&
-		!table_has_user_code(root);
+		!table_has_user_code(root) && InsertionIsPlain(root);
+	log->deps = lappend_oid(log->deps, InsertionSignal());
 	if (direct)
 	{
 		leaf = table_open(target->relid, NoLock);

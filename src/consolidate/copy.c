@@ -14,8 +14,8 @@
  * clean, and nothing has happened.
  *
  * That is for a plain table.  Where a trigger, a check, a generated column, a
- * volatile default or partitions make inserting more than storing, or where
- * the target is no table, the executor does it: INSERT ... SELECT, without the
+ * volatile default, partitions or an extension (a hypertable of TimescaleDB) make
+ * inserting more than storing, or where the target is no table, the executor does it: INSERT ... SELECT, without the
  * rejected rows.  Either way the number of rows written is checked.
  *
  * CopyState lives as long as the run, with its slots; CopyOpen and CopyClose
@@ -40,6 +40,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "common/insertion.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -163,7 +164,7 @@ target_is_plain(CopyState *copy)
 		return false;
 	if (constr && (constr->num_check > 0 || constr->has_generated_stored))
 		return false;
-	return evaluate_defaults(copy);
+	return InsertionIsPlain(target) && evaluate_defaults(copy);
 }
 
 CopyState *

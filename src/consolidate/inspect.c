@@ -39,6 +39,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "common/insertion.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -362,6 +363,10 @@ InspectSource(Relation source, int *locks)
 	dependant = TrustColumnTypes(source);
 	if (dependant)
 		return dependant;
+
+	/* reading it would find nothing, and dropping it would drop what is there */
+	if (!InsertionIsPlain(source))
+		return "is a table whose rows an extension keeps elsewhere (a hypertable?)";
 
 	/* itself, its row type and array type, its toast table and that one's index */
 	*locks = 3 + parts + (OidIsValid(form->reltoastrelid) ? 2 : 0);

@@ -1,0 +1,13 @@
+/*
+ * insertion.h
+ *	  What an INSERT into a table would do with its row.
+ */
+#ifndef AQUACIS_COMMON_INSERTION_H
+#define AQUACIS_COMMON_INSERTION_H
+
+#include "utils/relcache.h"
+
+extern bool InsertionIsPlain(Relation rel);
+extern Oid	InsertionSignal(void);
+
+#endif							/* AQUACIS_COMMON_INSERTION_H */
