@@ -25,9 +25,10 @@ regress_all = $(sort $(basename $(notdir $(wildcard $(top)/sql/*.sql))))
 regress_postgis = $(filter aquacis_postgis%,$(regress_all))
 REGRESS = setup $(filter-out setup aquacis_postgis%,$(regress_all)) \
 	$(if $(have_postgis),$(regress_postgis))
-REGRESS_OPTS = --inputdir=$(top) --dbname=contrib_regression
+# whatever the locale of the server that is asked
+REGRESS_OPTS = --inputdir=$(top) --dbname=contrib_regression --encoding=UTF8 --no-locale
 ISOLATION = $(sort $(basename $(notdir $(wildcard $(top)/specs/*.spec))))
-ISOLATION_OPTS = --inputdir=$(top) --load-extension=aquacis
+ISOLATION_OPTS = --inputdir=$(top) --load-extension=aquacis --encoding=UTF8 --no-locale
 # NO_TAP=1 leaves out the TAP tests, which start servers of their own and cannot as root
 ifndef NO_TAP
 TAP_TESTS = 1
@@ -54,5 +55,5 @@ DISTVERSION = $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' $(top)/META.json)
 .PHONY: dist
 dist:
 	mkdir -p dist
-	git -C $(top) archive --format=zip --prefix=aquacis-$(DISTVERSION)/ -o $(CURDIR)/dist/aquacis-$(DISTVERSION).zip HEAD
+	git -C $(top) archive --format=zip --prefix=aquacis-$(DISTVERSION)/ -o '$(CURDIR)/dist/aquacis-$(DISTVERSION).zip' HEAD
 	@echo dist/aquacis-$(DISTVERSION).zip

@@ -19,6 +19,15 @@
 # Exit status: 1 when something failed, 3 when it could not even be set up: no
 # rights, no network, a package that cannot be had.  Then nothing was tried.
 
+# The same language everywhere, also where a program's output is read; and no
+# setting of the caller's that cd, libpq or psql would follow.
+export LC_ALL=C LANG=C.UTF-8 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin    # dpkg wants them, su does not bring them
+for name in CDPATH LANGUAGE ${!LC_@} ${!PG@}; do
+  case $name in LC_ALL|PG_*) ;; *) unset "$name" ;; esac
+done
+unset LC_ALL    # last: while others are set, bash complains of each that the machine does not have
+unset name
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work= disk= child= apt_conf= apt_dir= apt_log= installing_s=0 make_options= installation= reason= policy=
 wanted=()
@@ -26,6 +35,17 @@ network_limit=900    # seconds for anything that waits for the network: generous
 
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 say() { printf '%s\n' "$*"; }
+
+# usage: the comment at the head of the script
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; }
+
+# only_help "$@": for scripts whose one option is --help
+only_help() {
+  case "${1:-}" in
+    -h|--help) usage; exit 0 ;;
+    -*) die "unknown option $1 (see --help)" ;;
+  esac
+}
 
 # cannot WHY: for what cannot be set up; the caller passes the status on
 cannot() {
@@ -114,7 +134,7 @@ install_packages() {
   fi
   say "installing: $missing"
   as_root true || { cannot "no root to install packages"; return; }    # sudo asks here, not in the background
-  apt_log=$(mktemp /tmp/aquacis-apt.XXXXXX) || die "cannot make a temporary file"
+  apt_log=$(mktemp "${TMPDIR:-/tmp}/aquacis-apt.XXXXXX") || { cannot "no file can be made in ${TMPDIR:-/tmp}; set TMPDIR to another place"; return; }
   # apt-get update calls it a success when nothing could be fetched; the download tells
   # shellcheck disable=SC2086
   { apt_get_network update -qq && apt_get_network install -y -qq --no-install-recommends --download-only $missing; } >"$apt_log" 2>&1 ||
@@ -187,9 +207,6 @@ aquacis_begin() {
   trap cleanup EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
-  # the same language and encoding everywhere
-  export LANG=C.UTF-8
-  unset LANGUAGE LC_ALL
   if [ -n "$installation" ]; then
     PG_MAJOR=$("$installation" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/') && [ -n "$PG_MAJOR" ] ||
       die "$installation is no pg_config"
@@ -201,11 +218,24 @@ aquacis_begin() {
     installation=/usr/lib/postgresql/$PG_MAJOR/bin/pg_config
   fi
   install_wanted "${wanted[@]}"
-  work=$(mktemp -d "${TMPDIR:-/tmp}/aquacis-$purpose.XXXXXX") || die "cannot make a temporary directory"
-  if [ "$(id -u)" = 0 ]; then chown postgres:postgres "$work"; fi
+  work_directory "$purpose"
   cd "$work" || die "cannot enter $work"    # the caller's place may be closed to the unprivileged user
   private_installation
   build
+}
+
+# Where the temporary directory may be: make wants no blanks, a socket's path ends
+# after 107 bytes (those of the tests are 30 longer than $work).
+check_place() {
+  place=$(cd "${TMPDIR:-/tmp}" 2>/dev/null && pwd) || die "${TMPDIR:-/tmp} is no directory; set TMPDIR to another place"
+  case $place in *[[:space:]]*) die "the name of $place has blanks, which make cannot handle; set TMPDIR to another place" ;; esac
+  [ ${#place} -le 50 ] || die "the name of $place is too long for sockets in it; set TMPDIR to another place"
+}
+work_directory() {
+  local place
+  check_place
+  work=$(mktemp -d "$place/aquacis-$1.XXXXXX") || die "no directory can be made in $place; set TMPDIR to another place"
+  if [ "$(id -u)" = 0 ]; then chown postgres:postgres "$work"; fi
 }
 
 # The copy keeps every path below $work/pg, so that what is relative stays so.
@@ -224,6 +254,8 @@ private_installation() {
   as_runner rm -rf "$work/pg$lib/aquacis.so" "$work/pg$lib"/bitcode/aquacis* "$work/pg$share"/extension/aquacis*
   bindir=$work/pg$bindir
   export PG_CONFIG=$bindir/pg_config
+  as_runner "$PG_CONFIG" --version >/dev/null ||
+    die "no program can be run in $work (mounted noexec, or full?); set TMPDIR to another place"
 }
 
 # The checkout as it is now (ignored files aside), as a tar stream.
@@ -270,7 +302,6 @@ small_disk_remove() {
 server_start() {
   local setting
   export PGHOST=$work PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
-  unset PGSERVICE PGPASSFILE PGOPTIONS PGSSLMODE PGHOSTADDR
   as_runner "$bindir/initdb" -D "$work/data" -U postgres --auth=trust --no-sync -E UTF8 --locale=C.UTF-8 >"$work/initdb.log" 2>&1 ||
     { cat "$work/initdb.log"; die "initdb failed"; }
   {

@@ -39,6 +39,15 @@ SELECT audit_enable('aq_e', redact => '{id}');
 CREATE VIEW aq_view AS SELECT 1 AS id;
 SELECT audit_enable('aq_view');
 \echo :SQLSTATE
+CREATE SCHEMA aq_elsewhere;
+CREATE SEQUENCE aq_elsewhere.s;
+SELECT audit_enable('aq_elsewhere.s');
+\echo :SQLSTATE
+-- a HINT that can be typed as it stands
+CREATE TABLE aq_elsewhere."No 'key'" (v int);
+SELECT audit_enable('aq_elsewhere."No ''key''"');
+\echo :SQLSTATE
+DROP SCHEMA aq_elsewhere CASCADE;
 SELECT audit_enable('pg_catalog.pg_class');
 \echo :SQLSTATE
 SELECT audit_enable('audit_log', key => '{record_id}');

@@ -62,6 +62,8 @@ SELECT consolidate_define('f', '^x_(\d+)$', '', '{a}');
 SELECT consolidate_define('f', '^x_(\d+)$', repeat('x', 64), '{a}');
 \set VERBOSITY default
 \echo :LAST_ERROR_SQLSTATE
+SELECT consolidate_define('f', '^x_(\d+)$', 'propio.x', '{a}');
+\echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', NULL, 'x', '{a}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a}');
@@ -75,6 +77,8 @@ SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a integer,A text}');
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}', '{a integer,created_at date}');
 \echo :LAST_ERROR_SQLSTATE
 -- keys that the tables do not have, or that cannot be keys
+SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a,B}', '{a integer,B text}');
+\echo :LAST_ERROR_SQLSTATE
 SELECT consolidate_define('f', '^x_(\d+)$', 'x', '{a}');
 CREATE TABLE propio.x_1 (b point);
 SELECT * FROM consolidate_plan('propio', 'f');

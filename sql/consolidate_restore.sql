@@ -64,7 +64,7 @@ UNION ALL SELECT 5, jsonb_build_object('todo', md5(t::text)) FROM vuelta."Tipos 
 
 CALL consolidate('vuelta', 'tmp_deuda', on_reject => 'keep');
 CALL consolidate('vuelta', 'vuelta_tipos', on_reject => 'keep');
-SELECT definition, definition_after FROM consolidate_source WHERE process_id = 1;
+SELECT replace(definition, quote_ident(current_user), 'postgres') AS definition, definition_after FROM consolidate_source WHERE process_id = 1;
 SELECT process_id, row_data, reason FROM consolidate_rejected ORDER BY 1, 3, 2::text;
 SELECT process_id, ok FROM consolidate_verify('vuelta', 'tmp_deuda') UNION ALL SELECT process_id, ok FROM consolidate_verify('vuelta', 'vuelta_tipos');
 

@@ -95,15 +95,17 @@ CALL consolidate('derechos', 'tmp_deuda', on_reject => 'keep');
 SELECT proceso_id, count(*) FROM derechos.tmp_deuda GROUP BY 1 ORDER BY 1;
 
 -- who may write definitions could make a superuser run them
+CREATE ROLE aquacis_jefe SUPERUSER;
 SET ROLE aquacis_dba;
 UPDATE consolidate_source SET definition = 'CREATE ROLE aquacis_intrusa SUPERUSER; ' || definition WHERE process_id = 5;
-RESET ROLE;
+SET ROLE aquacis_jefe;
 CALL consolidate_restore('derechos', 'tmp_deuda', 5);
 \echo :LAST_ERROR_SQLSTATE
 GRANT UPDATE (definition) ON consolidate_source TO PUBLIC;
 REVOKE INSERT, UPDATE ON consolidate_source FROM aquacis_dba;
 CALL consolidate_restore('derechos', 'tmp_deuda', 5);
 \echo :LAST_ERROR_SQLSTATE
+RESET ROLE;
 REVOKE UPDATE (definition) ON consolidate_source FROM PUBLIC;
 UPDATE consolidate_source SET definition = substr(definition, strpos(definition, 'CREATE TABLE')) WHERE process_id = 5;
 CALL consolidate_restore('derechos', 'tmp_deuda', 5);
@@ -142,7 +144,7 @@ REVOKE ALL ON consolidate_family, consolidate_progress, consolidate_source, cons
 SELECT format('REVOKE ALL ON SCHEMA %s FROM aquacis_dba', pronamespace::regnamespace) FROM pg_proc WHERE proname = 'consolidate_guard' \gexec
 \set ECHO all
 DROP SCHEMA derechos, trampa CASCADE;
-DROP ROLE aquacis_dba, aquacis_otro;
+DROP ROLE aquacis_dba, aquacis_otro, aquacis_jefe;
 DROP TABLE consolidate_rejected;
 DELETE FROM consolidate_source;
 DELETE FROM consolidate_run;

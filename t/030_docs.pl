@@ -1,5 +1,6 @@
 # The documents beside the README: docs/reference.md is what the catalog says,
-# and the SQL of docs/runbook.md runs as printed on a small legacy schema.
+# the SQL of docs/runbook.md, docs/audit.md and docs/consolidate.md runs as printed
+# on a small legacy schema, and every link leads somewhere.
 use strict;
 use warnings;
 
@@ -27,8 +28,8 @@ SKIP:
 }
 
 # ---- runbook
-$node->safe_psql('postgres', 'CREATE DATABASE utility');
-$node->safe_psql('utility', q{
+# Both roles of the runbook: blocks that begin with "-- as a superuser", and the rest.
+my $legacy = q{
 	CREATE SCHEMA cf_quere_pro;
 	SET search_path = cf_quere_pro;
 	CREATE TABLE tipooficina (tofid numeric(5,0) PRIMARY KEY, tofdescritxtid numeric(10,0));
@@ -43,26 +44,70 @@ $node->safe_psql('utility', q{
 		bbctponew numeric(5), bbtaridnew numeric(5), bbfecfinbonif date, bbfecinitar date);
 	INSERT INTO tmp_deuda_1779865 SELECT g, 1, 1, g FROM generate_series(1, 100) g;
 	INSERT INTO tmp_deuda_1779866 VALUES (1, 1, 1, 1), (2, 1, 1, 1), (3, 1, 1, NULL);
-	INSERT INTO aux_varscreditored_3018531 VALUES (1, 2, 3);});
+	INSERT INTO aux_varscreditored_3018531 VALUES (1, 2, 3);};
 
-my $runbook = slurp_file('docs/runbook.md');
-my @blocks = $runbook =~ /^```sql\n(.*?)^```/msg;
-cmp_ok(scalar @blocks, '>', 15, 'the runbook has SQL to run');
-# one session after the other, as somebody who pastes block by block; a block
-# with VACUUM or CALL is pasted statement by statement
-for my $block (@blocks)
+# Runs the blocks of a page, one session after the other, as somebody who pastes block by block.
+sub page_runs
 {
-	my ($title) = $block =~ /\A(.{1,70})/;
-	my ($ret, $out, $err) = (0, '', '');
-	my $file = $node->basedir . '/block.sql';
-	unlink $file;
-	append_to_file($file, $block);
-	my $ok = run_log([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('utility'), '-f', $file ],
-		'>', \$out, '2>', \$err);
-	ok($ok, "runs: $title") or diag($err);
+	my ($page, $database, $least, $role) = @_;
+	my @blocks = slurp_file($page) =~ /^```sql\n(.*?)^```/msg;
+
+	cmp_ok(scalar @blocks, '>=', $least, "$page has SQL to run");
+	for my $block (@blocks)
+	{
+		my ($title) = $block =~ /\A(?:-- as a superuser\n)?(.{1,70})/;
+		my $as = !$role || $block =~ /\A-- as a superuser$/m ? '' : " user=$role";
+		my ($file, $out, $err) = ($node->basedir . '/block.sql', '', '');
+		unlink $file;
+		append_to_file($file, $block);
+		my $ok = run_log([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database) . $as, '-f', $file ],
+			'>', \$out, '2>', \$err);
+		ok($ok, "$page: runs" . ($as && ' for a role that is no superuser') . ": $title") or diag($err);
+	}
+	return;
 }
+
+$node->safe_psql('postgres', 'CREATE ROLE dba LOGIN');
+$node->safe_psql('postgres', 'CREATE DATABASE utility OWNER dba');
+$node->safe_psql('utility', "SET ROLE dba; $legacy");
+page_runs('docs/runbook.md', 'utility', 15, 'dba');
 is($node->safe_psql('utility', 'SELECT count(*) FROM cf_quere_pro.tmp_deuda_1779865'), '100',
 	'the runbook put a table back');
+
+# ---- audit, consolidate
+$node->safe_psql('postgres', 'CREATE DATABASE audit');
+page_runs('docs/audit.md', 'audit', 2);
+$node->safe_psql('postgres', 'CREATE DATABASE consolidate');
+$node->safe_psql('consolidate', "CREATE EXTENSION aquacis; $legacy");
+page_runs('docs/consolidate.md', 'consolidate', 3);
+
+# ---- links: to files, and to headings as they are anchored on a rendered page
+sub anchors
+{
+	my ($page) = @_;
+	my %anchor;
+	for (slurp_file($page) =~ /^#+ (.*)$/mg)
+	{
+		my $name = lc;
+		$name =~ s/[^\w\- ]//g;
+		$name =~ s/ /-/g;
+		$anchor{$name} = 1;
+	}
+	return \%anchor;
+}
+my $links = 0;
+for my $page (glob('*.md docs/*.md'))
+{
+	my ($folder) = $page =~ m{\A(.*/)?};
+	my $text = slurp_file($page);
+	while ($text =~ /\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)/g)
+	{
+		my ($file, $anchor) = ($1 eq '' ? $page : ($folder // '') . $1, $2);
+		$links++;
+		ok(-e $file && (!defined $anchor || anchors($file)->{$anchor}), "$page: link to $1" . (defined $anchor && "#$anchor"));
+	}
+}
+cmp_ok($links, '>', 20, 'links were found');
 
 $node->stop;
 done_testing();

@@ -308,6 +308,7 @@ extern void AuditFillWho(AuditRow *row, const AuditLog *log);
 /* ---- administration (audit_admin.c) ----------------------------------------- */
 
 extern char *AuditQualifiedName(Oid relid);
+extern char *AuditTableLiteral(Oid relid);
 extern Oid	AuditTriggerFunction(Oid fnoid);
 extern Tuplestorestate *AuditBeginSet(FunctionCallInfo fcinfo);
 

@@ -58,7 +58,7 @@ names_argument(FunctionCallInfo fcinfo, int n, const char *what)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("column names must not be null"),
-					 errdetail("Element %d of \"%s\" is.", i + 1, what),
+					 errdetail("Element %d of \"%s\" is null.", i + 1, what),
 					 errhint("Leave the element out.")));
 		names = lappend(names, TextDatumGetCString(elems[i]));
 	}
@@ -122,7 +122,8 @@ open_audited(Oid relid, LOCKMODE lockmode)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" cannot be audited", RelationGetRelationName(rel)),
 				 errdetail("It is not a table."),
-				 errhint("Audit the tables below it.")));
+				 kind == RELKIND_VIEW || kind == RELKIND_MATVIEW ?
+				 errhint("Audit the tables that it reads.") : 0));
 	if (IsSystemRelation(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -140,6 +141,14 @@ AuditQualifiedName(Oid relid)
 	if (name == NULL)
 		elog(ERROR, "cache lookup failed for relation %u", relid);
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
+}
+
+/* As somebody who reads a message can type it, with the schema where that is needed. */
+char *
+AuditTableLiteral(Oid relid)
+{
+	return quote_literal_cstr(DatumGetCString(DirectFunctionCall1(regclassout,
+																  ObjectIdGetDatum(relid))));
 }
 
 /* ---- triggers --------------------------------------------------------------------------- */

@@ -291,16 +291,16 @@ AuditKeyNames(Relation rel, List *given)
 						   RelationGetRelationName(rel)) :
 				 errdetail("Table \"%s\" has no such column; rows are logged by its primary key "
 						   "or replica identity instead.", RelationGetRelationName(rel)),
-				 errhint("Call audit_enable('%s', key => ...) with the columns of its key.",
-						 RelationGetRelationName(rel))));
+				 errhint("Call audit_enable(%s, key => ...) with the columns of its key.",
+						 AuditTableLiteral(RelationGetRelid(rel)))));
 	if (names == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" cannot be audited without a key",
 						RelationGetRelationName(rel)),
 				 errdetail("It has no primary key and no replica identity index."),
-				 errhint("Name the key columns: audit_enable('%s', key => '{column}').",
-						 RelationGetRelationName(rel))));
+				 errhint("Name the key columns: audit_enable(%s, key => '{column}').",
+						 AuditTableLiteral(RelationGetRelid(rel)))));
 	return names;
 }
 
@@ -350,8 +350,8 @@ AuditRefuseOwnLog(Relation rel, Oid logid)
 				 errmsg("an audit log cannot audit itself"),
 				 errdetail("Table \"%s\" is the log, or a partition of it.",
 						   RelationGetRelationName(rel)),
-				 errhint("Drop the trigger: audit_disable('%s').",
-						 RelationGetRelationName(rel))));
+				 errhint("Drop the trigger: audit_disable(%s).",
+						 AuditTableLiteral(RelationGetRelid(rel)))));
 }
 
 static void
@@ -451,16 +451,16 @@ check_redacted(Relation rel, List *names, List *key)
 					 errmsg("redacted column \"%s\" does not exist", (char *) lfirst(lc)),
 					 errdetail("Table \"%s\" has no such column; under another name its "
 							   "values would be logged.", RelationGetRelationName(rel)),
-					 errhint("Call audit_enable('%s', redact => ...) with the columns it has.",
-							 RelationGetRelationName(rel))));
+					 errhint("Call audit_enable(%s, redact => ...) with the columns it has.",
+							 AuditTableLiteral(RelationGetRelid(rel)))));
 		if (list_has(key, lfirst(lc)))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("a key column cannot be redacted"),
 					 errdetail("Column \"%s\" of table \"%s\" is part of the key, which is logged.",
 							   (char *) lfirst(lc), RelationGetRelationName(rel)),
-					 errhint("Call audit_enable('%s', key => ...) with another key.",
-							 RelationGetRelationName(rel))));
+					 errhint("Call audit_enable(%s, key => ...) with another key.",
+							 AuditTableLiteral(RelationGetRelid(rel)))));
 	}
 }
 

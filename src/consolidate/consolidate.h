@@ -242,6 +242,8 @@ extern void ConsolidateLock(LOCKTAG *tag, Family *family);
 extern void ConsolidateUnlock(const LOCKTAG *tag);
 extern void ConsolidateLockAll(Family *family);
 extern void ConsolidateRequireNonatomic(FunctionCallInfo fcinfo, const char *procedure);
+extern void ConsolidateRefuseNull(FunctionCallInfo fcinfo, const char *function,
+								  const char *const *names, int n);
 extern bool ConsolidateMustStop(int sqlerrcode);
 
 /* restore.c */

@@ -530,7 +530,8 @@ copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceCo
 						family->target, (long long) written,
 						(long long) (contents->rows - contents->nrejects),
 						RelationGetRelationName(source)),
-				 errdetail("A trigger, a rule or a policy of the target left rows out.")));
+				 errdetail("A trigger, a rule or a policy of the target left rows out."),
+				 errhint("Disable it, or rename the table: consolidate then makes its own.")));
 }
 
 /* Copies the rows of a source that are not rejected. */

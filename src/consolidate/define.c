@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/varlena.h"
 
 #include "consolidate/consolidate.h"
 
@@ -107,6 +108,30 @@ check_key(ArrayType *key)
 				 errdetail("It has %d.", n)));
 }
 
+/* Without columns of its own, a family's key is looked for in the sources. */
+static void
+check_key_defined(ArrayType *key, const Shape *shape)
+{
+	Datum	   *elements;
+	int			n,
+				i,
+				j;
+
+	deconstruct_array(key, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
+	for (i = 0; i < n; i++)
+	{
+		char	   *column = TextDatumGetCString(elements[i]);
+
+		for (j = 0; j < shape->ncolumns && strcmp(shape->columns[j].name, column) != 0; j++)
+			;
+		if (j == shape->ncolumns)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("key column \"%s\" is none of the columns of the family", column),
+					 errhint("Add it to the columns, or leave them out: then they are those of the sources.")));
+	}
+}
+
 static void
 check_redefinition(const char *extschema, const char *family)
 {
@@ -128,6 +153,15 @@ check_redefinition(const char *extschema, const char *family)
 				 builtin ? errdetail("It is one of the extension's own.") :
 				 errdetail("Tables of it have been consolidated."),
 				 errhint("Choose another name.")));
+}
+
+/* Whether it reads as a name with its schema; a name may well have a dot in it. */
+static bool
+has_schema(const char *name)
+{
+	List	   *parts;
+
+	return SplitIdentifierString(pstrdup(name), '.', &parts) && list_length(parts) > 1;
 }
 
 /* Processes of two families in one target could not be told apart. */
@@ -158,23 +192,23 @@ consolidate_define(PG_FUNCTION_ARGS)
 	Datum		values[5];
 	char		nulls[] = "    n";
 	char	   *family;
+	char	   *target;
 	int			i,
 				result;
+	static const char *const names[] = {"family", "pattern", "target", "key"};
 
-	for (i = 0; i < 4; i++)
-		if (PG_ARGISNULL(i))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("argument %d of consolidate_define must not be null", i + 1)));
+	ConsolidateRefuseNull(fcinfo, "consolidate_define", names, lengthof(names));
 	family = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	check_pattern(PG_GETARG_TEXT_PP(1));
 	check_key(PG_GETARG_ARRAYTYPE_P(3));
-	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(2)) == 0 ||
-		VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(2)) >= NAMEDATALEN)
+	target = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	if (target[0] == '\0' || strlen(target) >= NAMEDATALEN || has_schema(target))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("target of a family must be a table name without schema"),
-				 errdetail("The target is \"%s\".", text_to_cstring(PG_GETARG_TEXT_PP(2)))));
+				 errdetail("The target is \"%s\".", target),
+				 errhint("Name a table, of at most %d bytes; it is made in the schema of the sources.",
+						 NAMEDATALEN - 1)));
 	if (!PG_ARGISNULL(4))
 	{
 		Family		probe = {.name = family};
@@ -191,12 +225,13 @@ consolidate_define(PG_FUNCTION_ARGS)
 		ShapeFromDefinitions(&probe, defs);
 		ShapeCheckNames(&probe);
 		AtEOXact_GUC(true, level);
+		check_key_defined(PG_GETARG_ARRAYTYPE_P(3), &probe.shape);
 		nulls[4] = ' ';
 	}
 
 	SPI_connect();
 	check_redefinition(extschema, family);
-	check_target(extschema, family, text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	check_target(extschema, family, target);
 	ConsolidateQuery(psprintf("UPDATE %s.consolidate_target SET columns = NULL"
 							  " WHERE family OPERATOR(pg_catalog.=) $1", extschema),
 					 1, (const char *const *) &family);

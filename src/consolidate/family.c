@@ -118,7 +118,8 @@ FamilyLoad(Oid extnamespace, const char *schema, const char *name)
 	if (!OidIsValid(family->schema_oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_SCHEMA),
-				 errmsg("schema \"%s\" does not exist", schema)));
+				 errmsg("schema \"%s\" does not exist", schema),
+				 errhint("The first argument is the schema of the tables, the second is their family.")));
 
 	if (object_aclcheck(NamespaceRelationId, family->schema_oid, GetUserId(),
 						ACL_USAGE) != ACLCHECK_OK)

@@ -438,7 +438,8 @@ restore_family(Family *family, const char *process_id, int batch, bool force,
 	if (records && (!OidIsValid(family->target_oid) || !FamilyResolveShape(family)))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("target \"%s.%s\" does not exist", family->schema, family->target)));
+				 errmsg("target \"%s.%s\" does not exist", family->schema, family->target),
+				 errhint("The rows are in it: if it was renamed or moved, rename or move it back.")));
 	foreach(lc, records)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -475,17 +476,13 @@ consolidate_restore(PG_FUNCTION_ARGS)
 	MemoryContext context;
 	LOCKTAG		tag;
 	char	   *process_id;
-	int			batch,
-				i;
+	int			batch;
 	bool		force;
+	static const char *const names[] = {"source_schema", "family", NULL, "batch", "force"};
 
 	PreventCommandDuringRecovery("consolidate_restore");
 	ConsolidateRequireNonatomic(fcinfo, "consolidate_restore");
-	for (i = 0; i < PG_NARGS(); i++)
-		if (i != 2 && PG_ARGISNULL(i))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("argument %d of consolidate_restore must not be null", i + 1)));
+	ConsolidateRefuseNull(fcinfo, "consolidate_restore", names, lengthof(names));
 	batch = PG_GETARG_INT32(3);
 	if (batch < 1 || batch > 60)
 		ereport(ERROR,

@@ -575,15 +575,12 @@ consolidate_family(Run *run)
 static void
 read_options(FunctionCallInfo fcinfo, Options *options)
 {
-	int			i;
+	static const char *const names[] = {"source_schema", "family", "batch", "drop_source",
+	"on_reject", "lock_wait", "skip_locked"};
 	char	   *on_reject;
 	Interval   *wait;
 
-	for (i = 0; i < PG_NARGS(); i++)
-		if (PG_ARGISNULL(i))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("argument %d of consolidate must not be null", i + 1)));
+	ConsolidateRefuseNull(fcinfo, "consolidate", names, lengthof(names));
 	options->batch = PG_GETARG_INT32(2);
 	if (options->batch < 1 || options->batch > 1000)
 		ereport(ERROR,
@@ -598,14 +595,17 @@ read_options(FunctionCallInfo fcinfo, Options *options)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("on_reject must be \"stop\" or \"keep\""),
-				 errdetail("It is \"%s\".", on_reject)));
+				 errdetail("It is \"%s\".", on_reject),
+				 errhint("\"keep\" moves refused rows into consolidate_rejected; \"stop\" leaves their table alone.")));
 	wait = PG_GETARG_INTERVAL_P(5);
 	options->lock_wait_ms = wait->time / 1000 +
 		((int64) wait->month * DAYS_PER_MONTH + wait->day) * (SECS_PER_DAY * INT64CONST(1000));
 	if (options->lock_wait_ms < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("lock_wait must not be negative")));
+				 errmsg("lock_wait must not be negative"),
+				 errdetail("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out,
+																			IntervalPGetDatum(wait))))));
 	options->skip_locked = PG_GETARG_BOOL(6);
 }
 

@@ -139,6 +139,20 @@ ConsolidateRequireNonatomic(FunctionCallInfo fcinfo, const char *procedure)
 				 errhint("CALL it by itself, outside BEGIN ... COMMIT and outside functions.")));
 }
 
+/* names: of the first n arguments; NULL for one that may be null. */
+void
+ConsolidateRefuseNull(FunctionCallInfo fcinfo, const char *function, const char *const *names,
+					  int n)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+		if (names[i] && PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument \"%s\" of %s must not be null", names[i], function)));
+}
+
 /* Errors that are about the whole call, not about one table. */
 bool
 ConsolidateMustStop(int sqlerrcode)

@@ -96,7 +96,8 @@ parse_definition(const char *def, ShapeColumn *column)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("column definition is not a name and a type"),
-				 errdetail("The definition is \"%s\".", def)));
+				 errdetail("The definition is \"%s\".", def),
+				 errhint("Write the name, a blank and the type, as in \"importe numeric(18,2)\".")));
 	column->name = name.data;
 	parseTypeString(p + 1, &column->type, &column->typmod, 0);
 	column->collation = get_typcollation(column->type);
