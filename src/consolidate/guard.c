@@ -128,7 +128,7 @@ names_a_relation(Node *parsetree)
 	if (IsA(parsetree, AlterObjectSchemaStmt))
 		return is_relation_kind(((AlterObjectSchemaStmt *) parsetree)->objectType);
 	return !IsA(parsetree, AlterTableStmt) && !IsA(parsetree, AlterSeqStmt) &&
-		!IsA(parsetree, AlterOwnerStmt) && !IsA(parsetree, AlterObjectDependsStmt);
+		!IsA(parsetree, AlterObjectDependsStmt);
 }
 
 /* "importe, numfacturas, ..." as far as the family knows its columns. */

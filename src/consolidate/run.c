@@ -121,11 +121,8 @@ judge_contents(Batch *batch, Source *source, const Contents *contents, bool *sto
 {
 	Run		   *run = batch->run;
 	Family	   *family = run->family;
-	char	   *problem;
+	char	   *problem = TargetHolds(family, run->present, source, contents, stored);
 
-	if (hash_search(run->present, &source->process_id, HASH_FIND, NULL))
-		CopyFlush(run->copy);
-	problem = TargetHolds(family, run->present, source, contents, stored);
 	if (problem)
 		return problem;
 	return ContentsProblem(&family->shape, source, contents, run->options.keep_rejects);
