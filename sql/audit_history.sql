@@ -59,6 +59,13 @@ DROP TABLE aq_gone;
 SELECT column_name, new_value FROM audit_history('aq_gone', '{"k": "uno"}');
 SELECT column_name, new_value FROM audit_history('aq_gone', 'uno');
 \echo :SQLSTATE
+-- never there, or another key of one that is gone; not so of one that is there
+SET client_min_messages = notice;
+SELECT column_name FROM audit_history('aq_gnoe', '1');
+SELECT column_name FROM audit_history('otro."Gone"', '{"k": "dos"}');
+SELECT column_name FROM audit_history('aq_gone', '{"k": "dos"}');
+SELECT column_name FROM audit_history('aq_none', '2');
+SET client_min_messages = warning;
 -- a partition is logged as its table
 CREATE TABLE aq_p (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);
 CREATE TABLE aq_p1 PARTITION OF aq_p FOR VALUES FROM (0) TO (10);

@@ -331,6 +331,11 @@ audit_history(PG_FUNCTION_ARGS)
 		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row, isnull);
 		tuplestore_putvalues(store, desc, row, isnull);
 	}
+	/* a table that is gone has its history; one that never was is a slip of the pen */
+	if (SPI_processed == 0 && !OidIsValid(relid))
+		ereport(NOTICE,
+				(errmsg("there is no table \"%s\", and the log has no such row of one",
+						NameListToString(textToQualifiedNameList(PG_GETARG_TEXT_PP(0))))));
 	SPI_finish();
 	table_close(rel, NoLock);
 	return (Datum) 0;
