@@ -179,7 +179,7 @@ drop_triggers(Oid relid, Oid fnoid)
 
 	foreach(lc, names)
 		SpiRun(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(lc)),
-						  AuditQualifiedName(relid)));
+						AuditQualifiedName(relid)));
 	return list_length(names);
 }
 
@@ -210,7 +210,7 @@ create_trigger(Oid relid, const char *suffix, const char *events, const char *fu
 	const char *name = quote_identifier(trigger_name(get_rel_name(relid), suffix));
 
 	SpiRun(psprintf("CREATE TRIGGER %s AFTER %s EXECUTE FUNCTION %s(%s)",
-					  name, psprintf(events, table), function, args));
+					name, psprintf(events, table), function, args));
 	if (replica)
 		SpiRun(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name));
 }

@@ -285,7 +285,8 @@ write_query(const AuditLog *log, AuditField key_field)
 Datum
 audit_history(PG_FUNCTION_ARGS)
 {
-	RangeVar   *name = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
+	List	   *names = textToQualifiedNameList(PG_GETARG_TEXT_PP(0));
+	RangeVar   *name = makeRangeVarFromNameList(names);
 	char	   *key = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	Oid			relid = RangeVarGetRelid(name, NoLock, true);
 	Oid			fnoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
@@ -335,7 +336,7 @@ audit_history(PG_FUNCTION_ARGS)
 	if (SPI_processed == 0 && !OidIsValid(relid))
 		ereport(NOTICE,
 				(errmsg("there is no table \"%s\", and the log has no such row of one",
-						NameListToString(textToQualifiedNameList(PG_GETARG_TEXT_PP(0))))));
+						NameListToString(names))));
 	SPI_finish();
 	table_close(rel, NoLock);
 	return (Datum) 0;

@@ -61,37 +61,37 @@ create_log(Oid nsp, bool gin)
 	const char *packed = have_lz4() ? " COMPRESSION lz4" : "";
 
 	SpiRun(psprintf("CREATE TABLE %s ("
-					  "changed_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(), "
-					  "xact_id pg_catalog.xid8 NOT NULL, "
-					  "xact_seq pg_catalog.int4 NOT NULL, "
-					  "table_schema pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL, "
-					  "table_name pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL, "
-					  "record_id pg_catalog.int8, "
-					  "record_key pg_catalog.jsonb, "
-					  "action pg_catalog.bpchar(1) NOT NULL, "
-					  "old_data pg_catalog.jsonb%s, "
-					  "new_data pg_catalog.jsonb%s, "
-					  "changed_fields pg_catalog.jsonb%s, "
-					  "user_id pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL, "
-					  "db_user pg_catalog.text, "
-					  "session_user_name pg_catalog.text, "
-					  "session_id pg_catalog.int8, "
-					  "app_context pg_catalog.jsonb%s, "
-					  "PRIMARY KEY (changed_at, xact_id, xact_seq)) PARTITION BY RANGE (changed_at)",
-					  log, packed, packed, packed, packed));
+					"changed_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(), "
+					"xact_id pg_catalog.xid8 NOT NULL, "
+					"xact_seq pg_catalog.int4 NOT NULL, "
+					"table_schema pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL, "
+					"table_name pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL, "
+					"record_id pg_catalog.int8, "
+					"record_key pg_catalog.jsonb, "
+					"action pg_catalog.bpchar(1) NOT NULL, "
+					"old_data pg_catalog.jsonb%s, "
+					"new_data pg_catalog.jsonb%s, "
+					"changed_fields pg_catalog.jsonb%s, "
+					"user_id pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL, "
+					"db_user pg_catalog.text, "
+					"session_user_name pg_catalog.text, "
+					"session_id pg_catalog.int8, "
+					"app_context pg_catalog.jsonb%s, "
+					"PRIMARY KEY (changed_at, xact_id, xact_seq)) PARTITION BY RANGE (changed_at)",
+					log, packed, packed, packed, packed));
 	SpiRun(psprintf("CREATE INDEX ON %s (record_id, table_name, changed_at) "
-					  "WITH (deduplicate_items = off) WHERE record_id IS NOT NULL", log));
+					"WITH (deduplicate_items = off) WHERE record_id IS NOT NULL", log));
 	SpiRun(psprintf("CREATE INDEX ON %s "
-					  "(pg_catalog.jsonb_hash_extended(record_key, 0), table_name, changed_at) "
-					  "WHERE record_key IS NOT NULL", log));
+					"(pg_catalog.jsonb_hash_extended(record_key, 0), table_name, changed_at) "
+					"WHERE record_key IS NOT NULL", log));
 	SpiRun(psprintf("CREATE INDEX ON %s (user_id, changed_at) "
-					  "WHERE user_id OPERATOR(pg_catalog.<>) 'system'", log));
+					"WHERE user_id OPERATOR(pg_catalog.<>) 'system'", log));
 	if (gin)
 		SpiRun(psprintf("CREATE INDEX ON %s USING gin (changed_fields)", log));
 	/* an older log may have left its partitions under this name */
 	SpiRun(psprintf("CREATE TABLE %s.%s PARTITION OF %s DEFAULT", schema,
-					  quote_identifier(ChooseRelationName("audit_log", NULL, "default", nsp, false)),
-					  log));
+					quote_identifier(ChooseRelationName("audit_log", NULL, "default", nsp, false)),
+					log));
 }
 
 static Oid

@@ -168,8 +168,8 @@ create_index(Maintain *m, Datum arg)
 	name = ChooseRelationName(get_rel_name(relid), "changed", "idx", get_rel_namespace(relid),
 							  false);
 	SpiRun(psprintf("CREATE INDEX %s ON %s USING gin (%s)", quote_identifier(name),
-					  AuditQualifiedName(relid),
-					  quote_identifier(get_attname(relid, log.attnum[AUDIT_CHANGED_FIELDS], false))));
+					AuditQualifiedName(relid),
+					quote_identifier(get_attname(relid, log.attnum[AUDIT_CHANGED_FIELDS], false))));
 	m->indexed++;
 }
 
@@ -191,11 +191,11 @@ expire_month(Maintain *m, Datum arg)
 	/* of a month on another server, only what stands for it here */
 	if (m->drop)
 		SpiRun(psprintf("DROP %s %s",
-						  get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? "FOREIGN TABLE" : "TABLE",
-						  AuditQualifiedName(relid)));
+						get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? "FOREIGN TABLE" : "TABLE",
+						AuditQualifiedName(relid)));
 	else
 		SpiRun(psprintf("ALTER TABLE %s DETACH PARTITION %s", AuditQualifiedName(m->logid),
-						  AuditQualifiedName(relid)));
+						AuditQualifiedName(relid)));
 	m->expired++;
 }
 

@@ -189,9 +189,9 @@ move_rows(Oid logid, const char *source, const char *target, const char *from, c
 	const char *columns = stored_columns(logid);
 
 	SpiRun(psprintf("WITH moved AS (DELETE FROM %s WHERE %s OPERATOR(pg_catalog.>=) %s "
-					  "AND %s OPERATOR(pg_catalog.<) %s RETURNING %s) "
-					  "INSERT INTO %s (%s) SELECT %s FROM moved",
-					  source, column, from, column, to, columns, target, columns, columns));
+					"AND %s OPERATOR(pg_catalog.<) %s RETURNING %s) "
+					"INSERT INTO %s (%s) SELECT %s FROM moved",
+					source, column, from, column, to, columns, target, columns, columns));
 	return SPI_processed;
 }
 
@@ -203,9 +203,9 @@ static bool
 is_published(const char *log, const char *spare)
 {
 	SpiRun(psprintf("SELECT FROM pg_catalog.pg_publication_tables WHERE "
-					  "pg_catalog.format('%%I.%%I', schemaname, tablename) OPERATOR(pg_catalog.=) "
-					  "ANY (ARRAY[%s, %s]) LIMIT 1",
-					  quote_literal_cstr(log), quote_literal_cstr(spare)));
+					"pg_catalog.format('%%I.%%I', schemaname, tablename) OPERATOR(pg_catalog.=) "
+					"ANY (ARRAY[%s, %s]) LIMIT 1",
+					quote_literal_cstr(log), quote_literal_cstr(spare)));
 	return SPI_processed > 0;
 }
 
@@ -220,7 +220,7 @@ static uint64
 set_rows_aside(Oid logid, const char *source, const char *from, const char *to)
 {
 	SpiRun(psprintf("CREATE TEMPORARY TABLE %s AS SELECT %s FROM %s WITH NO DATA",
-					  WAITING_ROWS, stored_columns(logid), source));
+					WAITING_ROWS, stored_columns(logid), source));
 	return move_rows(logid, source, WAITING_ROWS, from, to);
 }
 
@@ -230,7 +230,7 @@ put_rows_back(Oid logid, const char *partition)
 	const char *columns = stored_columns(logid);
 
 	SpiRun(psprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s",
-					  partition, columns, columns, WAITING_ROWS));
+					partition, columns, columns, WAITING_ROWS));
 	SpiRun("DROP TABLE " WAITING_ROWS);
 }
 
@@ -248,11 +248,11 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 
 	table_close(rel, NoLock);
 	SpiRun(psprintf("CREATE TABLE %s (LIKE %s INCLUDING CONSTRAINTS INCLUDING GENERATED "
-					  "INCLUDING STORAGE INCLUDING COMPRESSION)%s", name, log,
-					  tablespace ? psprintf(" TABLESPACE %s", quote_identifier(tablespace)) : ""));
+					"INCLUDING STORAGE INCLUDING COMPRESSION)%s", name, log,
+					tablespace ? psprintf(" TABLESPACE %s", quote_identifier(tablespace)) : ""));
 	/* a scheduler's role shall not own parts of somebody else's log */
 	SpiRun(psprintf("ALTER TABLE %s OWNER TO %s", name,
-					  quote_identifier(GetUserNameFromId(owner, false))));
+					quote_identifier(GetUserNameFromId(owner, false))));
 	if (OidIsValid(default_part))
 	{
 		char	   *spare = AuditQualifiedName(default_part);
@@ -269,7 +269,7 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 			moved = move_rows(logid, spare, name, literal(from), literal(to));
 	}
 	SpiRun(psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)",
-					  log, name, literal(from), literal(to)));
+					log, name, literal(from), literal(to)));
 	if (published)
 		put_rows_back(logid, name);
 	return moved;

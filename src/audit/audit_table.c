@@ -162,71 +162,64 @@ AuditIsHypertable(Oid relid)
 Oid
 AuditHypertableOf(Oid relid)
 {
-	Oid			parent = get_rel_relispartition(relid) ? InvalidOid : only_parent(relid);
+	Oid			parent = InvalidOid;
 
+	if (InsertionIsHooked() && !get_rel_relispartition(relid))
+		parent = only_parent(relid);
 	return OidIsValid(parent) && AuditIsHypertable(parent) ? parent : InvalidOid;
 }
 
-/*
- * Its triggers are made again on every chunk, under the same name and with nothing
- * in the catalogs that calls them copies.
- */
-static Oid
-copied_from(Oid relid, const char *name, Oid funcid)
+static bool
+read_trigger(Oid tgoid, FormData_pg_trigger *trigger)
 {
-	Oid			hypertable;
-	Oid			tgoid;
-	Relation	catalog;
+	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tup;
+	bool		found;
 
-	if (!OidIsValid(hypertable = AuditHypertableOf(relid)) ||
-		!OidIsValid(tgoid = get_trigger_oid(hypertable, name, true)))
-		return relid;
-	catalog = table_open(TriggerRelationId, AccessShareLock);
 	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(tgoid));
 	scan = systable_beginscan(catalog, TriggerOidIndexId, true, NULL, 1, &key);
 	tup = systable_getnext(scan);
-	if (HeapTupleIsValid(tup) && ((Form_pg_trigger) GETSTRUCT(tup))->tgfoid == funcid)
-		relid = hypertable;
+	found = HeapTupleIsValid(tup);
+	if (found)
+		memcpy(trigger, GETSTRUCT(tup), sizeof(FormData_pg_trigger));
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
-	return relid;
+	return found;
+}
+
+/*
+ * A hypertable's triggers are made again on every chunk, under the same name and
+ * with nothing in the catalogs that calls them copies.
+ */
+static Oid
+copied_from(const FormData_pg_trigger *trigger)
+{
+	Oid			hypertable = AuditHypertableOf(trigger->tgrelid);
+	FormData_pg_trigger its;
+
+	if (OidIsValid(hypertable) &&
+		read_trigger(get_trigger_oid(hypertable, NameStr(trigger->tgname), true), &its) &&
+		its.tgfoid == trigger->tgfoid)
+		return hypertable;
+	return trigger->tgrelid;
 }
 
 /* The table on which a trigger was made, of which this one may be a clone or a copy. */
 Oid
 AuditTriggerRoot(Oid tgoid, Oid relid)
 {
-	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
-	NameData	name;
-	Oid			funcid = InvalidOid;
+	FormData_pg_trigger trigger;
+	bool		found = false;
 
-	while (OidIsValid(tgoid))
+	while (OidIsValid(tgoid) && read_trigger(tgoid, &trigger))
 	{
-		ScanKeyData key;
-		SysScanDesc scan;
-		HeapTuple	tup;
-
-		ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-					ObjectIdGetDatum(tgoid));
-		scan = systable_beginscan(catalog, TriggerOidIndexId, true, NULL, 1, &key);
-		tup = systable_getnext(scan);
-		if (HeapTupleIsValid(tup))
-		{
-			relid = ((Form_pg_trigger) GETSTRUCT(tup))->tgrelid;
-			tgoid = ((Form_pg_trigger) GETSTRUCT(tup))->tgparentid;
-			name = ((Form_pg_trigger) GETSTRUCT(tup))->tgname;
-			funcid = ((Form_pg_trigger) GETSTRUCT(tup))->tgfoid;
-		}
-		else
-			tgoid = InvalidOid;
-		systable_endscan(scan);
+		found = true;
+		tgoid = trigger.tgparentid;
 	}
-	table_close(catalog, AccessShareLock);
-	return OidIsValid(funcid) ? copied_from(relid, NameStr(name), funcid) : relid;
+	return found ? copied_from(&trigger) : relid;
 }
 
 /* The columns of the primary key, else of the replica identity index, else NIL. */

@@ -85,6 +85,13 @@ is_plain(CachedPlan *cached, Oid relid)
 		rt_fetch(linitial_int(targets), stmt->rtable)->relid == relid;
 }
 
+/* Whether there is anybody who could have it otherwise. */
+bool
+InsertionIsHooked(void)
+{
+	return planner_hook != NULL;
+}
+
 /* False, too, for a view and a table with rules; the caller may know of those. */
 bool
 InsertionIsPlain(Relation rel)
@@ -97,7 +104,7 @@ InsertionIsPlain(Relation rel)
 	SPIPlanPtr	plan;
 	bool		plain;
 
-	if (planner_hook == NULL)
+	if (!InsertionIsHooked())
 		return true;
 
 	/* its locks are given back: a plan of thousands of tables must not hold them all */
@@ -130,7 +137,7 @@ InsertionIsPlain(Relation rel)
 Oid
 InsertionSignal(void)
 {
-	Oid			nsp = planner_hook == NULL ? InvalidOid : get_namespace_oid("_timescaledb_cache", true);
+	Oid			nsp = InsertionIsHooked() ? get_namespace_oid("_timescaledb_cache", true) : InvalidOid;
 
 	return OidIsValid(nsp) ? get_relname_relid("cache_inval_hypertable", nsp) : InvalidOid;
 }

@@ -7,6 +7,7 @@
 
 #include "utils/relcache.h"
 
+extern bool InsertionIsHooked(void);
 extern bool InsertionIsPlain(Relation rel);
 extern Oid	InsertionSignal(void);
 
