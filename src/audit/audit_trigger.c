@@ -21,6 +21,7 @@
 #include "utils/xid8.h"
 
 #include "audit/audit.h"
+#include "compat.h"
 
 PG_FUNCTION_INFO_V1(fn_audit_trigger);
 

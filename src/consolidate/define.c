@@ -14,6 +14,7 @@
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
 
+#include "compat.h"
 #include "consolidate/consolidate.h"
 
 /* Is there a | outside of parentheses?  Then ^ holds for one side, $ for the other. */

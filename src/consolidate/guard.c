@@ -32,6 +32,7 @@
 #include "utils/snapmgr.h"
 
 #include "common/spi.h"
+#include "compat.h"
 #include "consolidate/consolidate.h"
 
 #define TRIGGER_NAME "aquacis_consolidate_guard"

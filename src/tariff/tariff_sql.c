@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
+#include "compat.h"
 #include "tariff/tariff.h"
 #include "tariff/tariff_price.h"
 
