@@ -16,6 +16,7 @@ SELECT action, column_name, new_value FROM audit_history('aq_t', 'a');
 INSERT INTO aq_log VALUES ('aq_t', '{"id": "a"}', NULL, 'U', 'null', NULL, '[1]', now());
 SELECT action, column_name, new_value FROM audit_history('aq_t', 'a');
 -- a key as text
+SELECT audit_disable('aq_t');
 DROP TABLE aq_log;
 CREATE TABLE aq_log (table_name text, record_id bigint, record_key text, action text, old_data jsonb, new_data jsonb, changed_fields jsonb, changed_at date);
 CREATE TABLE aq_two (a int, b text, PRIMARY KEY (a, b));

@@ -70,6 +70,14 @@ CALL consolidate('derechos', 'tmp_deuda');
 RESET ROLE;
 GRANT SELECT, INSERT ON derechos.tmp_deuda TO aquacis_dba;
 SET ROLE aquacis_dba;
+-- its owner would get what he may not read or delete now
+CALL consolidate('derechos', 'tmp_deuda');
+SELECT table_name, problem FROM consolidate_plan('derechos', 'tmp_deuda') WHERE process_id = 1;
+RESET ROLE;
+GRANT SELECT ON derechos.tmp_deuda_1, derechos.tmp_deuda_2, derechos.tmp_deuda_3, derechos.tmp_deuda_4, derechos.tmp_deuda_5 TO aquacis_otro;
+SELECT table_name, problem FROM consolidate_plan('derechos', 'tmp_deuda') WHERE process_id = 1;
+GRANT DELETE ON derechos.tmp_deuda_1, derechos.tmp_deuda_2, derechos.tmp_deuda_3, derechos.tmp_deuda_4, derechos.tmp_deuda_5 TO aquacis_otro;
+SET ROLE aquacis_dba;
 CALL consolidate('derechos', 'tmp_deuda');
 -- ... with rows that the role must not see or write
 RESET ROLE;

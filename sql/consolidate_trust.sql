@@ -2,6 +2,7 @@
 SET client_min_messages = warning;
 CREATE ROLE aquacis_jefe SUPERUSER;
 CREATE ROLE aquacis_ajeno;
+CREATE ROLE aquacis_tercero;
 CREATE SCHEMA ajeno AUTHORIZATION aquacis_ajeno;
 SET ROLE aquacis_ajeno;
 CREATE FUNCTION ajeno.testigo(x anyelement) RETURNS anyelement LANGUAGE plpgsql IMMUTABLE
@@ -11,7 +12,7 @@ CREATE TABLE ajeno.tmp_deuda_1 (importe numeric(18,2), numfacturas integer, facs
 INSERT INTO ajeno.tmp_deuda_1 VALUES (1, 1, 1, 1);
 CREATE TABLE ajeno.tmp_deuda (proceso_id bigint, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
 
--- what a target may not bring along
+-- whatever a target brings along runs as its owner
 SET ROLE aquacis_jefe;
 CREATE FUNCTION pg_temp.con(ddl text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -21,70 +22,96 @@ BEGIN
   EXECUTE ddl;
   SET LOCAL ROLE aquacis_jefe;
   PERFORM * FROM consolidate_plan('ajeno', 'tmp_deuda');
-  RAISE 'accepted' USING ERRCODE = 'P0001', DETAIL = 'Accepted.';
+  PERFORM * FROM consolidate_verify('ajeno', 'tmp_deuda');
+  RAISE 'read' USING ERRCODE = 'P0001', DETAIL = 'Read.';
 EXCEPTION WHEN OTHERS THEN
   GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-  RETURN SQLSTATE || ' ' || detail;
+  RETURN SQLSTATE || ' ' || CASE WHEN detail <> '' THEN detail ELSE SQLERRM END;
 END$$;
+SET client_min_messages = notice;
 \pset format unaligned
-SELECT ddl, pg_temp.con(replace(ddl, '@', 'ajeno.tmp_deuda')) FROM (VALUES
-  ('CREATE TRIGGER t BEFORE INSERT ON @ FOR EACH ROW EXECUTE FUNCTION ajeno.tr()'),
-  ('CREATE RULE r AS ON INSERT TO @ DO ALSO SELECT ajeno.testigo(1)'),
+\pset tuples_only on
+SELECT pg_temp.con(replace(ddl, '@', 'ajeno.tmp_deuda')) AS said, ddl FROM (VALUES
   ('ALTER TABLE @ ADD CONSTRAINT c CHECK (ajeno.testigo(importe) > 0)'),
-  ('ALTER TABLE @ ADD CONSTRAINT c CHECK (query_to_xml(''SELECT ajeno.testigo(1)'', false, false, '''') IS NOT NULL)'),
-  ('ALTER TABLE @ ADD CONSTRAINT c CHECK (importe BETWEEN 0 AND 1000 AND numfacturas IN (1, 2))'),
-  ('ALTER TABLE @ ADD d integer DEFAULT ajeno.testigo(1)'),
-  ('ALTER TABLE @ ADD d bigserial'),
-  ('ALTER TABLE @ ADD d date DEFAULT current_date, ADD e text DEFAULT CASE WHEN now() < ''2000-01-01'' THEN ''x'' ELSE 7::text END'),
-  ('ALTER TABLE @ ADD g numeric GENERATED ALWAYS AS (ajeno.testigo(importe)) STORED'),
-  ('ALTER TABLE @ ADD g numeric GENERATED ALWAYS AS (importe * 2) STORED'),
-  ('CREATE INDEX i ON @ (ajeno.testigo(importe))'),
-  ('CREATE INDEX i ON @ (importe) WHERE ajeno.testigo(numfacturas) = 1'),
-  ('CREATE INDEX i ON @ ((importe * 2)) WHERE numfacturas = 1'),
-  ('CREATE TABLE ajeno.hija (CHECK (ajeno.testigo(1) = 1)) INHERITS (@)'),
-  ('CREATE TABLE ajeno.hija () INHERITS (@)'),
-  ('CREATE DOMAIN ajeno.d AS integer CHECK (ajeno.testigo(VALUE) > 0); ALTER TABLE @ ADD d ajeno.d'),
-  ('CREATE DOMAIN ajeno.d AS integer DEFAULT ajeno.testigo(1); ALTER TABLE @ ADD d ajeno.d[]'),
-  ('CREATE DOMAIN ajeno.d AS integer NOT NULL DEFAULT 1 CHECK (VALUE > 0); ALTER TABLE @ ADD d ajeno.d, ADD e ajeno.d DEFAULT 2'),
-  ('CREATE TYPE ajeno.e AS ENUM (''a''); ALTER TABLE @ ADD e ajeno.e DEFAULT ''a'''),
-  ('CREATE TYPE ajeno.e AS ENUM (''a''); CREATE FUNCTION ajeno.e(text) RETURNS ajeno.e LANGUAGE sql AS ''SELECT ''''a''''::ajeno.e'';
-    CREATE CAST (text AS ajeno.e) WITH FUNCTION ajeno.e(text); ALTER TABLE @ ADD e ajeno.e'),
-  ('CREATE TYPE ajeno.e AS ENUM (''a''); CREATE DOMAIN ajeno.d AS integer CHECK (VALUE > 0); ALTER TABLE @ ADD e ajeno.e, ADD d ajeno.d;
-    CREATE TYPE ajeno.f AS ENUM (''a''); CREATE FUNCTION ajeno.f(text) RETURNS ajeno.f LANGUAGE sql AS ''SELECT ''''a''''::ajeno.f'';
-    CREATE CAST (text AS ajeno.f) WITH FUNCTION ajeno.f(text); CREATE DOMAIN ajeno.g AS integer CHECK (ajeno.testigo(VALUE) > 0)'),
-  ('CREATE TYPE ajeno.e AS ENUM (''a''); ALTER TABLE @ ADD CONSTRAINT c CHECK (to_json(''a''::ajeno.e) IS NOT NULL)'),
-  ('CREATE DOMAIN ajeno.d AS integer CHECK (ajeno.testigo(VALUE) > 0); CREATE TYPE ajeno.c AS (d ajeno.d); ALTER TABLE @ ADD c ajeno.c'),
-  ('CREATE FUNCTION ajeno.resta(integer, integer) RETURNS float8 LANGUAGE sql IMMUTABLE AS ''SELECT 0::float8'';
-    CREATE TYPE ajeno.r AS RANGE (SUBTYPE = integer, SUBTYPE_DIFF = ajeno.resta, MULTIRANGE_TYPE_NAME = ajeno.m); ALTER TABLE @ ADD m ajeno.m'),
-  ('CREATE TYPE ajeno.r AS RANGE (SUBTYPE = integer); ALTER TABLE @ ADD r ajeno.r'),
-  ('DROP TABLE @; CREATE VIEW @ AS SELECT 1::bigint AS proceso_id, 1::numeric(18,2) AS importe, 1 AS numfacturas, 1 AS facsocemi, 1 AS faccnttnum'),
+  -- what is constant is computed when the table is planned, not when a row comes
+  ('CREATE STATISTICS ajeno.st ON (importe + ajeno.testigo(1)), faccnttnum FROM @'),
+  ('CREATE INDEX i ON @ ((importe + ajeno.testigo(2)))'),
+  ('CREATE INDEX i ON @ (importe) WHERE facsocemi < ajeno.testigo(3)'),
+  ('ALTER TABLE @ ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON @ USING (ajeno.testigo(4) = 4)'),
+  ('ALTER TABLE @ ENABLE ROW LEVEL SECURITY; ALTER TABLE @ FORCE ROW LEVEL SECURITY'),
+  ('DROP TABLE @; CREATE VIEW @ AS SELECT ajeno.testigo(5)::bigint AS proceso_id, 1::numeric(18,2) AS importe, 1 AS numfacturas, 1 AS facsocemi, 1 AS faccnttnum'),
   ('DROP TABLE @; CREATE TABLE @ (proceso_id bigint, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer)
-    PARTITION BY RANGE ((ajeno.testigo(importe)))'),
-  ('DROP TABLE @; CREATE TABLE @ (proceso_id bigint, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer)
-    PARTITION BY LIST (proceso_id); CREATE TABLE ajeno.p PARTITION OF @ DEFAULT;
-    CREATE TRIGGER t BEFORE INSERT ON ajeno.p FOR EACH ROW EXECUTE FUNCTION ajeno.tr()'),
-  ('DROP TABLE @; CREATE TABLE @ (proceso_id bigint, importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer)
-    PARTITION BY LIST (proceso_id); CREATE TABLE ajeno.p PARTITION OF @ DEFAULT')) c(ddl);
+    PARTITION BY RANGE ((importe + ajeno.testigo(6))); CREATE TABLE ajeno.p PARTITION OF @ DEFAULT'),
+  ('CREATE TABLE ajeno.hija (CHECK (faccnttnum > ajeno.testigo(7))) INHERITS (@)')) c(ddl);
+\pset tuples_only off
 \pset format aligned
-RESET client_min_messages;
 
--- every way to a target looks; its owner, who may run his own code, gets through
-ALTER TABLE ajeno.tmp_deuda ADD CONSTRAINT c CHECK (ajeno.testigo(importe) > 0);
-SELECT * FROM consolidate_plan('ajeno', 'tmp_deuda');
+-- rows come in: checks, defaults, generated columns, triggers, domains, of a partition too
+SET ROLE aquacis_ajeno;
+CREATE DOMAIN ajeno.dom AS integer DEFAULT ajeno.testigo(10) CHECK (ajeno.testigo(VALUE) > 0);
+DROP TABLE ajeno.tmp_deuda;
+CREATE TABLE ajeno.tmp_deuda (proceso_id bigint, importe numeric(18,2) CHECK (ajeno.testigo(importe) > 0), numfacturas integer, facsocemi integer, faccnttnum integer,
+  d integer DEFAULT ajeno.testigo(11), m ajeno.dom, g integer GENERATED ALWAYS AS (ajeno.testigo(12)) STORED) PARTITION BY LIST (proceso_id);
+CREATE TABLE ajeno.p PARTITION OF ajeno.tmp_deuda DEFAULT;
+CREATE TRIGGER t BEFORE INSERT OR DELETE ON ajeno.p FOR EACH ROW EXECUTE FUNCTION ajeno.tr();
+CREATE INDEX ON ajeno.tmp_deuda (ajeno.testigo(faccnttnum));
+SET ROLE aquacis_jefe;
+CALL consolidate('ajeno', 'tmp_deuda');
+SELECT * FROM ajeno.tmp_deuda;
+SET ROLE aquacis_ajeno;
+CREATE OR REPLACE FUNCTION ajeno.tr() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''ran as %'', current_user; RETURN coalesce(NEW, OLD); END';
+SET ROLE aquacis_jefe;
+CALL consolidate_restore('ajeno', 'tmp_deuda', 1);
+TABLE ajeno.tmp_deuda_1;
+
+-- what he leaves behind: no settings, nothing temporary, nothing prepared
+SET ROLE aquacis_ajeno;
+CREATE TABLE ajeno.que (what text);
+CREATE OR REPLACE FUNCTION ajeno.tr() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('search_path', 'ajeno', false), set_config('datestyle', 'SQL, DMY', false);
+  EXECUTE (SELECT what FROM ajeno.que);
+  RETURN coalesce(NEW, OLD);
+END $$;
+SET ROLE aquacis_jefe;
+SELECT current_setting('search_path') AS path \gset
+SET datestyle = 'ISO, YMD';
+INSERT INTO ajeno.que VALUES ('SELECT 1');
+CALL consolidate('ajeno', 'tmp_deuda');
+SELECT current_setting('search_path') = :'path' AS same_path, current_setting('datestyle') AS datestyle;
+CALL consolidate_restore('ajeno', 'tmp_deuda', 1);
+UPDATE ajeno.que SET what = 'CREATE TEMP VIEW pagos AS SELECT 1';
+CALL consolidate('ajeno', 'tmp_deuda');
+UPDATE ajeno.que SET what = 'PREPARE pagos AS SELECT 1';
+CALL consolidate('ajeno', 'tmp_deuda');
+UPDATE ajeno.que SET what = 'RESET ROLE';
+CALL consolidate('ajeno', 'tmp_deuda');
+SELECT count(*) FROM pg_class WHERE relname = 'pagos' UNION ALL SELECT count(*) FROM pg_prepared_statements WHERE name = 'pagos';
+RESET datestyle;
+
+-- a partition of yet another role
+ALTER TABLE ajeno.p OWNER TO aquacis_tercero;
+CALL consolidate('ajeno', 'tmp_deuda');
 \echo :LAST_ERROR_SQLSTATE
-\set VERBOSITY sqlstate
-CALL consolidate('ajeno', 'tmp_deuda');
-SELECT * FROM consolidate_verify('ajeno', 'tmp_deuda');
-\set VERBOSITY default
+ALTER TABLE ajeno.p OWNER TO aquacis_ajeno;
+
+-- somebody's trigger on a target of ours
 ALTER TABLE ajeno.tmp_deuda OWNER TO aquacis_jefe;
+ALTER TABLE ajeno.p OWNER TO aquacis_jefe;
 CALL consolidate('ajeno', 'tmp_deuda');
-ALTER TABLE ajeno.tmp_deuda OWNER TO aquacis_ajeno;
-\set VERBOSITY sqlstate
-SELECT * FROM consolidate_verify('ajeno', 'tmp_deuda');
-CALL consolidate_restore('ajeno', 'tmp_deuda', 1);
-\set VERBOSITY default
-ALTER TABLE ajeno.tmp_deuda DROP CONSTRAINT c;
-CALL consolidate_restore('ajeno', 'tmp_deuda', 1);
+\echo :LAST_ERROR_SQLSTATE
+SET ROLE aquacis_ajeno;
+CREATE OR REPLACE FUNCTION ajeno.tr() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+SET ROLE aquacis_jefe;
+ALTER FUNCTION ajeno.tr() OWNER TO aquacis_jefe;
+\echo -- what the owner of a table has written into it is his own matter, whoever he is
+CALL consolidate('ajeno', 'tmp_deuda');
+DROP TABLE ajeno.tmp_deuda;
+DELETE FROM consolidate_source;
+SET ROLE aquacis_ajeno;
+DROP DOMAIN ajeno.dom;
+CREATE TABLE ajeno.tmp_deuda_1 (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
+INSERT INTO ajeno.tmp_deuda_1 VALUES (1, 1, 1, 1);
 
 -- checks of a source are its owner's again, and run as the owner when it is restored
 SET ROLE aquacis_ajeno;
@@ -115,16 +142,49 @@ ALTER TABLE consolidate_rejected OWNER TO aquacis_ajeno;
 CALL consolidate('ajeno', 'ajena', on_reject => 'keep');
 \echo :LAST_ERROR_SQLSTATE
 ALTER TABLE consolidate_rejected OWNER TO aquacis_jefe;
+-- ... with somebody's trigger
+GRANT TRIGGER ON consolidate_rejected TO aquacis_ajeno;
+SET ROLE aquacis_ajeno;
+CREATE FUNCTION ajeno.otra() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''ran as %'', current_user; RETURN NEW; END';
+CREATE TRIGGER suyo BEFORE INSERT ON consolidate_rejected FOR EACH ROW EXECUTE FUNCTION ajeno.otra();
+SET ROLE aquacis_jefe;
+CALL consolidate('ajeno', 'ajena', on_reject => 'keep');
+\echo :LAST_ERROR_SQLSTATE
+DROP TRIGGER suyo ON consolidate_rejected;
 CALL consolidate('ajeno', 'ajena', on_reject => 'keep');
 
--- a type that got code afterwards
+-- tables of ours with triggers or owners of others
+RESET ROLE;
+GRANT TRIGGER ON consolidate_run TO aquacis_ajeno;
+SET ROLE aquacis_ajeno;
+CREATE TRIGGER suyo BEFORE INSERT ON consolidate_run FOR EACH ROW EXECUTE FUNCTION ajeno.otra();
+SET ROLE aquacis_jefe;
+CALL consolidate('ajeno', 'ajena');
+\echo :LAST_ERROR_SQLSTATE
+SELECT consolidate_define('otra', pattern => '^otra_(\d+)$', target => 'otra', key => '{k}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT count(*) FROM consolidate_plan('ajeno', 'ajena');
+DROP TRIGGER suyo ON consolidate_run;
+REVOKE TRIGGER ON consolidate_run FROM aquacis_ajeno;
+ALTER TABLE consolidate_family OWNER TO aquacis_ajeno;
+SELECT count(*) FROM consolidate_plan('ajeno', 'ajena');
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM consolidate_verify('ajeno', 'ajena');
+\echo :LAST_ERROR_SQLSTATE
+CALL consolidate_restore('ajeno', 'ajena');
+\echo :LAST_ERROR_SQLSTATE
+ALTER TABLE consolidate_family OWNER TO aquacis_jefe;
+-- who may write every table may write definitions, too
+GRANT pg_write_all_data TO aquacis_tercero;
+CALL consolidate_restore('ajeno', 'ajena', 1);
+\echo :LAST_ERROR_SQLSTATE
+REVOKE pg_write_all_data FROM aquacis_tercero;
+
+-- a type that got a cast afterwards: values are read back as they were written, by the type alone
 SET ROLE aquacis_ajeno;
 CREATE FUNCTION ajeno.e(text) RETURNS ajeno.e LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''ran as %'', current_user; RETURN ''a''; END';
 CREATE CAST (text AS ajeno.e) WITH FUNCTION ajeno.e(text);
 SET ROLE aquacis_jefe;
-CALL consolidate_restore('ajeno', 'ajena', 1);
-\echo :LAST_ERROR_SQLSTATE
-DROP CAST (text AS ajeno.e);
 ALTER TABLE consolidate_rejected OWNER TO aquacis_ajeno;
 \set VERBOSITY sqlstate
 CALL consolidate_restore('ajeno', 'ajena', 1);
@@ -132,6 +192,7 @@ CALL consolidate_restore('ajeno', 'ajena', 1);
 ALTER TABLE consolidate_rejected OWNER TO aquacis_jefe;
 CALL consolidate_restore('ajeno', 'ajena', 1);
 SELECT * FROM ajeno.suelta_1 ORDER BY k;
+DROP CAST (text AS ajeno.e);
 
 RESET ROLE;
 SET client_min_messages = warning;
@@ -143,4 +204,7 @@ DELETE FROM consolidate_source;
 DELETE FROM consolidate_run;
 DELETE FROM consolidate_problem;
 DELETE FROM consolidate_target;
-DROP ROLE aquacis_jefe, aquacis_ajeno;
+\set ECHO none
+SELECT format('ALTER TABLE consolidate_family OWNER TO %I', (SELECT relowner::regrole::text FROM pg_class WHERE oid = 'consolidate_run'::regclass)) \gexec
+\set ECHO all
+DROP ROLE aquacis_jefe, aquacis_ajeno, aquacis_tercero;

@@ -1,5 +1,7 @@
 # The audit trigger against the PL/pgSQL function it replaces: the same random
 # changes, both triggers on the same table, and every logged row equal, as text.
+# The session's settings are random, too; those of the function are fixed, and what
+# is logged must not differ.
 #
 # A fixed seed and a random one; AQUACIS_TEST_SEED repeats a run,
 # AQUACIS_TEST_SCALE multiplies the number of changes.
@@ -32,6 +34,7 @@ $oracle
 $contrato
 CREATE TYPE mood AS ENUM ('bien', 'así así', 'mal');
 CREATE TYPE pair AS (a int, b text, c numeric[]);
+CREATE TYPE moment AS (f float8, tz timestamptz, iv interval, by bytea);
 CREATE TYPE amount AS (n numeric, currency text);
 CREATE FUNCTION amount_json(amount) RETURNS json LANGUAGE sql IMMUTABLE
 	AS \$\$ SELECT json_build_object(\$1.currency, \$1.n) \$\$;
@@ -106,6 +109,8 @@ SELECT format('CREATE TABLE alltypes (id int PRIMARY KEY, gone1 text DEFAULT ''x
 	string_agg(name || ' ' || type, ', ')) FROM pools \\gexec
 ALTER TABLE alltypes DROP gone1, DROP gone2;
 
+ALTER FUNCTION plpgsql_audit() SET extra_float_digits = 1 SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' SET bytea_output = 'hex'
+	SET TimeZone = 'UTC' SET lc_monetary = 'C';
 CREATE TRIGGER a_plpgsql AFTER INSERT OR UPDATE OR DELETE ON contrato FOR EACH ROW EXECUTE FUNCTION plpgsql_audit('cnttnum');
 CREATE TRIGGER a_plpgsql AFTER INSERT OR UPDATE OR DELETE ON alltypes FOR EACH ROW EXECUTE FUNCTION plpgsql_audit('id');
 CREATE TRIGGER trg_audit_contrato AFTER INSERT OR UPDATE OR DELETE ON contrato FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger('cnttnum');
@@ -181,32 +186,45 @@ sub compare
 	return $node->safe_psql('postgres', 'SELECT count(*) FROM audit_log');
 }
 
+# What any role may set, and an old database or a driver does.
+sub settings
+{
+	my $pick = sub { $_[ rand @_ ] };
+	return "SET TimeZone = '" . $pick->('America/Mexico_City', 'Asia/Kathmandu', 'AAA5AAA,M3.2.0,M11.1.0', 'UTC') . "'; "
+	  . 'SET extra_float_digits = ' . $pick->(-15, -3, 0, 1, 3) . '; '
+	  . "SET DateStyle = '" . $pick->('SQL, DMY', 'SQL, MDY', 'German', 'Postgres, MDY', 'ISO, YMD') . "'; "
+	  . 'SET IntervalStyle = ' . $pick->('iso_8601', 'sql_standard', 'postgres_verbose', 'postgres') . '; '
+	  . 'SET bytea_output = ' . $pick->('escape', 'hex') . '; ';
+}
+
 my $logged = 0;
 my $changes = 0;
 
 foreach my $seed (42, $random)
 {
 	my $unit = int(15_000 * $scale);
-	my $settings = "SET TimeZone = 'America/Mexico_City'; SELECT setseed("
-	  . sprintf('%.9f', ($seed % 1_000_003) / 1_000_003) . ');';
+	srand($seed);
+	my $settings = 'SELECT setseed(' . sprintf('%.9f', ($seed % 1_000_003) / 1_000_003) . ');';
 
 	$node->safe_psql('postgres', 'TRUNCATE contrato, alltypes; TRUNCATE plpgsql_log, audit_log');
-	$node->safe_psql('postgres', "$settings CALL churn_contrato(2 * $unit)");
-	$node->safe_psql('postgres', "$settings CALL churn_types($unit)");
+	$node->safe_psql('postgres', settings() . "$settings CALL churn_contrato(2 * $unit)");
+	$node->safe_psql('postgres', settings() . "$settings CALL churn_types($unit / 3); " . join('', map { settings() . "CALL churn_types($unit / 3); " } 1, 2));
 	ok(compare("seed $seed") > $unit, "seed $seed: most changes were logged");
 
 	# the same session goes on after the table has changed under it
+	my @settings = map { settings() } 1 .. 3;
 	$node->safe_psql('postgres', <<"SQL");
-$settings
-SET extra_float_digits = 0;
+$settings $settings[0]
 CALL churn_types(200);
 ALTER TABLE alltypes ADD later numeric DEFAULT 1.50;
 CALL churn_types(1500);
+$settings[1]
 ALTER TABLE alltypes RENAME later TO renamed;
 UPDATE alltypes SET renamed = NULL WHERE id % 2 = 0;
 UPDATE alltypes SET renamed = 1.5;
 CALL churn_types(1500);
 ALTER TABLE alltypes DROP renamed;
+$settings[2]
 CALL churn_types(1500);
 ALTER TABLE contrato DROP cnttobsid;
 CALL churn_contrato(1500);

@@ -89,7 +89,7 @@ REVOKE ALL ON z.todo_2 FROM dueno;
 CREATE TABLE z.todo_3 (sobra integer, $columns, nada text);
 INSERT INTO z.todo_3 SELECT 0, i, $values, NULL FROM generate_series(1, 3) i;
 ALTER TABLE z.todo_3 DROP sobra, DROP nada, DROP ip, DROP s;
-ALTER TABLE z.todo_3 ADD s smallint DEFAULT 7, ADD ip inet NOT NULL DEFAULT '10.1.2.3', REPLICA IDENTITY NOTHING;
+ALTER TABLE z.todo_3 ADD s smallint DEFAULT 7, ADD ip inet NOT NULL DEFAULT '10.1.2.3', REPLICA IDENTITY NOTHING, OWNER TO dueno;
 INSERT INTO z.todo_1 SELECT i, $values FROM generate_series(2, 40) i;
 INSERT INTO z.todo_1 (k, v) VALUES (1, repeat('v', 20));
 INSERT INTO z.todo_3 (k, t, b, d) VALUES (3000, repeat('largo', 100000), decode(repeat('00ff', 20000), 'hex'), 'infinity');

@@ -15,9 +15,13 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "audit/audit.h"
@@ -40,31 +44,59 @@ relation_changed(Datum arg, Oid relid)
 	AuditLogInvalidate(relid);
 }
 
+/* Of a composite type: the types of its columns.  Changes of those are its relation's. */
+static void
+note_row_type(AuditTypes *types, Oid relid)
+{
+	Relation	rel;
+
+	if (list_member_oid(types->rows, relid))
+		return;
+	types->rows = lappend_oid(types->rows, relid);
+	rel = try_relation_open(relid, AccessShareLock);
+	if (rel == NULL)
+		return;
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
+			AuditNoteType(types, TupleDescAttr(RelationGetDescr(rel), i)->atttypid);
+	relation_close(rel, AccessShareLock);
+}
+
 /*
- * A type, and of a domain the types that it is over.  Types come and go with
- * every temporary table of every session, so only those that an entry has noted
- * make it stale.  To be called before anything about the type is looked up.
+ * A type, and the types that it is made of: a domain's base, elements, columns,
+ * what a range is of.  Types come and go with every temporary table of every
+ * session, so only those that an entry has noted make it stale.  To be called before
+ * anything about the type is looked up.
  */
 void
 AuditNoteType(AuditTypes *types, Oid typid)
 {
-	while (OidIsValid(typid))
-	{
-		uint32		hash = GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(typid));
-		HeapTuple	tup;
+	uint32		hash = GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(typid));
+	HeapTuple	tup;
+	FormData_pg_type form;
 
-		if (!AuditKnowsType(types, hash))
-		{
-			types->hashes = types->n == 0 ? palloc(sizeof(uint32)) :
-				repalloc(types->hashes, (types->n + 1) * sizeof(uint32));
-			types->hashes[types->n++] = hash;
-		}
-		tup = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
-		if (!HeapTupleIsValid(tup))
-			elog(ERROR, "cache lookup failed for type %u", typid);
-		typid = ((Form_pg_type) GETSTRUCT(tup))->typbasetype;
-		ReleaseSysCache(tup);
-	}
+	check_stack_depth();
+	if (AuditKnowsType(types, hash))
+		return;
+	types->hashes = types->n == 0 ? palloc(sizeof(uint32)) :
+		repalloc(types->hashes, (types->n + 1) * sizeof(uint32));
+	types->hashes[types->n++] = hash;
+
+	tup = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+	if (!HeapTupleIsValid(tup))
+		elog(ERROR, "cache lookup failed for type %u", typid);
+	memcpy(&form, GETSTRUCT(tup), sizeof(form));
+	ReleaseSysCache(tup);
+	if (OidIsValid(form.typbasetype))
+		AuditNoteType(types, form.typbasetype);
+	else if (OidIsValid(form.typelem))
+		AuditNoteType(types, form.typelem);
+	else if (OidIsValid(form.typrelid))
+		note_row_type(types, form.typrelid);
+	else if (form.typtype == TYPTYPE_RANGE)
+		AuditNoteType(types, get_range_subtype(typid));
+	else if (form.typtype == TYPTYPE_MULTIRANGE)
+		AuditNoteType(types, get_multirange_range(typid));
 }
 
 bool

@@ -4,9 +4,11 @@
  *
  *	  audit.c			start-up, invalidation, ends of transactions
  *	  audit_args.c		the trigger's arguments
+ *	  audit_catalog.c	trigger, key and log of a table, as the catalogs have them
  *	  audit_table.c		what is known of an audited table (AuditTable)
  *	  audit_compare.c	which columns have other bytes than before
- *	  audit_jsonb.c		values to JSONB, objects with prepared keys
+ *	  audit_convert.c	values to JSON, whatever the session's settings
+ *	  audit_jsonb.c		JSONB objects with prepared keys
  *	  audit_who.c		user, session, context
  *	  audit_trigger.c	fn_audit_trigger: what is logged
  *	  audit_log.c		the log as a table: columns by name (AuditLog)
@@ -45,14 +47,37 @@ typedef struct AuditArgs
 	List	   *redact;
 	char	   *log_schema;		/* NULL: the trigger function's schema */
 	char	   *log_name;		/* never NULL */
+	Oid			tgoid;			/* the trigger, none of its clones; InvalidOid: there is none */
+	Oid			bound_log;		/* what audit_enable() was given; InvalidOid: not known */
 } AuditArgs;
 
 extern void AuditParseArgs(int nargs, char **args, AuditArgs *out);
-extern void AuditReadArgs(HeapTuple tup, TupleDesc desc, AuditArgs *out);
-extern bool AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root);
+extern bool AuditReadArgs(HeapTuple tup, TupleDesc desc, AuditArgs *out);
 extern char *AuditColumnList(List *names);
 
-/* ---- values and objects (audit_jsonb.c) ----------------------------------- */
+/* ---- what the catalogs say of an audited table (audit_catalog.c) ------------ */
+
+extern Oid	AuditTriggerFunction(Oid fnoid);
+extern bool AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root);
+extern Oid	AuditTriggerRoot(Oid tgoid, Oid relid);
+extern void AuditBindLog(Oid tgoid, Oid logid);
+extern void AuditReadBinding(Oid tgoid, AuditArgs *args);
+extern bool AuditIsHypertable(Oid relid);
+extern Oid	AuditHypertableOf(Oid relid);
+extern List *AuditIndexKey(Relation rel);
+extern List *AuditKeyNames(Relation rel, List *given);
+extern bool AuditIsInteger(Form_pg_attribute att, int *precision);
+extern bool AuditIntegerKey(Relation rel, const char *column);
+extern bool AuditTrustsLog(Oid logid, Oid relid, Oid fnoid);
+extern void AuditRequireOwner(Oid logid);
+extern void AuditRefuseStranger(List *tables);
+extern void AuditRefuseLog(Oid logid, bool can_be_named);
+extern bool AuditCouldBePlanted(Oid logid, Oid relid, Oid fnoid);
+extern Oid	AuditResolveLog(const AuditArgs *args, Oid fnoid, Oid relid, bool missing_ok);
+extern bool AuditHasName(Oid logid, const AuditArgs *args, Oid fnoid);
+extern void AuditRefuseOwnLog(Relation rel, Oid logid);
+
+/* ---- values and objects (audit_convert.c, audit_jsonb.c) -------------------- */
 
 /* how a column's datum becomes JSON */
 typedef enum AuditConvert
@@ -63,13 +88,23 @@ typedef enum AuditConvert
 	AUDIT_AS_INT4,
 	AUDIT_AS_INT8,
 	AUDIT_AS_NUMERIC,
-	AUDIT_AS_FLOAT,				/* numeric of the output function's text */
+	AUDIT_AS_FLOAT4,
+	AUDIT_AS_FLOAT8,
 	AUDIT_AS_DATETIME,
 	AUDIT_AS_JSON,
 	AUDIT_AS_JSONB,
 	AUDIT_AS_OUTPUT,			/* string of the output function's text */
 	AUDIT_AS_TO_JSONB			/* whatever to_jsonb makes of it */
 } AuditConvert;
+
+/* the settings that a conversion follows, and is kept from */
+typedef enum AuditPins
+{
+	AUDIT_PIN_VARIABLES = 1,	/* those with a variable behind them */
+	AUDIT_PIN_SETTINGS = 2,		/* the same, as SET does it */
+	AUDIT_PIN_MONETARY = 4,		/* lc_monetary */
+	AUDIT_PIN_PATH = 8			/* search_path */
+} AuditPins;
 
 typedef struct AuditColumn
 {
@@ -78,6 +113,7 @@ typedef struct AuditColumn
 	bool		typbyval;
 	bool		redact;
 	AuditConvert convert;
+	int			pins;			/* AuditPins, of AS_OUTPUT and AS_TO_JSONB */
 	Oid			typid;			/* declared type */
 	Oid			basetypid;		/* domains resolved */
 	FmgrInfo	func;			/* output function or to_jsonb */
@@ -113,7 +149,8 @@ typedef struct AuditKeys
 	uint32		keys_total;		/* sum of the key lengths */
 } AuditKeys;
 
-extern void AuditInitColumn(AuditColumn *col, Form_pg_attribute att, MemoryContext cxt);
+extern void AuditInitColumn(AuditColumn *col, Form_pg_attribute att, Oid owner,
+							MemoryContext cxt);
 extern int	AuditCompareColumns(const void *a, const void *b);
 extern bool AuditParseJson(const char *text, Datum *value);
 extern Datum AuditJsonString(const char *text);
@@ -133,11 +170,12 @@ extern const char *AuditConverting(void);
 
 /* ---- types (audit.c) ------------------------------------------------------- */
 
-/* the types that a cache entry knows, by their hash values in the syscache */
+/* the types that a cache entry knows: what a change of one of them sends */
 typedef struct AuditTypes
 {
 	int			n;
-	uint32	   *hashes;			/* in the entry's context */
+	uint32	   *hashes;			/* in the syscache; in the entry's context */
+	List	   *rows;			/* OIDs of the relations of composite types */
 } AuditTypes;
 
 extern void AuditNoteType(AuditTypes *types, Oid typid);
@@ -177,6 +215,7 @@ typedef struct AuditTable
 	Oid			relid;			/* fires the trigger */
 	Oid			rootid;			/* is logged: the partitioned table, the hypertable, or relid */
 	Oid			logid;
+	bool		unnamed;		/* the log goes by another name now: any change may matter */
 
 	Datum		schema_name;	/* text */
 	Datum		table_name;		/* text */
@@ -201,14 +240,6 @@ extern AuditTable *AuditTableGet(TriggerData *trigdata, Oid fnoid);
 extern void AuditTableInvalidate(Oid relid);
 extern void AuditTableInvalidateType(uint32 hash);
 extern void AuditTableEndXact(void);
-extern List *AuditIndexKey(Relation rel);
-extern List *AuditKeyNames(Relation rel, List *given);
-extern Oid	AuditResolveLog(const AuditArgs *args, Oid fnoid, bool missing_ok);
-extern bool AuditIsHypertable(Oid relid);
-extern Oid	AuditHypertableOf(Oid relid);
-extern Oid	AuditTriggerRoot(Oid tgoid, Oid relid);
-extern bool AuditIntegerKey(Relation rel, const char *column);
-extern void AuditRefuseOwnLog(Relation rel, Oid logid);
 
 extern void AuditPrepareCompare(AuditTable *table, TupleDesc desc);
 extern int	AuditCompareTuples(const AuditTable *table, HeapTuple oldtup, HeapTuple newtup,
@@ -309,7 +340,6 @@ extern void AuditFillWho(AuditRow *row, const AuditLog *log);
 
 extern char *AuditQualifiedName(Oid relid);
 extern char *AuditTableLiteral(Oid relid);
-extern Oid	AuditTriggerFunction(Oid fnoid);
 extern Tuplestorestate *AuditBeginSet(FunctionCallInfo fcinfo);
 
 extern int32 AuditNextXactSeq(void);

@@ -9,6 +9,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "catalog/catalog.h"
 #include "catalog/indexing.h"
@@ -33,6 +34,7 @@
 
 #include "audit/audit.h"
 #include "common/spi.h"
+#include "common/usercode.h"
 #include "compat.h"
 
 PG_FUNCTION_INFO_V1(audit_enable);
@@ -102,6 +104,14 @@ refuse_overlap(List *a, List *b, const char *message)
 	}
 }
 
+static void
+no_table(Oid relid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("relation with OID %u does not exist", relid)));
+}
+
 /*
  * Rights first: nobody shall wait for, and block, a table that is not his.
  * CREATE TRIGGER and DROP TRIGGER look again.
@@ -110,11 +120,16 @@ static Relation
 open_audited(Oid relid, LOCKMODE lockmode)
 {
 	Relation	rel;
+	char	   *name = get_rel_name(relid);
 	char		kind = get_rel_relkind(relid);
 
-	if (kind != '\0' && !object_ownercheck(RelationRelationId, relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(kind), get_rel_name(relid));
-	rel = table_open(relid, lockmode);
+	if (name == NULL || kind == '\0')
+		no_table(relid);
+	if (!object_ownercheck(RelationRelationId, relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(kind), name);
+	rel = try_relation_open(relid, lockmode);
+	if (rel == NULL)
+		no_table(relid);
 	kind = rel->rd_rel->relkind;
 	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE &&
 		kind != RELKIND_FOREIGN_TABLE)
@@ -139,7 +154,7 @@ AuditQualifiedName(Oid relid)
 	const char *name = get_rel_name(relid);
 
 	if (name == NULL)
-		elog(ERROR, "cache lookup failed for relation %u", relid);
+		no_table(relid);
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
 }
 
@@ -183,12 +198,40 @@ drop_triggers(Oid relid, Oid fnoid)
 	return list_length(names);
 }
 
+/*
+ * Triggers of a row fire in the order of their names.  Another one that changes
+ * the same row again has to come after ours, or the log has the second change before
+ * the first: so the name begins with a character that sorts before digits and letters.
+ */
+#define TRIGGER_PREFIX	"!audit_"
+
 static char *
 trigger_name(const char *table, const char *suffix)
 {
-	int			room = NAMEDATALEN - 1 - strlen("trg_audit_") - strlen(suffix);
+	int			room = NAMEDATALEN - 1 - strlen(TRIGGER_PREFIX) - strlen(suffix);
 
-	return psprintf("trg_audit_%.*s%s", pg_mbcliplen(table, strlen(table), room), table, suffix);
+	return psprintf(TRIGGER_PREFIX "%.*s%s", pg_mbcliplen(table, strlen(table), room), table, suffix);
+}
+
+/* Somebody may like names that sort even before that. */
+static void
+warn_of_earlier_trigger(Oid relid, const char *ours)
+{
+	Relation	rel = table_open(relid, NoLock);
+
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+		if (TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_AFTER(trigger->tgtype) &&
+			strcmp(trigger->tgname, ours) < 0)
+			ereport(WARNING,
+					(errmsg("trigger \"%s\" fires before the audit of table \"%s\"",
+							trigger->tgname, RelationGetRelationName(rel)),
+					 errdetail("Changes that it makes to the same rows are logged before the change that fired it."),
+					 errhint("Rename it so that it sorts after \"%s\".", ours)));
+	}
+	table_close(rel, NoLock);
 }
 
 static void
@@ -203,26 +246,17 @@ add_argument(StringInfo args, const char *option, List *names)
 }
 
 static void
-create_trigger(Oid relid, const char *suffix, const char *events, const char *function,
+create_trigger(Oid relid, Oid logid, const char *suffix, const char *events, const char *function,
 			   const char *args, bool replica)
 {
 	const char *table = AuditQualifiedName(relid);
-	const char *name = quote_identifier(trigger_name(get_rel_name(relid), suffix));
+	const char *name = trigger_name(get_rel_name(relid), suffix);
 
 	SpiRun(psprintf("CREATE TRIGGER %s AFTER %s EXECUTE FUNCTION %s(%s)",
-					name, psprintf(events, table), function, args));
+					quote_identifier(name), psprintf(events, table), function, args));
+	AuditBindLog(get_trigger_oid(relid, name, false), logid);
 	if (replica)
-		SpiRun(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name));
-}
-
-/* fn_audit_trigger lives where the function that asks does */
-Oid
-AuditTriggerFunction(Oid fnoid)
-{
-	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
-						   CStringGetDatum("fn_audit_trigger"),
-						   PointerGetDatum(buildoidvector(NULL, 0)),
-						   ObjectIdGetDatum(get_func_namespace(fnoid)));
+		SpiRun(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, quote_identifier(name)));
 }
 
 /* A set-returning function in materialize mode. */
@@ -345,7 +379,7 @@ audited_through_parent(Oid relid, Oid fnoid, Oid logid)
 	Oid			root;
 
 	if (!AuditFindTrigger(relid, fnoid, &args, &root) ||
-		AuditResolveLog(&args, fnoid, true) != logid)
+		AuditResolveLog(&args, fnoid, root, true) != logid)
 		return false;
 	ereport(NOTICE,
 			(errmsg("\"%s\" is audited as a partition of \"%s\"", get_rel_name(relid),
@@ -370,7 +404,7 @@ drop_triggers_of_partitions(Oid relid, Oid fnoid, Oid logid)
 		Oid			root;
 
 		if (part == relid || !AuditFindTrigger(part, fnoid, &args, &root) || root != part ||
-			AuditResolveLog(&args, fnoid, true) != logid)
+			AuditResolveLog(&args, fnoid, part, true) != logid)
 			continue;
 		drop_triggers(part, fnoid);
 		ereport(NOTICE,
@@ -378,6 +412,45 @@ drop_triggers_of_partitions(Oid relid, Oid fnoid, Oid logid)
 						get_rel_name(part), get_rel_name(relid)),
 				 errdetail("Its changes are logged under the name of the partitioned table from now on.")));
 	}
+}
+
+/*
+ * The log that was named, or the default one.  It stays there, and what it is,
+ * until the transaction ends.
+ */
+static Oid
+choose_log(FunctionCallInfo fcinfo, AuditArgs *args, Oid relid)
+{
+	Oid			fnoid = fcinfo->flinfo->fn_oid;
+	Oid			logid;
+	Relation	log;
+
+	/* args have no trigger yet, so that any planted log is refused */
+	logid = PG_ARGISNULL(4) ? AuditResolveLog(args, fnoid, relid, false) : PG_GETARG_OID(4);
+	log = try_relation_open(logid, AccessShareLock);
+	if (log == NULL)
+		no_table(logid);
+	if (!PG_ARGISNULL(4))
+	{
+		args->log_schema = get_namespace_name(RelationGetNamespace(log));
+		args->log_name = pstrdup(RelationGetRelationName(log));
+	}
+	relation_close(log, NoLock);
+	return logid;
+}
+
+/* Whoever owns the log reads all changes of the table, and may change and delete them. */
+static void
+tell_log_owner(Relation rel, Oid logid, Oid fnoid)
+{
+	Oid			owner = UserCodeOwner(logid);
+
+	if (owner == GetUserId() || AuditTrustsLog(logid, RelationGetRelid(rel), fnoid))
+		return;
+	ereport(NOTICE,
+			(errmsg("changes of \"%s\" are logged where role \"%s\" can read, change and delete them",
+					RelationGetRelationName(rel), GetUserNameFromId(owner, false)),
+			 errdetail("It owns log \"%s\".", get_rel_name(logid))));
 }
 
 /*
@@ -410,11 +483,6 @@ audit_enable(PG_FUNCTION_ARGS)
 	args.exclude = names_argument(fcinfo, 2, "exclude");
 	args.redact = names_argument(fcinfo, 3, "redact");
 	args.log_name = "audit_log";
-	if (!PG_ARGISNULL(4))
-	{
-		args.log_schema = get_namespace_name(get_rel_namespace(PG_GETARG_OID(4)));
-		args.log_name = get_rel_name(PG_GETARG_OID(4));
-	}
 	check_columns(rel, args.key, "key");
 	check_columns(rel, args.exclude, "exclude");
 	check_columns(rel, args.redact, "redact");
@@ -423,7 +491,7 @@ audit_enable(PG_FUNCTION_ARGS)
 				   "a key column cannot be excluded from the audit");
 	refuse_overlap(AuditKeyNames(rel, args.key), args.redact,
 				   "a key column cannot be redacted");
-	logid = AuditResolveLog(&args, fcinfo->flinfo->fn_oid, false);
+	logid = choose_log(fcinfo, &args, relid);
 	AuditRefuseOwnLog(rel, logid);
 
 	initStringInfo(&text);
@@ -439,6 +507,7 @@ audit_enable(PG_FUNCTION_ARGS)
 	}
 
 	check_log(rel, AuditKeyNames(rel, args.key), logid);
+	tell_log_owner(rel, logid, fcinfo->flinfo->fn_oid);
 	check_hypertable_owner(rel, trgoid);
 
 	/* DDL refuses a table that its session has open; the lock stays */
@@ -448,11 +517,12 @@ audit_enable(PG_FUNCTION_ARGS)
 	if (!audited_through_parent(relid, trgoid, logid))
 	{
 		drop_triggers_of_partitions(relid, trgoid, logid);
-		create_trigger(relid, "", "INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function,
+		create_trigger(relid, logid, "", "INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function,
 					   text.data, replica);
 		if (can_log_truncate(relid, logid))
-			create_trigger(relid, "_truncate", "TRUNCATE ON %s FOR EACH STATEMENT", function,
+			create_trigger(relid, logid, "_truncate", "TRUNCATE ON %s FOR EACH STATEMENT", function,
 						   text.data, replica);
+		warn_of_earlier_trigger(relid, trigger_name(get_rel_name(relid), ""));
 	}
 	SPI_finish();
 	PG_RETURN_VOID();

@@ -17,18 +17,25 @@
 
 #include "audit/audit.h"
 
-static void
-bad_list(const char *list, const char *why)
+/* What is wrong with an argument; message is NULL when nothing is. */
+typedef struct Fault
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid column list in an argument of fn_audit_trigger"),
-			 errdetail("\"%s\": %s.", list, why),
-			 errhint("Separate column names by commas; put unusual names in double quotes.")));
+	const char *message;
+	const char *detail;
+	const char *hint;
+} Fault;
+
+static List *
+bad_list(const char *list, const char *why, Fault *fault)
+{
+	fault->message = "invalid column list in an argument of fn_audit_trigger";
+	fault->detail = psprintf("\"%s\": %s.", list, why);
+	fault->hint = "Separate column names by commas; put unusual names in double quotes.";
+	return NIL;
 }
 
 static List *
-parse_columns(const char *list)
+parse_columns(const char *list, Fault *fault)
 {
 	const char *p = list;
 	List	   *names = NIL;
@@ -45,7 +52,7 @@ parse_columns(const char *list)
 			for (p++; *p != '"' || p[1] == '"'; p++)
 			{
 				if (*p == '\0')
-					bad_list(list, "a double quote is not closed");
+					return bad_list(list, "a double quote is not closed", fault);
 				if (*p == '"')
 					p++;
 				appendStringInfoChar(&name, *p);
@@ -53,7 +60,7 @@ parse_columns(const char *list)
 			for (p++; *p == ' '; p++)
 				;
 			if (*p != ',' && *p != '\0')
-				bad_list(list, "text follows a quoted name");
+				return bad_list(list, "text follows a quoted name", fault);
 		}
 		else
 		{
@@ -63,7 +70,7 @@ parse_columns(const char *list)
 				name.data[--name.len] = '\0';
 		}
 		if (name.len == 0)
-			bad_list(list, "a column name is empty");
+			return bad_list(list, "a column name is empty", fault);
 		names = lappend(names, name.data);
 		if (*p == '\0')
 			return names;
@@ -103,50 +110,70 @@ AuditColumnList(List *names)
 }
 
 static void
-parse_log(const char *value, AuditArgs *out)
+parse_log(const char *value, AuditArgs *out, Fault *fault)
 {
 	List	   *names;
 
 	if (!SplitIdentifierString(pstrdup(value), '.', &names) ||
 		list_length(names) < 1 || list_length(names) > 2)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid name of the log in an argument of fn_audit_trigger"),
-				 errdetail("\"log=%s\" is not a table name.", value),
-				 errhint("Write log=schema.table.")));
+	{
+		fault->message = "invalid name of the log in an argument of fn_audit_trigger";
+		fault->detail = psprintf("\"log=%s\" is not a table name.", value);
+		fault->hint = "Write log=schema.table.";
+		return;
+	}
 	out->log_name = llast(names);
 	out->log_schema = list_length(names) == 2 ? linitial(names) : NULL;
 }
 
-void
-AuditParseArgs(int nargs, char **args, AuditArgs *out)
+static void
+parse_args(int nargs, char **args, AuditArgs *out, Fault *fault)
 {
 	memset(out, 0, sizeof(*out));
+	memset(fault, 0, sizeof(*fault));
 	out->log_name = "audit_log";
 
-	for (int i = 0; i < nargs; i++)
+	for (int i = 0; i < nargs && fault->message == NULL; i++)
 	{
 		const char *arg = args[i];
 
 		if (strncmp(arg, "exclude=", 8) == 0)
-			out->exclude = arg[8] ? parse_columns(arg + 8) : NIL;
+			out->exclude = arg[8] ? parse_columns(arg + 8, fault) : NIL;
 		else if (strncmp(arg, "redact=", 7) == 0)
-			out->redact = arg[7] ? parse_columns(arg + 7) : NIL;
+			out->redact = arg[7] ? parse_columns(arg + 7, fault) : NIL;
 		else if (strncmp(arg, "log=", 4) == 0)
-			parse_log(arg + 4, out);
+			parse_log(arg + 4, out, fault);
 		else if (i == 0)
-			out->key = arg[strspn(arg, " ")] ? parse_columns(arg) : NIL;
+			out->key = arg[strspn(arg, " ")] ? parse_columns(arg, fault) : NIL;
 		else
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown argument of fn_audit_trigger"),
-					 errdetail("Argument %d is \"%s\".", i + 1, arg),
-					 errhint("Key columns come first; then exclude=..., redact=... and log=... .")));
+		{
+			fault->message = "unknown argument of fn_audit_trigger";
+			fault->detail = psprintf("Argument %d is \"%s\".", i + 1, arg);
+			fault->hint = "Key columns come first; then exclude=..., redact=... and log=... .";
+		}
 	}
 }
 
-/* The same from a row of pg_trigger: nul-terminated strings, one after the other. */
+/* The arguments of a trigger that is being fired; 22023 when they cannot be read. */
 void
+AuditParseArgs(int nargs, char **args, AuditArgs *out)
+{
+	Fault		fault;
+
+	parse_args(nargs, args, out, &fault);
+	if (fault.message)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s", fault.message),
+				 errdetail("%s", fault.detail),
+				 errhint("%s", fault.hint)));
+}
+
+/*
+ * The same from a row of pg_trigger: nul-terminated strings, one after the other.
+ * Raises nothing: false when they cannot be read.
+ */
+bool
 AuditReadArgs(HeapTuple tup, TupleDesc desc, AuditArgs *out)
 {
 	int			nargs = ((Form_pg_trigger) GETSTRUCT(tup))->tgnargs;
@@ -154,11 +181,13 @@ AuditReadArgs(HeapTuple tup, TupleDesc desc, AuditArgs *out)
 	bool		isnull;
 	Datum		datum = heap_getattr(tup, Anum_pg_trigger_tgargs, desc, &isnull);
 	char	   *p = VARDATA_ANY(DatumGetByteaPP(datum));
+	Fault		fault;
 
 	for (int i = 0; i < nargs; i++)
 	{
 		args[i] = pstrdup(p);
 		p += strlen(p) + 1;
 	}
-	AuditParseArgs(nargs, args, out);
+	parse_args(nargs, args, out, &fault);
+	return fault.message == NULL;
 }

@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
 #include "access/tupmacs.h"
 #include "catalog/pg_type.h"
@@ -223,4 +224,43 @@ AuditCompareTuples(const AuditTable *table, HeapTuple oldtup, HeapTuple newtup,
 		found++;
 	}
 	return found;
+}
+
+/*
+ * True when two datums are the same bytes, which needs no conversion and no
+ * detoasting.  False says nothing: 1.0 and 1.00 are different bytes.
+ */
+bool
+AuditSameDatum(const AuditColumn *col, Datum a, Datum b)
+{
+	struct varlena *x,
+			   *y;
+	Size		len;
+
+	if (col->typbyval)
+		return a == b;
+	if (col->typlen > 0)
+		return memcmp(DatumGetPointer(a), DatumGetPointer(b), col->typlen) == 0;
+	if (col->typlen == -2)
+		return strcmp(DatumGetCString(a), DatumGetCString(b)) == 0;
+
+	x = (struct varlena *) DatumGetPointer(a);
+	y = (struct varlena *) DatumGetPointer(b);
+	/* the same TOAST pointer, or the same bytes in the same form */
+	len = VARSIZE_ANY(x);
+	if (len == VARSIZE_ANY(y) && memcmp(x, y, len) == 0)
+		return true;
+	if (VARATT_IS_EXTENDED(x) || VARATT_IS_EXTENDED(y))
+	{
+		if (VARATT_IS_SHORT(x) && VARATT_IS_SHORT(y))
+			return false;
+		/* unlike lengths cannot be the same bytes, whatever their form */
+		if (toast_raw_datum_size(a) != toast_raw_datum_size(b))
+			return false;
+		x = PG_DETOAST_DATUM_PACKED(a);
+		y = PG_DETOAST_DATUM_PACKED(b);
+		len = VARSIZE_ANY_EXHDR(x);
+		return len == VARSIZE_ANY_EXHDR(y) && memcmp(VARDATA_ANY(x), VARDATA_ANY(y), len) == 0;
+	}
+	return false;
 }

@@ -4,30 +4,33 @@
  *
  * The query is written for the log that the table's trigger names, with the
  * columns that this log has, so that the planner sees constants and an index.
- * It runs with the caller's rights on the log.
+ * It takes the caller's rights on the log, and runs as the log's owner unless the caller
+ * trusts him: planning it computes what is constant in his index expressions and
+ * statistics.  The key's text goes through the input function of its type as the owner
+ * of the audited table, for the same reason; that table may be anybody's.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_proc.h"
-#include "catalog/pg_trigger.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
+#include "utils/rls.h"
 #include "utils/varlena.h"
 
 #include "audit/audit.h"
+#include "common/usercode.h"
 #include "compat.h"
 
 PG_FUNCTION_INFO_V1(audit_history);
@@ -39,41 +42,6 @@ typedef struct KeyMatch
 	Oid			typid;
 	Datum		value;
 } KeyMatch;
-
-/* ---- which table, which log, which key ------------------------------------------------ */
-
-/*
- * The arguments of the table's audit trigger, and the table on which that was made:
- * another one for a partition.  False when it has none.
- */
-bool
-AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root)
-{
-	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tup;
-	Oid			tgoid = InvalidOid;
-
-	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relid));
-	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
-	while (!OidIsValid(tgoid) && HeapTupleIsValid(tup = systable_getnext(scan)))
-	{
-		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
-
-		if (trigger->tgfoid == fnoid && TRIGGER_FOR_ROW(trigger->tgtype))
-		{
-			AuditReadArgs(tup, RelationGetDescr(catalog), args);
-			tgoid = trigger->oid;
-		}
-	}
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	if (OidIsValid(tgoid))
-		*root = AuditTriggerRoot(tgoid, relid);
-	return OidIsValid(tgoid);
-}
 
 static KeyMatch
 json_match(const char *json)
@@ -107,6 +75,36 @@ text_match(const char *key)
 	return match;
 }
 
+/*
+ * The value that a text is to a column.  Of a domain, its base type reads it, so that
+ * no CHECK is computed; what would run code of somebody else all the same is taken as
+ * a JSON string.
+ */
+static void
+read_value(Relation rel, Form_pg_attribute att, const char *key, AuditColumn *col, AuditValue *value)
+{
+	int32		typmod = att->atttypmod;
+	Oid			basetype = getBaseTypeAndTypmod(att->atttypid, &typmod);
+	Oid			input;
+	Oid			param;
+	UserCodeScope scope;
+
+	AuditInitColumn(col, att, rel->rd_rel->relowner, CurrentMemoryContext);
+	UserCodeEnter(&scope, rel->rd_rel->relowner);
+	if (UserCodeInType(basetype, GetUserId()))
+	{
+		value->kind = AUDIT_STRING;
+		value->data = key;
+		value->len = strlen(key);
+	}
+	else
+	{
+		getTypeInputInfo(basetype, &input, &param);
+		AuditToValue(col, OidInputFunctionCall(input, pstrdup(key), param, typmod), false, value);
+	}
+	UserCodeLeave(&scope);
+}
+
 /* {"column": value} with the value as the column's type has it */
 static KeyMatch
 column_match(Relation rel, const char *column, const char *key)
@@ -119,14 +117,9 @@ column_match(Relation rel, const char *column, const char *key)
 	AuditKeys	keys;
 	AuditBuffer buf;
 	AuditValue	value;
-	Oid			input;
-	Oid			param;
 	uint32		total;
 
-	AuditInitColumn(&col, att, CurrentMemoryContext);
-	getTypeInputInfo(att->atttypid, &input, &param);
-	AuditToValue(&col, OidInputFunctionCall(input, pstrdup(key), param, att->atttypmod), false,
-				 &value);
+	read_value(rel, att, key, &col, &value);
 	AuditPrepareKeys(&keys, &colp, 1);
 	AuditBufferInit(&buf, 256);
 	AuditBeginObject(&buf, &keys);
@@ -216,16 +209,23 @@ column(const AuditLog *log, AuditField field)
 	return psprintf("l.%s", quote_identifier(get_attname(log->relid, log->attnum[field], false)));
 }
 
-/* A column as the type that the result has, through text where there is no cast. */
+/*
+ * A column as the type that the result has, through text where there is no cast, or
+ * where a cast could be a function of somebody who is not trusted.
+ */
 static const char *
 column_as(const AuditLog *log, AuditField field, Oid typid)
 {
 	const char *type = format_type_be_qualified(typid);
+	Oid			coltype;
 
 	if (log->attnum[field] == 0)
 		return psprintf("NULL::%s", type);
-	if (get_atttype(log->relid, log->attnum[field]) == typid)
+	coltype = get_atttype(log->relid, log->attnum[field]);
+	if (coltype == typid)
 		return column(log, field);
+	if (!UserCodeTypeIsTrusted(getBaseType(coltype), GetUserId()))
+		return psprintf("pg_catalog.format('%%s', %s)::%s", column(log, field), type);
 	if (typid == XID8OID)
 		return psprintf("%s::pg_catalog.text::%s", column(log, field), type);
 	return psprintf("%s::%s", column(log, field), type);
@@ -281,6 +281,73 @@ write_query(const AuditLog *log, AuditField key_field)
 	return q.data;
 }
 
+/* ---- reading ------------------------------------------------------------------------------ */
+
+/* May the caller read what the query reads?  As the executor would ask. */
+static void
+check_rights(const AuditLog *log)
+{
+	static const AuditField read[] = {
+		AUDIT_CHANGED_AT, AUDIT_XACT_ID, AUDIT_XACT_SEQ, AUDIT_TABLE_SCHEMA, AUDIT_TABLE_NAME,
+		AUDIT_RECORD_ID, AUDIT_RECORD_KEY, AUDIT_KEY_TEXT, AUDIT_ACTION, AUDIT_OLD_DATA,
+		AUDIT_NEW_DATA, AUDIT_CHANGED_FIELDS, AUDIT_USER_ID
+	};
+
+	if (pg_class_aclcheck(log->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+		return;
+	for (int i = 0; i < lengthof(read); i++)
+		if (log->attnum[read[i]] != 0 &&
+			pg_attribute_aclcheck(log->relid, log->attnum[read[i]], GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+			aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(log->relid)),
+						   get_rel_name(log->relid));
+}
+
+/*
+ * A log of somebody whom the caller need not trust is read as its owner.  Policies
+ * that hide rows from the caller would not be asked then, and one partition's owner
+ * would get the rights of another role: both are refused.
+ */
+static void
+check_log(Relation rel, const AuditLog *log)
+{
+	List	   *tables = find_all_inheritors(log->relid, NoLock, NULL);
+	Oid			owner = rel->rd_rel->relowner;
+
+	AuditRefuseStranger(tables);
+	if (UserCodeRoleIsTrusted(owner))
+		return;
+	check_rights(log);
+	if (check_enable_rls(log->relid, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row security of audit log \"%s\" could run code of role \"%s\"",
+						RelationGetRelationName(rel), GetUserNameFromId(owner, true)),
+				 errhint("Connect as the owner of the log, or give the log to a role you trust.")));
+}
+
+/* The rows of the query, as the functions result. */
+static uint64
+read_log(Relation rel, const AuditLog *log, const KeyMatch *match, Datum *values, const char *nulls,
+		 Tuplestorestate *store, TupleDesc desc)
+{
+	Oid			argtypes[3] = {TEXTOID, TEXTOID, match->typid};
+	char	   *query = write_query(log, match->field);
+	uint64		n;
+
+	SPI_connect();
+	n = UserCodeQuery(rel->rd_rel->relowner, query, 3, argtypes, values, nulls, true);
+	for (uint64 i = 0; i < n; i++)
+	{
+		Datum		row[7];
+		bool		isnull[7];
+
+		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row, isnull);
+		tuplestore_putvalues(store, desc, row, isnull);
+	}
+	SPI_finish();
+	return n;
+}
+
 /* audit_history(table, key) */
 Datum
 audit_history(PG_FUNCTION_ARGS)
@@ -290,7 +357,6 @@ audit_history(PG_FUNCTION_ARGS)
 	char	   *key = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	Oid			relid = RangeVarGetRelid(name, NoLock, true);
 	Oid			fnoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
-	Oid			argtypes[3] = {TEXTOID, TEXTOID};
 	Datum		values[3];
 	char		nulls[4] = "   ";
 	AuditArgs	args;
@@ -302,15 +368,21 @@ audit_history(PG_FUNCTION_ARGS)
 
 	if (!OidIsValid(relid) || !AuditFindTrigger(relid, fnoid, &args, &relid))
 		AuditParseArgs(0, NULL, &args);
-	rel = table_open(AuditResolveLog(&args, fnoid, false), AccessShareLock);
+	rel = table_open(AuditResolveLog(&args, fnoid, relid, false), AccessShareLock);
 	AuditDescribeLog(&log, rel);
+	check_log(rel, &log);
 	match = find_key(relid, name->relname, &args, &log, key);
 
-	argtypes[2] = match.typid;
 	values[2] = match.value;
 	if (OidIsValid(relid))
 	{
-		values[0] = CStringGetTextDatum(get_rel_name(relid));
+		char	   *found = get_rel_name(relid);
+
+		if (found == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("table \"%s\" was dropped meanwhile", NameListToString(names))));
+		values[0] = CStringGetTextDatum(found);
 		values[1] = CStringGetTextDatum(get_namespace_name(get_rel_namespace(relid)));
 	}
 	else
@@ -320,24 +392,11 @@ audit_history(PG_FUNCTION_ARGS)
 		nulls[1] = name->schemaname ? ' ' : 'n';
 	}
 
-	SPI_connect();
-	if (SPI_execute_with_args(write_query(&log, match.field), 3, argtypes, values, nulls,
-							  true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the audit log");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		Datum		row[7];
-		bool		isnull[7];
-
-		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row, isnull);
-		tuplestore_putvalues(store, desc, row, isnull);
-	}
 	/* a table that is gone has its history; one that never was is a slip of the pen */
-	if (SPI_processed == 0 && !OidIsValid(relid))
+	if (read_log(rel, &log, &match, values, nulls, store, desc) == 0 && !OidIsValid(relid))
 		ereport(NOTICE,
 				(errmsg("there is no table \"%s\", and the log has no such row of one",
 						NameListToString(names))));
-	SPI_finish();
 	table_close(rel, NoLock);
 	return (Datum) 0;
 }

@@ -7,12 +7,9 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_namespace.h"
-#include "catalog/pg_proc.h"
+#include "catalog/pg_inherits.h"
 #include "commands/defrem.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -21,12 +18,13 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
+#include "common/rights.h"
 #include "common/spi.h"
+#include "common/usercode.h"
 #include "compat.h"
 
 PG_FUNCTION_INFO_V1(audit_install);
@@ -60,6 +58,7 @@ create_log(Oid nsp, bool gin)
 	const char *schema = quote_identifier(get_namespace_name(nsp));
 	const char *log = psprintf("%s.audit_log", schema);
 	const char *packed = have_lz4() ? " COMPRESSION lz4" : "";
+	char	   *spare;
 
 	SpiRun(psprintf("CREATE TABLE %s ("
 					"changed_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(), "
@@ -80,6 +79,7 @@ create_log(Oid nsp, bool gin)
 					"app_context pg_catalog.jsonb%s, "
 					"PRIMARY KEY (changed_at, xact_id, xact_seq)) PARTITION BY RANGE (changed_at)",
 					log, packed, packed, packed, packed));
+	RightsOfOwnerAlone(get_relname_relid("audit_log", nsp));
 	SpiRun(psprintf("CREATE INDEX ON %s (record_id, table_name, changed_at) "
 					"WITH (deduplicate_items = off) WHERE record_id IS NOT NULL", log));
 	SpiRun(psprintf("CREATE INDEX ON %s "
@@ -90,46 +90,9 @@ create_log(Oid nsp, bool gin)
 	if (gin)
 		SpiRun(psprintf("CREATE INDEX ON %s USING gin (changed_fields)", log));
 	/* an older log may have left its partitions under this name */
-	SpiRun(psprintf("CREATE TABLE %s.%s PARTITION OF %s DEFAULT", schema,
-					quote_identifier(ChooseRelationName("audit_log", NULL, "default", nsp, false)),
-					log));
-}
-
-static Oid
-owner_of(int cache, Oid oid, AttrNumber attnum)
-{
-	HeapTuple	tup = SearchSysCache1(cache, ObjectIdGetDatum(oid));
-	bool		isnull;
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tup))
-		elog(ERROR, "cache lookup failed for object %u", oid);
-	owner = DatumGetObjectId(SysCacheGetAttr(cache, tup, attnum, &isnull));
-	ReleaseSysCache(tup);
-	return owner;
-}
-
-/*
- * A log that is there already was found by its name alone: anybody with CREATE on
- * the schema could have put it there, to read and rewrite the history later.  It
- * has to belong to somebody who is trusted anyhow.
- */
-static void
-refuse_planted_log(Oid logid, Oid fnoid)
-{
-	Oid			owner = owner_of(RELOID, logid, Anum_pg_class_relowner);
-	Oid			nsp = get_rel_namespace(logid);
-
-	if (owner == GetUserId() || superuser_arg(owner) ||
-		owner == owner_of(PROCOID, fnoid, Anum_pg_proc_proowner) ||
-		owner == owner_of(NAMESPACEOID, nsp, Anum_pg_namespace_nspowner))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("table \"%s\" is not trusted as an audit log", get_rel_name(logid)),
-			 errdetail("It belongs to role \"%s\", which owns neither the schema nor the extension.",
-					   GetUserNameFromId(owner, false)),
-			 errhint("Rename it, or make yourself its owner.")));
+	spare = ChooseRelationName("audit_log", NULL, "default", nsp, false);
+	SpiRun(psprintf("CREATE TABLE %s.%s PARTITION OF %s DEFAULT", schema, quote_identifier(spare), log));
+	RightsOfOwnerAlone(get_relname_relid(spare, nsp));
 }
 
 /*
@@ -156,7 +119,10 @@ audit_install(PG_FUNCTION_ARGS)
 	if (!OidIsValid(get_relname_relid("audit_log", nsp)))
 		create_log(nsp, gin);
 	logid = get_relname_relid("audit_log", nsp);
-	refuse_planted_log(logid, fcinfo->flinfo->fn_oid);
+	if (UserCodeOwner(logid) != GetUserId() &&
+		!AuditTrustsLog(logid, InvalidOid, fcinfo->flinfo->fn_oid))
+		AuditRefuseLog(logid, false);
+	AuditRefuseStranger(find_all_inheritors(logid, NoLock, NULL));
 	now = AuditMonthOf(GetCurrentTransactionStartTimestamp());
 	for (int i = 0; i <= months; i++)
 		AuditCreateMonth(logid, now + i, &created);

@@ -110,6 +110,7 @@ AuditLogInvalidate(Oid relid)
 	{
 		/* a partition may come while its parent's search for a leaf waits for a lock */
 		if (relid == InvalidOid || log->relid == relid || list_member_oid(log->deps, relid) ||
+			list_member_oid(log->types.rows, relid) ||
 			(log->target && list_member_oid(log->target->ancestors, relid)))
 			invalidate(log);
 	}
@@ -155,6 +156,7 @@ clear(AuditLog *log)
 	log->target = NULL;
 	log->deps = NIL;
 	log->types.n = 0;
+	log->types.rows = NIL;
 }
 
 static void

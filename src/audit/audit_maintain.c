@@ -9,6 +9,9 @@
  * queue of writers behind it stays short; after three tries it is left for the
  * next call, with a warning.
  *
+ * A step runs as the log's owner where it could run code that the log brings along, and
+ * only its owner may call.
+ *
  * What a step locks: a new month, SHARE UPDATE EXCLUSIVE on the log and its DEFAULT
  * partition exclusively; an index, SHARE on a month that is over; detaching, ACCESS
  * EXCLUSIVE on the log, for a moment.
@@ -21,6 +24,7 @@
 #include "catalog/index.h"
 #include "catalog/partition.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "executor/spi.h"
@@ -37,6 +41,7 @@
 #include "audit/audit.h"
 #include "audit/audit_months.h"
 #include "common/spi.h"
+#include "common/usercode.h"
 #include "compat.h"
 
 PG_FUNCTION_INFO_V1(audit_maintain);
@@ -189,14 +194,13 @@ expire_month(Maintain *m, Datum arg)
 	LockRelationOid(m->logid, AccessExclusiveLock);
 	if (!is_partition_of(relid, m->logid))
 		return;
+	AuditAlterAsOwner(m->logid, psprintf("ALTER TABLE %s DETACH PARTITION %s",
+										 AuditQualifiedName(m->logid), AuditQualifiedName(relid)));
 	/* of a month on another server, only what stands for it here */
 	if (m->drop)
-		SpiRun(psprintf("DROP %s %s",
-						get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? "FOREIGN TABLE" : "TABLE",
-						AuditQualifiedName(relid)));
-	else
-		SpiRun(psprintf("ALTER TABLE %s DETACH PARTITION %s", AuditQualifiedName(m->logid),
-						AuditQualifiedName(relid)));
+		AuditAlterAsOwner(relid, psprintf("DROP %s %s",
+										  get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? "FOREIGN TABLE" : "TABLE",
+										  AuditQualifiedName(relid)));
 	m->expired++;
 }
 
@@ -232,6 +236,7 @@ months_in_default(Oid logid)
 	const char *column;
 	List	   *months = NIL;
 	MemoryContext cxt = CurrentMemoryContext;
+	uint64		n;
 
 	if (!OidIsValid(ranges.default_part))
 		return NIL;
@@ -242,12 +247,12 @@ months_in_default(Oid logid)
 	column = quote_identifier(get_attname(ranges.default_part, log.attnum[AUDIT_CHANGED_AT],
 										  false));
 	table_close(rel, NoLock);
-	if (SPI_execute(psprintf("SELECT DISTINCT pg_catalog.date_trunc('month', %s, 'UTC') FROM %s "
-							 "WHERE pg_catalog.isfinite(%s) ORDER BY 1", column,
-							 AuditQualifiedName(ranges.default_part), column),
-					false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the DEFAULT partition");
-	for (uint64 i = 0; i < SPI_processed; i++)
+	n = UserCodeQuery(UserCodeOwner(ranges.default_part),
+					  psprintf("SELECT DISTINCT pg_catalog.date_trunc('month', %s, 'UTC') FROM %s "
+							   "WHERE pg_catalog.isfinite(%s) ORDER BY 1", column,
+							   AuditQualifiedName(ranges.default_part), column),
+					  0, NULL, NULL, NULL, false);
+	for (uint64 i = 0; i < n; i++)
 	{
 		bool		isnull;
 		Datum		month = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
@@ -346,7 +351,7 @@ check_arguments(FunctionCallInfo fcinfo, Maintain *m, int *months, TimestampTz *
 		AuditArgs	args;
 
 		AuditParseArgs(0, NULL, &args);
-		m->logid = AuditResolveLog(&args, fcinfo->flinfo->fn_oid, false);
+		m->logid = AuditResolveLog(&args, fcinfo->flinfo->fn_oid, InvalidOid, false);
 	}
 }
 
@@ -375,6 +380,8 @@ audit_maintain(PG_FUNCTION_ARGS)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	m = palloc0(sizeof(Maintain));
 	check_arguments(fcinfo, m, &months, &before, now);
+	AuditRequireOwner(m->logid);
+	AuditRefuseStranger(find_all_inheritors(m->logid, NoLock, NULL));
 	read_ranges(m->logid);
 	/* the first transaction took its snapshot before us */
 	SpiNextTransaction();

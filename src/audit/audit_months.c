@@ -9,11 +9,14 @@
  * A new partition is made as a table of its own and attached: that locks the log
  * in SHARE UPDATE EXCLUSIVE mode, which lets writers go on, and only its DEFAULT
  * partition exclusively.  Rows of the month that are in the DEFAULT partition move
- * into the new table in the same transaction.
+ * into the new table in the same transaction.  Moving and attaching runs triggers of the
+ * DEFAULT partition and checks of the log, so it is done as the log's owner.
  */
 #include "postgres.h"
 
 #include "access/table.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/tablespace.h"
@@ -23,6 +26,7 @@
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/lsyscache.h"
@@ -33,7 +37,11 @@
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
+#include "common/rights.h"
+#include "common/rows.h"
 #include "common/spi.h"
+#include "common/usercode.h"
+#include "compat.h"
 
 /* ---- calendar ---------------------------------------------------------------------- */
 
@@ -181,18 +189,20 @@ stored_columns(Oid logid)
 	return list.data;
 }
 
-/* Rows of [from, to) leave the DEFAULT partition for another table. */
-static uint64
-move_rows(Oid logid, const char *source, const char *target, const char *from, const char *to)
+/* A command that takes the rows of [from, to) out of the DEFAULT partition. */
+static const char *
+take_rows(Oid logid, Oid default_part, const char *from, const char *to)
 {
 	const char *column = time_column(logid);
-	const char *columns = stored_columns(logid);
+	Oid			owner = UserCodeOwner(logid);
+	bool		own = pg_class_aclcheck(default_part, owner, ACL_DELETE) == ACLCHECK_OK &&
+		pg_class_aclcheck(default_part, owner, ACL_SELECT) == ACLCHECK_OK;
 
-	SpiRun(psprintf("WITH moved AS (DELETE FROM %s WHERE %s OPERATOR(pg_catalog.>=) %s "
-					"AND %s OPERATOR(pg_catalog.<) %s RETURNING %s) "
-					"INSERT INTO %s (%s) SELECT %s FROM moved",
-					source, column, from, column, to, columns, target, columns, columns));
-	return SPI_processed;
+	/* by way of the log, if its owner has no right on the partition: no other has such rows */
+	return psprintf("DELETE FROM %s WHERE %s OPERATOR(pg_catalog.>=) %s "
+					"AND %s OPERATOR(pg_catalog.<) %s RETURNING %s",
+					AuditQualifiedName(own ? default_part : logid), column, from, column, to,
+					stored_columns(logid));
 }
 
 /*
@@ -209,70 +219,104 @@ is_published(const char *log, const char *spare)
 	return SPI_processed > 0;
 }
 
-/*
- * What goes into a table before it is a partition is not published, so a
- * subscriber would get the deletion from the DEFAULT partition alone.  The rows
- * of a published log wait in a temporary table until the partition is one.
- */
-#define WAITING_ROWS	"pg_temp.aquacis_moved_rows"
-
-static uint64
-set_rows_aside(Oid logid, const char *source, const char *from, const char *to)
+/* The new table, with the columns and checks of the log; its owner's alone. */
+static char *
+create_table(Oid logid, int month)
 {
-	SpiRun(psprintf("CREATE TEMPORARY TABLE %s AS SELECT %s FROM %s WITH NO DATA",
-					WAITING_ROWS, stored_columns(logid), source));
-	return move_rows(logid, source, WAITING_ROWS, from, to);
+	Oid			nsp = get_rel_namespace(logid);
+	char	   *relname = partition_name(logid, month);
+	char	   *name = quote_qualified_identifier(get_namespace_name(nsp), relname);
+	Relation	rel = table_open(logid, NoLock);
+	const char *tablespace = get_tablespace_name(rel->rd_rel->reltablespace);
+
+	SpiRun(psprintf("CREATE TABLE %s (LIKE %s INCLUDING CONSTRAINTS INCLUDING GENERATED "
+					"INCLUDING STORAGE INCLUDING COMPRESSION)%s", name, AuditQualifiedName(logid),
+					tablespace ? psprintf(" TABLESPACE %s", quote_identifier(tablespace)) : ""));
+	RightsOfOwnerAlone(get_relname_relid(relname, nsp));
+	/* a scheduler's role shall not own parts of somebody else's log */
+	SpiRun(psprintf("ALTER TABLE %s OWNER TO %s", name,
+					quote_identifier(GetUserNameFromId(rel->rd_rel->relowner, false))));
+	table_close(rel, NoLock);
+	return name;
 }
 
 static void
-put_rows_back(Oid logid, const char *partition)
+lock_default(Oid default_part)
 {
-	const char *columns = stored_columns(logid);
+	/* with what is below it; LOCK TABLE refuses a foreign table */
+	LockRelationOid(default_part, AccessExclusiveLock);
+	(void) find_all_inheritors(default_part, AccessExclusiveLock, NULL);
+}
 
-	SpiRun(psprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s",
-					partition, columns, columns, WAITING_ROWS));
-	SpiRun("DROP TABLE " WAITING_ROWS);
+/*
+ * Runs a command that alters the relation, as its owner: it can compute what is constant
+ * in checks, and looks for rows that refer to what is altered in tables of anybody.
+ */
+void
+AuditAlterAsOwner(Oid relid, const char *command)
+{
+	Oid			owner = UserCodeOwner(relid);
+	Oid			nsp = get_rel_namespace(relid);
+	UserCodeScope scope;
+
+	if (object_aclcheck(NamespaceRelationId, nsp, owner, ACL_USAGE) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\" owns \"%s\" and may not use its schema",
+						GetUserNameFromId(owner, false), get_rel_name(relid)),
+				 errdetail("Its months are made and retired with the rights of its owner."),
+				 errhint("GRANT USAGE ON SCHEMA %s TO %s.", quote_identifier(get_namespace_name(nsp)),
+						 quote_identifier(GetUserNameFromId(owner, false)))));
+	UserCodeEnter(&scope, owner);
+	SpiRun(command);
+	UserCodeLeave(&scope);
+}
+
+/*
+ * Moves the rows of [from, to) from the DEFAULT partition into the new table, and makes
+ * that a partition, as the log's owner.
+ *
+ * What goes into a table before it is a partition is not published, so a
+ * subscriber would get the deletion from the DEFAULT partition alone.  The rows
+ * of a published log wait until the partition is one.
+ */
+static uint64
+attach_partition(Oid logid, Oid default_part, const char *name, const char *from, const char *to,
+				 bool published)
+{
+	Oid			owner = UserCodeOwner(logid);
+	const char *columns = stored_columns(logid);
+	const char *take = OidIsValid(default_part) ? take_rows(logid, default_part, from, to) : NULL;
+	Rows	   *rows = NULL;
+	uint64		moved = 0;
+
+	if (take && published)
+		rows = RowsOfQuery(owner, take);
+	else if (take)
+		moved = UserCodeQuery(owner, psprintf("WITH moved AS (%s) INSERT INTO %s (%s) SELECT %s FROM moved",
+											  take, name, columns, columns), 0, NULL, NULL, NULL, false);
+	AuditAlterAsOwner(logid, psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)",
+									  AuditQualifiedName(logid), name, from, to));
+	if (rows)
+		moved = RowsInto(rows, owner, psprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM "
+											   ROWS_NAME, name, columns, columns));
+	return moved;
 }
 
 static uint64
 create_partition(Oid logid, Oid default_part, int month, TimestampTz from, TimestampTz to)
 {
-	char	   *log = AuditQualifiedName(logid);
-	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(logid)),
-												  partition_name(logid, month));
-	uint64		moved = 0;
+	const char *name;
 	bool		published = false;
-	Relation	rel = table_open(logid, NoLock);
-	Oid			owner = rel->rd_rel->relowner;
-	const char *tablespace = get_tablespace_name(rel->rd_rel->reltablespace);
 
-	table_close(rel, NoLock);
-	SpiRun(psprintf("CREATE TABLE %s (LIKE %s INCLUDING CONSTRAINTS INCLUDING GENERATED "
-					"INCLUDING STORAGE INCLUDING COMPRESSION)%s", name, log,
-					tablespace ? psprintf(" TABLESPACE %s", quote_identifier(tablespace)) : ""));
-	/* a scheduler's role shall not own parts of somebody else's log */
-	SpiRun(psprintf("ALTER TABLE %s OWNER TO %s", name,
-					quote_identifier(GetUserNameFromId(owner, false))));
+	AuditRequireOwner(logid);
+	name = create_table(logid, month);
 	if (OidIsValid(default_part))
 	{
-		char	   *spare = AuditQualifiedName(default_part);
-
-		/* LOCK TABLE refuses a foreign table */
-		if (get_rel_relkind(default_part) == RELKIND_FOREIGN_TABLE)
-			LockRelationOid(default_part, AccessExclusiveLock);
-		else
-			SpiRun(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", spare));
-		published = is_published(log, spare);
-		if (published)
-			moved = set_rows_aside(logid, spare, literal(from), literal(to));
-		else
-			moved = move_rows(logid, spare, name, literal(from), literal(to));
+		lock_default(default_part);
+		published = is_published(AuditQualifiedName(logid), AuditQualifiedName(default_part));
 	}
-	SpiRun(psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)",
-					log, name, literal(from), literal(to)));
-	if (published)
-		put_rows_back(logid, name);
-	return moved;
+	return attach_partition(logid, default_part, name, literal(from), literal(to), published);
 }
 
 /*

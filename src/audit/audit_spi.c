@@ -8,12 +8,19 @@
  * CHECK functions and the like: the user whose change is logged may have no right
  * on any of it, and must not be able to slip a function of his under theirs.  As in
  * a foreign key's own queries, they cannot SET ROLE, and RLS of the log does not
- * apply; deferred constraints of the log work, which a security-restricted
- * operation would forbid.
+ * apply.
+ *
+ * Neither may the log's owner do anything to whoever makes the change.  Unless that
+ * user trusts him (he is a superuser, or the user himself), all of it is a
+ * security-restricted operation: his triggers make no temporary object, which the
+ * user's next statement would find before its own.  Such an operation knows no
+ * deferred constraints, so those of the log are made immediate for the rest of the
+ * transaction.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -28,6 +35,8 @@
 #include "utils/rel.h"
 
 #include "audit/audit.h"
+#include "common/spi.h"
+#include "common/usercode.h"
 
 /* what the plan's parameters are, in the log's context */
 typedef struct AuditPlan
@@ -38,6 +47,8 @@ typedef struct AuditPlan
 	Oid		   *sequences;
 	Datum	   *values;
 	char	   *nulls;
+	char	   *immediate;		/* SET CONSTRAINTS of the log's deferrable ones, or NULL */
+	uint64		immediate_at;	/* equals audit_lock_epoch: that has been done */
 } AuditPlan;
 
 static void
@@ -54,6 +65,39 @@ add_column(AuditPlan *plan, Form_pg_attribute att, AuditField field, Oid seqid, 
 	appendStringInfo(params, "%s$%d", n ? ", " : "", n + 1);
 	if (!can_coerce_type(1, &typid, &att->atttypid, COERCION_ASSIGNMENT))
 		appendStringInfo(params, "::%s", format_type_with_typemod(att->atttypid, att->atttypmod));
+}
+
+/* Appends the deferrable constraints that fire triggers on a relation. */
+static void
+add_deferrable(Oid relid, StringInfo names)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+
+	if (rel == NULL)
+		return;
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+		char	   *name = trigger->tgdeferrable ? get_constraint_name(trigger->tgconstraint) : NULL;
+
+		if (name != NULL)
+			appendStringInfo(names, "%s%s", names->len ? ", " : "",
+							 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+														name));
+	}
+	relation_close(rel, NoLock);
+}
+
+static char *
+immediate_constraints(AuditLog *log)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	add_deferrable(log->relid, &names);
+	if (OidIsValid(log->target->relid) && log->target->relid != log->relid)
+		add_deferrable(log->target->relid, &names);
+	return names.len ? psprintf("SET CONSTRAINTS %s IMMEDIATE", names.data) : NULL;
 }
 
 static AuditPlan *
@@ -91,6 +135,7 @@ make_plan(AuditLog *log)
 		add_column(plan, att, field, seqid, types, &columns, &params);
 		sequences |= OidIsValid(seqid);
 	}
+	plan->immediate = immediate_constraints(log);
 	MemoryContextSwitchTo(old);
 
 	plan->plan = SPI_prepare(psprintf("INSERT INTO %s (%s)%s VALUES (%s)", log->name,
@@ -120,10 +165,12 @@ AuditSpiInsert(AuditLog *log, AuditRow *row)
 	int			saved_context;
 	int			nestlevel;
 	int			result;
+	bool		restricted = !UserCodeRoleIsTrusted(log->owner);
 
 	GetUserIdAndSecContext(&saved_user, &saved_context);
 	SetUserIdAndSecContext(log->owner, saved_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_NOFORCE_RLS);
+						   SECURITY_NOFORCE_RLS |
+						   (restricted ? SECURITY_RESTRICTED_OPERATION : 0));
 	nestlevel = NewGUCNestLevel();
 	set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 					  GUC_ACTION_SAVE, true, 0, false);
@@ -133,6 +180,11 @@ AuditSpiInsert(AuditLog *log, AuditRow *row)
 	if (log->plan == NULL)
 		log->plan = make_plan(log);
 	plan = log->plan;
+	if (restricted && plan->immediate && plan->immediate_at != audit_lock_epoch)
+	{
+		SpiRun(plan->immediate);
+		plan->immediate_at = audit_lock_epoch;
+	}
 	for (int i = 0; i < plan->n; i++)
 	{
 		if (plan->sequences[i])

@@ -1,23 +1,34 @@
 /*
  * audit_status.c
  *	  What is audited, and how long the log's partitions will last.
+ *
+ * Anybody may ask, at any time, so this waits for no lock and fails for nothing that
+ * is wrong with one table: what cannot be read of a trigger's arguments, of a table or
+ * of a log that is locked, is null.  Nothing of anybody else's is planned or
+ * computed: rows are counted by scanning them.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
@@ -33,6 +44,7 @@ typedef struct Audited
 	Oid			relid;
 	bool		enabled;
 	bool		always;
+	bool		readable;		/* args are those of the trigger */
 	AuditArgs	args;
 } Audited;
 
@@ -56,7 +68,8 @@ audited_tables(Oid fnoid)
 		one->relid = trigger->tgrelid;
 		one->enabled = trigger->tgenabled != TRIGGER_DISABLED;
 		one->always = trigger->tgenabled == TRIGGER_FIRES_ALWAYS;
-		AuditReadArgs(tup, RelationGetDescr(catalog), &one->args);
+		one->readable = AuditReadArgs(tup, RelationGetDescr(catalog), &one->args);
+		AuditReadBinding(trigger->oid, &one->args);
 		found = lappend(found, one);
 	}
 	systable_endscan(scan);
@@ -96,29 +109,80 @@ months_left(const AuditRanges *ranges)
 	return Max(left, 0);
 }
 
-/* NULL to those who may not read it, and of one that is on another server. */
-static bool
-count_rows(Oid relid, int64 *count)
+/* An open relation, locked ACCESS SHARE, or NULL: dropped, or locked by somebody. */
+static Relation
+try_open(Oid relid)
 {
-	bool		isnull;
+	Relation	rel;
 
-	if (!OidIsValid(relid) || get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ||
-		pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return NULL;
+	rel = try_relation_open(relid, NoLock);
+	if (rel == NULL)
+		UnlockRelationOid(relid, AccessShareLock);
+	return rel;
+}
+
+static bool
+may_read(Oid relid)
+{
+	return pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+		check_enable_rls(relid, InvalidOid, true) != RLS_ENABLED;
+}
+
+/* Adds the rows of one table; false when it cannot be read now. */
+static bool
+count_table(Oid relid, int64 *count)
+{
+	Relation	rel = try_open(relid);
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+
+	if (rel == NULL)
 		return false;
-	if (SPI_execute(psprintf("SELECT pg_catalog.count(*) FROM %s",
-							 AuditQualifiedName(relid)),
-					true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not count the rows of the DEFAULT partition");
-	*count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (rel->rd_rel->relkind == RELKIND_RELATION)
+	{
+		scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+		slot = table_slot_create(rel, NULL);
+		while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		{
+			CHECK_FOR_INTERRUPTS();
+			(*count)++;
+		}
+		ExecDropSingleTupleTableSlot(slot);
+		table_endscan(scan);
+	}
+	relation_close(rel, AccessShareLock);
+	return true;
+}
+
+/*
+ * The rows of a log's DEFAULT partition.  False for those who may not read them, for
+ * one that is on another server, and for one that is locked.
+ */
+static bool
+count_rows(Oid logid, Oid relid, int64 *count)
+{
+	ListCell   *lc;
+
+	if (!OidIsValid(relid) || !(may_read(logid) || may_read(relid)))
+		return false;
+	*count = 0;
+	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE ||
+			!count_table(lfirst_oid(lc), count))
+			return false;
 	return true;
 }
 
 static void
 describe_log(Oid logid, Datum *values, bool *nulls)
 {
-	Relation	rel = table_open(logid, AccessShareLock);
+	Relation	rel = try_open(logid);
 	AuditRanges ranges;
 
+	if (rel == NULL)
+		return;
 	if (AuditReadRanges(rel, &ranges))
 	{
 		int			left = months_left(&ranges);
@@ -126,11 +190,25 @@ describe_log(Oid logid, Datum *values, bool *nulls)
 
 		values[7] = Int32GetDatum(left);
 		nulls[7] = left < 0;
-		nulls[8] = !count_rows(ranges.default_part, &count);
+		nulls[8] = !count_rows(logid, ranges.default_part, &count);
 		if (!nulls[8])
 			values[8] = Int64GetDatum(count);
 	}
-	table_close(rel, AccessShareLock);
+	relation_close(rel, AccessShareLock);
+}
+
+static void
+describe_arguments(const Audited *one, Relation rel, Datum *values, bool *nulls)
+{
+	List	   *key = one->args.key;
+
+	if (key == NIL && rel != NULL)
+		key = AuditIndexKey(rel);
+	values[1] = text_array(key);
+	values[2] = text_array(one->args.exclude);
+	values[3] = text_array(one->args.redact);
+	nulls[1] = key == NIL;
+	nulls[2] = nulls[3] = false;
 }
 
 /* audit_tables(): the rows of the view audit_status */
@@ -142,29 +220,26 @@ audit_tables(PG_FUNCTION_ARGS)
 	Oid			fnoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
 	ListCell   *lc;
 
-	SPI_connect();
 	foreach(lc, audited_tables(fnoid))
 	{
 		Audited    *one = lfirst(lc);
-		Relation	rel = try_table_open(one->relid, AccessShareLock);
+		Relation	rel = try_open(one->relid);
 		Datum		values[NCOLUMNS];
 		bool		nulls[NCOLUMNS];
-		List	   *key;
-		Oid			logid;
+		Oid			logid = InvalidOid;
 
-		if (rel == NULL)
-			continue;
+		if (rel == NULL && get_rel_relkind(one->relid) == '\0')
+			continue;			/* dropped meanwhile */
 		memset(nulls, true, sizeof(nulls));
-		key = one->args.key != NIL ? one->args.key : AuditIndexKey(rel);
 		values[0] = ObjectIdGetDatum(one->relid);
-		values[1] = text_array(key);
-		values[2] = text_array(one->args.exclude);
-		values[3] = text_array(one->args.redact);
 		values[4] = BoolGetDatum(one->enabled);
 		values[5] = BoolGetDatum(one->always);
-		nulls[0] = nulls[2] = nulls[3] = nulls[4] = nulls[5] = false;
-		nulls[1] = key == NIL;
-		logid = AuditResolveLog(&one->args, fnoid, true);
+		nulls[0] = nulls[4] = nulls[5] = false;
+		if (one->readable)
+		{
+			describe_arguments(one, rel, values, nulls);
+			logid = AuditResolveLog(&one->args, fnoid, one->relid, true);
+		}
 		if (OidIsValid(logid))
 		{
 			values[6] = ObjectIdGetDatum(logid);
@@ -172,8 +247,8 @@ audit_tables(PG_FUNCTION_ARGS)
 			describe_log(logid, values, nulls);
 		}
 		tuplestore_putvalues(store, desc, values, nulls);
-		table_close(rel, AccessShareLock);
+		if (rel != NULL)
+			relation_close(rel, AccessShareLock);
 	}
-	SPI_finish();
 	return (Datum) 0;
 }

@@ -13,10 +13,11 @@
  * makes all of it be set up again; so a row opens all that it needs, looks
  * whether what was kept is still valid, and only then writes.
  *
- * Only logs without code of users take this way: a trigger or a rule on the
- * log, a CHECK, default, generated column, domain, cast or index that calls a
- * function which is not PostgreSQL's own, deferrable constraints, foreign
- * partitions and views go through SPI (audit_spi.c), as the log's owner.  So
+ * What is computed here runs with the rights of whoever made the change.  So only
+ * logs without code of users take this way (common/usercode.c): a trigger or a rule
+ * on the log, a CHECK, default, generated column, domain, cast or index that can run
+ * more than the server's own functions, deferrable constraints, foreign partitions
+ * and views go through SPI (audit_spi.c), as the log's owner.  So
  * nothing here can come back to the trigger while the slot is in use.  A log that
  * is itself a partition goes there too: only the executor checks its limits.  So does
  * one whose rows another extension keeps elsewhere (common/insertion.c).
@@ -32,6 +33,7 @@
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/pg_enum.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
@@ -51,6 +53,7 @@
 
 #include "audit/audit.h"
 #include "common/insertion.h"
+#include "common/usercode.h"
 #include "compat.h"
 
 /* where the value of one attribute comes from */
@@ -61,66 +64,12 @@ typedef struct AuditSlot
 	Oid			sequence;		/* of an identity or serial column */
 } AuditSlot;
 
-/* ---- code of users? ----------------------------------------------------------------- */
-
-static bool
-foreign_function(Oid funcid, void *context)
-{
-	return funcid >= FirstNormalObjectId;
-}
-
-static bool
-user_code_walker(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (check_functions_in_node(node, foreign_function, NULL))
-		return true;
-	return expression_tree_walker(node, user_code_walker, context);
-}
-
-/* CHECK constraints, those of domains, defaults, generated columns */
-static bool
-table_has_user_code(Relation rel)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-	TupleConstr *constr = desc->constr;
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (!att->attisdropped && get_typtype(att->atttypid) == TYPTYPE_DOMAIN &&
-			DomainHasConstraints(att->atttypid))
-			return true;
-	}
-	if (constr == NULL)
-		return false;
-	for (int i = 0; i < constr->num_check; i++)
-		if (user_code_walker(stringToNode(constr->check[i].ccbin), NULL))
-			return true;
-	for (int i = 0; i < constr->num_defval; i++)
-		if (user_code_walker(stringToNode(constr->defval[i].adbin), NULL))
-			return true;
-	return false;
-}
-
-static bool
-index_has_user_code(Relation index)
-{
-	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
-		if (index->rd_opcintype[i] >= FirstNormalObjectId ||
-			index->rd_support[i * index->rd_indam->amsupport] >= FirstNormalObjectId)
-			return true;
-	return user_code_walker((Node *) RelationGetIndexExpressions(index), NULL) ||
-		user_code_walker((Node *) RelationGetIndexPredicate(index), NULL);
-}
-
 /* ---- columns ------------------------------------------------------------------------- */
 
 /*
- * An expression that turns a field's value (a CaseTestExpr) into the column's.
- * *plain becomes false when it calls a function of users.
+ * An expression that turns a field's value (a CaseTestExpr) into the column's; NULL
+ * when there is nothing to do.  *plain becomes false when it could run code of users;
+ * it is not planned then.
  */
 static ExprState *
 conversion(AuditLog *log, AuditField field, Form_pg_attribute att, bool *plain)
@@ -152,8 +101,11 @@ conversion(AuditLog *log, AuditField field, Form_pg_attribute att, bool *plain)
 						   NameStr(att->attname), format_type_be(att->atttypid),
 						   format_type_be(typid)),
 				 errhint("Change the column's type, or make a log with audit_install().")));
-	if (user_code_walker(expr, NULL))
+	if (UserCodeInExpression(expr))
+	{
 		*plain = false;
+		return NULL;
+	}
 	return ExecInitExpr((Expr *) expression_planner((Expr *) expr), NULL);
 }
 
@@ -351,8 +303,13 @@ open_indexes(AuditLog *log, AuditTarget *target, Relation leaf)
 
 		target->indexes[i] = lfirst_oid(lc);
 		log->deps = lappend_oid(log->deps, lfirst_oid(lc));
-		if (index_has_user_code(index) || !index->rd_index->indimmediate)
+		/* before its expressions are made ready, which computes what is constant in them */
+		if (UserCodeInIndex(index) || !index->rd_index->indimmediate)
+		{
+			index_close(index, NoLock);
 			plain = false;
+			break;
+		}
 		rri->ri_IndexRelationInfo[i] = BuildIndexInfo(index);
 		/* evaluated here, and not a second time in ExecInsertIndexTuples */
 		if (rri->ri_IndexRelationInfo[i]->ii_Predicate != NIL)
@@ -373,6 +330,22 @@ has_insert_triggers(Relation rel)
 		(rel->trigdesc->trig_insert_before_row || rel->trigdesc->trig_insert_after_row ||
 		 rel->trigdesc->trig_insert_instead_row || rel->trigdesc->trig_insert_before_statement ||
 		 rel->trigdesc->trig_insert_after_statement);
+}
+
+/*
+ * The way through SPI runs what it meets as the log's owner: a partition of yet another
+ * role would get the owner's rights for its own code.
+ */
+static void
+refuse_stranger(AuditLog *log)
+{
+	MemoryContext old = MemoryContextSwitchTo(log->cxt);
+	List	   *tables = find_all_inheritors(log->relid, NoLock, NULL);
+
+	/* whichever gets another owner is looked at again */
+	log->deps = list_concat(log->deps, tables);
+	MemoryContextSwitchTo(old);
+	AuditRefuseStranger(tables);
 }
 
 /*
@@ -397,29 +370,30 @@ AuditTargetOpen(AuditLog *log, TimestampTz at)
 			  root->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
 		root->rd_rules == NULL && AuditRoute(root, at, target);
 	direct = routed && !root->rd_rel->relispartition && !has_insert_triggers(root) &&
-		!table_has_user_code(root) && InsertionIsPlain(root);
+		!UserCodeInTable(root) && InsertionIsPlain(root);
 	log->deps = lappend_oid(log->deps, InsertionSignal());
 	if (direct)
 	{
 		leaf = table_open(target->relid, NoLock);
 		log->deps = lappend_oid(log->deps, target->relid);
 		direct = leaf->rd_rel->relkind == RELKIND_RELATION && !has_insert_triggers(leaf) &&
-			!table_has_user_code(leaf);
+			!UserCodeInTable(leaf);
 		if (direct)
 		{
 			target->estate = CreateExecutorState();
 			MemoryContextSwitchTo(target->estate->es_query_cxt);
 			target->rri = makeNode(ResultRelInfo);
 			InitResultRelInfo(target->rri, leaf, 0, NULL, 0);
-			direct = map_attributes(log, target, root, leaf);
 			target->slot = MakeTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(leaf)),
 											  table_slot_callbacks(leaf));
-			direct &= open_indexes(log, target, leaf);
+			direct = map_attributes(log, target, root, leaf) && open_indexes(log, target, leaf);
 		}
 		table_close(leaf, NoLock);
 	}
 	table_close(root, NoLock);
 	MemoryContextSwitchTo(old);
+	if (!direct)
+		refuse_stranger(log);
 	return direct;
 }
 
@@ -640,11 +614,11 @@ truncate_action(Oid typid, Datum *value, bool *known)
 	return true;
 }
 
-/* Checks that call functions of users are left to the row itself, and to the log's owner. */
+/* Checks that could run code of users are left to the row itself, and to the log's owner. */
 static bool
 passes(Node *check, EState *estate)
 {
-	return user_code_walker(check, NULL) ||
+	return UserCodeInExpression(check) ||
 		ExecCheck(ExecPrepareExpr((Expr *) check, estate), GetPerTupleExprContext(estate));
 }
 
@@ -669,7 +643,9 @@ refusing_check(const AuditLog *log, Relation rel, Datum action, EState *estate)
 		if (only_known_columns(check, log) && !passes(check, estate))
 			name = constr->check[i].ccname;
 	}
-	if (name == NULL && get_typtype(att->atttypid) == TYPTYPE_DOMAIN)
+	/* as they come from the type cache, its checks have been planned */
+	if (name == NULL && get_typtype(att->atttypid) == TYPTYPE_DOMAIN &&
+		!UserCodeInType(att->atttypid, InvalidOid))
 	{
 		/* given back when the context goes, so it has to live in it */
 		DomainConstraintRef *ref = MemoryContextAllocZero(estate->es_query_cxt,

@@ -32,6 +32,7 @@
 #include "compat.h"
 
 #define MAX_USER_BYTES 2048
+#define MAX_CONTEXT_BYTES 8192
 
 /* a setting's last text, NULL before the first, and what it became */
 typedef struct Setting
@@ -76,6 +77,17 @@ valid_text(const char *text)
 	return out.data;
 }
 
+/* The beginning of a string that is longer than max bytes, and the MD5 of all of it. */
+static char *
+shorten(const char *string, int max)
+{
+	int			len = strlen(string);
+	Datum		md5 = DirectFunctionCall1(md5_text, PointerGetDatum(cstring_to_text_with_len(string, len)));
+
+	return psprintf("%.*s... %s", pg_mbcliplen(string, len, max - 40), string,
+					TextDatumGetCString(md5));
+}
+
 /*
  * A user's name goes into a B-tree, whose entries end at 2,704 bytes, and no name
  * may make a write fail: a longer one is cut and told apart by its MD5.
@@ -83,17 +95,7 @@ valid_text(const char *text)
 static bool
 convert_user(const char *name, Datum *value)
 {
-	int			len = strlen(name);
-	Datum		md5;
-
-	if (len <= MAX_USER_BYTES)
-	{
-		*value = PointerGetDatum(cstring_to_text_with_len(name, len));
-		return true;
-	}
-	md5 = DirectFunctionCall1(md5_text, PointerGetDatum(cstring_to_text_with_len(name, len)));
-	*value = CStringGetTextDatum(psprintf("%.*s... %s", pg_mbcliplen(name, len, MAX_USER_BYTES - 40),
-										  name, TextDatumGetCString(md5)));
+	*value = CStringGetTextDatum(strlen(name) <= MAX_USER_BYTES ? name : shorten(name, MAX_USER_BYTES));
 	return true;
 }
 
@@ -121,10 +123,13 @@ convert_int8(const char *text, Datum *value)
 	return true;
 }
 
+/* Every row of the log has it: whoever writes shall not fill the disk with a few of them. */
 static bool
 convert_json(const char *text, Datum *value)
 {
-	if (!AuditParseJson(text, value))
+	if (strlen(text) > MAX_CONTEXT_BYTES)
+		*value = AuditJsonString(shorten(text, MAX_CONTEXT_BYTES));
+	else if (!AuditParseJson(text, value))
 		*value = AuditJsonString(text);
 	return true;
 }

@@ -13,8 +13,8 @@
  * come out as PostgreSQL plans it: a row of values into the table.
  *
  * Every column is given a parameter of its own type, and the planning is done as
- * the table's owner: no default, conversion or policy comes in, and so no code of
- * users that the planner would evaluate beforehand.
+ * the table's owner, in a security-restricted operation: no default, conversion or
+ * policy comes in, and so no code of users that the planner would evaluate beforehand.
  */
 #include "postgres.h"
 
@@ -110,7 +110,7 @@ InsertionIsPlain(Relation rel)
 	/* its locks are given back: a plan of thousands of tables must not hold them all */
 	CurrentResourceOwner = mine = ResourceOwnerCreate(owner, "aquacis insertion");
 	GetUserIdAndSecContext(&saved_user, &saved_context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner, saved_context | SECURITY_LOCAL_USERID_CHANGE |
+	SetUserIdAndSecContext(rel->rd_rel->relowner, saved_context | SECURITY_RESTRICTED_OPERATION |
 						   SECURITY_NOFORCE_RLS);
 	SPI_connect();
 	plan = prepare(rel);

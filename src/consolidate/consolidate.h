@@ -19,7 +19,10 @@
 #include "utils/hsearch.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
+#include "utils/acl.h"
 #include "utils/typcache.h"
+
+#include "common/usercode.h"
 
 #define PROCESS_COLUMN	"proceso_id"
 #define CREATED_COLUMN	"created_at"
@@ -92,6 +95,7 @@ typedef enum SourceRecord
 typedef struct Source
 {
 	Oid			oid;
+	Oid			owner;
 	char	   *name;
 	bool		has_id;
 	int64		process_id;
@@ -146,6 +150,13 @@ typedef struct Contents
 	bool		too_many;		/* rejects: gave up collecting */
 } Contents;
 
+/* How many tables a role has. */
+typedef struct OwnerCount
+{
+	Oid			owner;			/* hash key */
+	int			tables;
+} OwnerCount;
+
 /* Rows and checksum of one process in the target. */
 typedef struct ProcessSum
 {
@@ -188,6 +199,9 @@ extern bool ShapeRow(const Shape *shape, const SourceColumn *columns, TupleTable
 extern TableScanDesc ExamineBeginScan(Relation source, Snapshot snapshot);
 extern void ExamineSource(const Shape *shape, Relation source, const SourceColumn *columns,
 						  Snapshot snapshot, Contents *contents);
+typedef void (*TakeRow) (void *arg, Datum *values, bool *nulls);
+extern void ExamineRows(const Shape *shape, Relation source, const SourceColumn *columns,
+						Snapshot snapshot, const Contents *contents, TakeRow take, void *arg);
 extern char *ContentsProblem(const Shape *shape, const Source *source, const Contents *contents,
 							 bool keep);
 extern char *RejectReason(const Shape *shape, const Reject *reject);
@@ -197,24 +211,28 @@ extern char *InspectRights(Oid relid);
 extern char *InspectSource(Relation source, int *locks);
 
 /* trust.c */
-extern bool TrustRole(Oid role);
-extern Oid TrustOwner(Oid relid);
-extern char *TrustColumnTypes(Relation rel);
-extern void TrustTarget(Family *family);
+extern void TargetCheckName(Family *family, LOCKMODE lockmode);
+extern void TargetRefuseTriggers(Family *family, LOCKMODE lockmode);
+extern Oid	TargetUser(Family *family, AclMode rights);
+extern char *OwnersProblem(Family *family, Oid source, Oid target_owner);
+extern Oid	TargetOwnerOf(Family *family, List *sources);
+extern void CheckOwnTables(Oid extnamespace, bool writing);
 extern void TrustRecords(Family *family);
 extern void TrustRejected(Oid relid);
 
 /* target.c */
-extern bool TargetMake(Family *family);
+extern bool TargetMake(Family *family, List *sources);
 extern void TargetCheck(Family *family);
 extern void TargetRememberColumns(Family *family);
 extern bool TargetIsIndexed(Family *family);
 extern void TargetIndex(Family *family);
 extern HTAB *TargetPresent(Family *family, List *sources);
+extern char *TargetQuery(Family *family, const int64 *only);
 extern HTAB *TargetSums(Family *family, const int64 *only);
-extern char *TargetHolds(Family *family, HTAB *present, const Source *source,
+extern char *TargetHolds(Family *family, HTAB *present, const Source *source, Relation rel,
+						 const SourceColumn *columns, Snapshot snapshot,
 						 const Contents *contents, bool *stored);
-extern HTAB *TargetSumsOfSource(Family *family, const char *table, int64 process_id);
+extern HTAB *TargetSumsOfSource(Family *family, const char *table, Oid owner, int64 process_id);
 
 /* copy.c */
 extern CopyState *CopyBegin(Family *family);
@@ -223,7 +241,6 @@ extern bool CopyReadSmall(CopyState *copy, int64 process_id, Relation source,
 						  const SourceColumn *columns, Snapshot snapshot, Contents *contents);
 extern void CopySource(CopyState *copy, int64 process_id, Relation source,
 					   const SourceColumn *columns, Snapshot snapshot, const Contents *contents);
-extern void CopyFlush(CopyState *copy);
 extern void CopyClose(CopyState *copy);
 extern void CopyForget(CopyState *copy);
 
@@ -233,8 +250,13 @@ extern void RejectedForget(Family *family, Source *source);
 extern void RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 						  const Contents *contents);
 
+/* compare.c */
+extern bool SameRows(Family *family, const Source *source, Relation rel,
+					 const SourceColumn *columns, Snapshot snapshot, const Contents *contents);
+
 /* session.c */
 extern int TextModes(void);
+extern void TextModesEnd(int level);
 extern int TextModesOfChecksums(const Shape *shape);
 extern void ConsolidateFireDeferred(void);
 extern int32 ConsolidateLockKey(Family *family);

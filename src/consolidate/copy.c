@@ -13,10 +13,15 @@
  * primary key finds them sorted.  It gives up at the first row that is not
  * clean, and nothing has happened.
  *
- * That is for a plain table.  Where a trigger, a check, a generated column, a
- * volatile default, partitions or an extension (a hypertable of TimescaleDB) make
- * inserting more than storing, or where the target is no table, the executor does it: INSERT ... SELECT, without the
- * rejected rows.  Either way the number of rows written is checked.
+ * That is for a plain table.  Where a trigger, a check, a domain, a generated column,
+ * a volatile default, partitions or an extension (a hypertable of TimescaleDB) make
+ * inserting more than storing, or where the target is no table, the executor does it:
+ * INSERT ... SELECT from the rows as they were read (common/rows.h), without the
+ * rejected ones.  The source is not named in that statement: what would be planned of
+ * it is its owner's.  Either way the number of rows written is checked.
+ *
+ * Whatever computes something of the target (defaults, index expressions, the
+ * executor) does it as its owner, see trust.c.
  *
  * CopyState lives as long as the run, with its slots; CopyOpen and CopyClose
  * enclose what belongs to a transaction.
@@ -29,18 +34,17 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
 #include "storage/bufmgr.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "common/insertion.h"
+#include "common/rows.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -66,6 +70,7 @@ struct CopyState
 	/* for one transaction */
 	bool		open;
 	Relation	target;
+	Oid			owner;
 	bool		plain;			/* rows may be stored without the executor */
 	bool		heap;			/* and as heap tuples */
 	AttrNumber	process_attno;
@@ -116,6 +121,9 @@ evaluate_defaults(CopyState *copy)
 		/* also virtual ones, whose expression build_column_default would give */
 		if (att->attgenerated)
 			return false;
+		/* a domain may refuse a null, and a default that others than it checks */
+		if (get_typtype(att->atttypid) == TYPTYPE_DOMAIN)
+			return false;
 		expr = (Expr *) build_column_default(copy->target, att->attnum);
 		if (expr == NULL)
 			continue;
@@ -160,7 +168,7 @@ target_is_plain(CopyState *copy)
 	TupleConstr *constr = RelationGetDescr(target)->constr;
 
 	if (target->rd_rel->relkind != RELKIND_RELATION || target->rd_rel->relispartition ||
-		target->rd_rel->relhasrules || target->trigdesc != NULL)
+		target->rd_rules != NULL || target->trigdesc != NULL)
 		return false;
 	if (constr && (constr->num_check > 0 || constr->has_generated_stored))
 		return false;
@@ -184,9 +192,12 @@ CopyBegin(Family *family)
 void
 CopyOpen(CopyState *copy)
 {
+	UserCodeScope scope;
+
 	if (copy->open)
 		return;
-	TrustTarget(copy->family);
+	copy->owner = TargetUser(copy->family, ACL_SELECT | ACL_INSERT);
+	UserCodeEnter(&scope, copy->owner);
 	copy->target = table_open(copy->family->target_oid, RowExclusiveLock);
 	if (copy->desc == NULL)
 	{
@@ -213,6 +224,10 @@ CopyOpen(CopyState *copy)
 		copy->per_row = AllocSetContextCreate(CurrentMemoryContext, "aquacis copied row",
 											  ALLOCSET_SMALL_SIZES);
 	}
+	UserCodeLeave(&scope);
+	/* nothing can be deferred in a security-restricted operation */
+	if (!copy->plain && !UserCodeRoleIsTrusted(copy->owner))
+		ConsolidateFireDeferred();
 	copy->nused = 0;
 	copy->bytes = 0;
 	copy->npending = 0;
@@ -220,14 +235,16 @@ CopyOpen(CopyState *copy)
 }
 
 /* Writes what the buffer holds. */
-void
-CopyFlush(CopyState *copy)
+static void
+flush(CopyState *copy)
 {
 	MemoryContext old;
+	UserCodeScope scope;
 	int			i;
 
 	if (copy->nused == 0)
 		return;
+	UserCodeEnter(&scope, copy->owner);
 	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(copy->estate));
 	table_multi_insert(copy->target, copy->slots, copy->nused, GetCurrentCommandId(true), 0,
 					   copy->bulk);
@@ -246,6 +263,7 @@ CopyFlush(CopyState *copy)
 		ExecClearTuple(copy->slots[i]);
 	}
 	ResetPerTupleExprContext(copy->estate);
+	UserCodeLeave(&scope);
 	copy->nused = 0;
 	copy->bytes = 0;
 }
@@ -256,7 +274,7 @@ CopyClose(CopyState *copy)
 {
 	if (!copy->open)
 		return;
-	CopyFlush(copy);
+	flush(copy);
 	if (copy->plain)
 	{
 		FreeBulkInsertState(copy->bulk);
@@ -322,7 +340,7 @@ buffer_tuple(CopyState *copy, HeapTuple tuple)
 	ExecStoreHeapTuple(tuple, next_slot(copy), true);
 	copy->bytes += tuple->t_len;
 	if (copy->nused == BUFFER_ROWS || copy->bytes >= BUFFER_BYTES)
-		CopyFlush(copy);
+		flush(copy);
 }
 
 static void
@@ -345,7 +363,7 @@ buffer_row(CopyState *copy, int64 process_id, const Datum *values, const bool *n
 	ExecMaterializeSlot(slot);
 	copy->bytes += heap_compute_data_size(copy->desc, copy->values, copy->nulls);
 	if (copy->nused == BUFFER_ROWS || copy->bytes >= BUFFER_BYTES)
-		CopyFlush(copy);
+		flush(copy);
 }
 
 /* ---- small sources ------------------------------------------------------------- */
@@ -440,89 +458,82 @@ CopyReadSmall(CopyState *copy, int64 process_id, Relation source, const SourceCo
 
 /* ---- any source ---------------------------------------------------------------- */
 
+/* What take_plain and take_row need. */
+typedef struct Taking
+{
+	CopyState  *copy;
+	int64		process_id;
+	Rows	   *rows;
+} Taking;
+
+static void
+take_plain(void *arg, Datum *values, bool *nulls)
+{
+	Taking	   *taking = arg;
+
+	buffer_row(taking->copy, taking->process_id, values, nulls);
+}
+
+static void
+take_row(void *arg, Datum *values, bool *nulls)
+{
+	RowsPut(((Taking *) arg)->rows, values, nulls);
+}
+
 static void
 copy_plain(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
 		   Snapshot snapshot, const Contents *contents)
 {
-	Shape	   *shape = &copy->family->shape;
-	MemoryContext keep = CurrentMemoryContext;
-	TableScanDesc scan = ExamineBeginScan(source, snapshot);
-	TupleTableSlot *slot = table_slot_create(source, NULL);
-	Datum	   *values = palloc0(sizeof(Datum) * shape->ncolumns);
-	bool	   *nulls = palloc0(sizeof(bool) * shape->ncolumns);
-	int64		next_reject = 0,
-				written = 0;
+	Taking		taking = {copy, process_id};
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		RejectKind	kind;
-		int			column;
-
-		CHECK_FOR_INTERRUPTS();
-		if (next_reject < contents->nrejects &&
-			ItemPointerEquals(&contents->rejects[next_reject].tid, &slot->tts_tid))
-		{
-			next_reject++;
-			continue;
-		}
-		MemoryContextReset(copy->per_row);
-		MemoryContextSwitchTo(copy->per_row);
-		if (!ShapeRow(shape, columns, slot, values, nulls, &kind, &column))
-			elog(ERROR, "a row of \"%s\" changed while it was locked",
-				 RelationGetRelationName(source));
-		MemoryContextSwitchTo(keep);
-		buffer_row(copy, process_id, values, nulls);
-		written++;
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	if (written != contents->rows - contents->nrejects)
-		elog(ERROR, "copied %lld rows of \"%s\", expected %lld", (long long) written,
-			 RelationGetRelationName(source), (long long) (contents->rows - contents->nrejects));
+	ExamineRows(&copy->family->shape, source, columns, snapshot, contents, take_plain, &taking);
 }
 
-static void
-copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
-			  const Contents *contents)
+static TupleDesc
+shape_descriptor(const Shape *shape)
 {
-	Family	   *family = copy->family;
+	TupleDesc	desc = CreateTemplateTupleDesc(shape->ncolumns);
+	int			i;
+
+	for (i = 0; i < shape->ncolumns; i++)
+	{
+		const ShapeColumn *column = &shape->columns[i];
+
+		TupleDescInitEntry(desc, i + 1, column->name, column->type, column->typmod, 0);
+		TupleDescInitEntryCollation(desc, i + 1, column->collation);
+	}
+	return desc;
+}
+
+static char *
+insert_command(Family *family, int64 process_id)
+{
 	Shape	   *shape = &family->shape;
-	TupleDesc	desc = RelationGetDescr(source);
-	MemoryContext keep = CurrentMemoryContext;
 	StringInfoData sql;
-	Oid			types[] = {INT8OID, TIDOID};
-	Datum		args[2];
-	Datum	   *tids = palloc(sizeof(Datum) * Max(contents->nrejects, 1));
-	int64		written;
-	int			i,
-				result;
+	int			i;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "INSERT INTO %s (%s",
 					 quote_qualified_identifier(family->schema, family->target), PROCESS_COLUMN);
 	for (i = 0; i < shape->ncolumns; i++)
 		appendStringInfo(&sql, ", %s", quote_identifier(shape->columns[i].name));
-	appendStringInfoString(&sql, ") OVERRIDING SYSTEM VALUE SELECT $1");
+	appendStringInfo(&sql, ") OVERRIDING SYSTEM VALUE SELECT " INT64_FORMAT "::pg_catalog.int8", process_id);
 	for (i = 0; i < shape->ncolumns; i++)
-		appendStringInfo(&sql, ", s.%s",
-						 quote_identifier(NameStr(TupleDescAttr(desc, columns[i].attno - 1)->attname)));
-	appendStringInfo(&sql, " FROM ONLY %s s",
-					 quote_qualified_identifier(family->schema, RelationGetRelationName(source)));
-	if (contents->nrejects > 0)
-		appendStringInfoString(&sql, " WHERE NOT s.ctid OPERATOR(pg_catalog.=) ANY ($2)");
+		appendStringInfo(&sql, ", s.%s", quote_identifier(shape->columns[i].name));
+	appendStringInfoString(&sql, " FROM " ROWS_NAME " s");
+	return sql.data;
+}
 
-	for (i = 0; i < contents->nrejects; i++)
-		tids[i] = PointerGetDatum(&contents->rejects[i].tid);
-	args[0] = Int64GetDatum(process_id);
-	args[1] = PointerGetDatum(construct_array(tids, contents->nrejects, TIDOID,
-											  sizeof(ItemPointerData), false, TYPALIGN_SHORT));
-	types[1] = get_array_type(TIDOID);
-	result = SPI_execute_with_args(sql.data, contents->nrejects > 0 ? 2 : 1, types, args, NULL,
-								   false, 0);
-	MemoryContextSwitchTo(keep);
-	if (result < 0)
-		elog(ERROR, "\"%s\" failed: %s", sql.data, SPI_result_code_string(result));
-	written = SPI_processed;
+static void
+copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
+			  Snapshot snapshot, const Contents *contents)
+{
+	Family	   *family = copy->family;
+	Taking		taking = {copy, process_id, RowsBegin(shape_descriptor(&family->shape))};
+	int64		written;
+
+	ExamineRows(&family->shape, source, columns, snapshot, contents, take_row, &taking);
+	written = RowsInto(taking.rows, copy->owner, insert_command(family, process_id));
 	if (written != contents->rows - contents->nrejects)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
@@ -551,5 +562,5 @@ CopySource(CopyState *copy, int64 process_id, Relation source, const SourceColum
 	else if (copy->plain)
 		copy_plain(copy, process_id, source, columns, snapshot, contents);
 	else
-		copy_executor(copy, process_id, source, columns, contents);
+		copy_executor(copy, process_id, source, columns, snapshot, contents);
 }

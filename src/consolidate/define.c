@@ -225,12 +225,13 @@ consolidate_define(PG_FUNCTION_ARGS)
 			defs = lappend(defs, TextDatumGetCString(elements[i]));
 		ShapeFromDefinitions(&probe, defs);
 		ShapeCheckNames(&probe);
-		AtEOXact_GUC(true, level);
+		TextModesEnd(level);
 		check_key_defined(PG_GETARG_ARRAYTYPE_P(3), &probe.shape);
 		nulls[4] = ' ';
 	}
 
 	SPI_connect();
+	CheckOwnTables(get_func_namespace(fcinfo->flinfo->fn_oid), true);
 	check_redefinition(extschema, family);
 	check_target(extschema, family, target);
 	ConsolidateQuery(psprintf("UPDATE %s.consolidate_target SET columns = NULL"

@@ -527,7 +527,7 @@ DefinitionOf(Relation source, char **before, char **after)
 		appendStringInfo(&writer.after, "ALTER TABLE %s REPLICA IDENTITY %s;\n", writer.name,
 						 form->relreplident == REPLICA_IDENTITY_FULL ? "FULL" : "NOTHING");
 	if (deparse)
-		AtEOXact_GUC(true, level);
+		TextModesEnd(level);
 	ReleaseSysCache(class_tuple);
 	*before = writer.before.data;
 	*after = writer.after.data;

@@ -376,6 +376,52 @@ ExamineSource(const Shape *shape, Relation source, const SourceColumn *columns,
 	MemoryContextDelete(work);
 }
 
+/*
+ * Calls take with each row of an examined source, in the target's shape, but the
+ * rejected ones.  The values live until take returns.
+ */
+void
+ExamineRows(const Shape *shape, Relation source, const SourceColumn *columns, Snapshot snapshot,
+			const Contents *contents, TakeRow take, void *arg)
+{
+	MemoryContext keep = CurrentMemoryContext;
+	MemoryContext per_row = AllocSetContextCreate(keep, "aquacis row", ALLOCSET_SMALL_SIZES);
+	TableScanDesc scan = ExamineBeginScan(source, snapshot);
+	TupleTableSlot *slot = table_slot_create(source, NULL);
+	Datum	   *values = palloc0(sizeof(Datum) * shape->ncolumns);
+	bool	   *nulls = palloc0(sizeof(bool) * shape->ncolumns);
+	int64		next_reject = 0,
+				taken = 0;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		RejectKind	kind;
+		int			column;
+
+		CHECK_FOR_INTERRUPTS();
+		if (next_reject < contents->nrejects &&
+			ItemPointerEquals(&contents->rejects[next_reject].tid, &slot->tts_tid))
+		{
+			next_reject++;
+			continue;
+		}
+		MemoryContextReset(per_row);
+		MemoryContextSwitchTo(per_row);
+		if (!ShapeRow(shape, columns, slot, values, nulls, &kind, &column))
+			elog(ERROR, "a row of \"%s\" changed while it was locked",
+				 RelationGetRelationName(source));
+		MemoryContextSwitchTo(keep);
+		take(arg, values, nulls);
+		taken++;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	MemoryContextDelete(per_row);
+	if (taken != contents->rows - contents->nrejects)
+		elog(ERROR, "read %lld rows of \"%s\", expected %lld", (long long) taken,
+			 RelationGetRelationName(source), (long long) (contents->rows - contents->nrejects));
+}
+
 /* ---- in words ------------------------------------------------------------------ */
 
 static char *

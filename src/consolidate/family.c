@@ -124,6 +124,7 @@ FamilyLoad(Oid extnamespace, const char *schema, const char *name)
 	if (object_aclcheck(NamespaceRelationId, family->schema_oid, GetUserId(),
 						ACL_USAGE) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, schema);
+	CheckOwnTables(extnamespace, false);
 
 	if (ConsolidateQuery(psprintf("SELECT pattern, target, key_columns, columns"
 								  " FROM %s.consolidate_family"
@@ -304,7 +305,7 @@ FamilySources(Family *family)
 								  "SELECT c.oid, c.relname, c.relkind, "
 								  "  pg_catalog.substring(c.relname::pg_catalog.text, $2), "
 								  "  CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'r'"
-								  "    THEN pg_catalog.pg_relation_filepath(c.oid) END "
+								  "    THEN pg_catalog.pg_relation_filepath(c.oid) END, c.relowner "
 								  "FROM pg_catalog.pg_class c "
 								  "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
 								  "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
@@ -331,6 +332,7 @@ FamilySources(Family *family)
 		else
 			source->problem = relkind_problem(ConsolidateField(i, 3)[0]);
 		path = ConsolidateField(i, 5);
+		source->owner = strtoul(ConsolidateField(i, 6), NULL, 10);
 		source->bytes = file_size(path);
 		sources = lappend(sources, source);
 		MemoryContextSwitchTo(spi);
@@ -458,6 +460,6 @@ FamilyResolveShape(Family *family)
 	int			level = TextModes();
 	bool		found = resolve_shape(family);
 
-	AtEOXact_GUC(true, level);
+	TextModesEnd(level);
 	return found;
 }

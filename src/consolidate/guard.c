@@ -96,13 +96,14 @@ consolidate_guard(PG_FUNCTION_ARGS)
 	args[0] = schema;
 	args[1] = mode;
 	SPI_connect();
+	CheckOwnTables(get_func_namespace(fcinfo->flinfo->fn_oid), true);
 	if (strcmp(mode, "off") == 0)
 		ConsolidateQuery(psprintf("DELETE FROM %s.consolidate_guard_schema"
 								  " WHERE source_schema OPERATOR(pg_catalog.=) $1", extschema),
 						 1, args);
 	else
-		ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_guard_schema VALUES ($1, $2)"
-								  " ON CONFLICT (source_schema) DO UPDATE SET mode = EXCLUDED.mode",
+		ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_guard_schema (source_schema, mode)"
+								  " VALUES ($1, $2) ON CONFLICT (source_schema) DO UPDATE SET mode = EXCLUDED.mode",
 								  extschema), 2, args);
 	any = ConsolidateQuery(psprintf("SELECT FROM %s.consolidate_guard_schema LIMIT 1", extschema),
 						   0, NULL) > 0;

@@ -359,8 +359,8 @@ InspectSource(Relation source, int *locks)
 	}
 	list_free(indexes);
 
-	/* restoring rejected rows reads values of them, as whoever restores */
-	dependant = TrustColumnTypes(source);
+	/* the target gets columns of these types, and whoever inserts into it runs their code */
+	dependant = UserCodeInColumns(source, GetUserId());
 	if (dependant)
 		return dependant;
 

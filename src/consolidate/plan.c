@@ -51,7 +51,8 @@ count_holders(Oid relid)
 }
 
 static void
-plan_open_source(Family *family, Source *source, Relation rel, HTAB *present, PlanLine *line)
+plan_open_source(Family *family, Source *source, Relation rel, Oid target_owner, HTAB *present,
+				 PlanLine *line)
 {
 	SourceColumn *columns = palloc(sizeof(SourceColumn) * family->shape.ncolumns);
 	Contents	contents;
@@ -63,7 +64,9 @@ plan_open_source(Family *family, Source *source, Relation rel, HTAB *present, Pl
 
 	line->bytes = DatumGetInt64(DirectFunctionCall1(pg_total_relation_size,
 													ObjectIdGetDatum(source->oid)));
-	line->problem = InspectSource(rel, &locks);
+	line->problem = OwnersProblem(family, source->oid, target_owner);
+	if (line->problem == NULL)
+		line->problem = InspectSource(rel, &locks);
 	if (line->problem == NULL)
 		line->problem = ShapeMatch(&family->shape, rel, columns);
 	if (line->problem != NULL)
@@ -71,20 +74,20 @@ plan_open_source(Family *family, Source *source, Relation rel, HTAB *present, Pl
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	level = TextModesOfChecksums(&family->shape);
 	ExamineSource(&family->shape, rel, columns, snapshot, &contents);
-	UnregisterSnapshot(snapshot);
 	line->rows = contents.rows;
 	line->counted = true;
-	line->problem = TargetHolds(family, present, source, &contents, &stored);
+	line->problem = TargetHolds(family, present, source, rel, columns, snapshot, &contents, &stored);
+	UnregisterSnapshot(snapshot);
 	if (line->problem == NULL)
 		line->problem = ContentsProblem(&family->shape, source, &contents, false);
-	AtEOXact_GUC(true, level);
+	TextModesEnd(level);
 	holders = count_holders(source->oid);
 	if (line->problem == NULL && holders > 0)
 		line->problem = psprintf("is in use by %d other transaction(s)", holders);
 }
 
 static void
-plan_source(Family *family, Source *source, HTAB *present, PlanLine *line)
+plan_source(Family *family, Source *source, Oid target_owner, HTAB *present, PlanLine *line)
 {
 	Relation	rel;
 
@@ -111,7 +114,7 @@ plan_source(Family *family, Source *source, HTAB *present, PlanLine *line)
 		line->problem = "has been dropped by somebody else";
 	else
 	{
-		plan_open_source(family, source, rel, present, line);
+		plan_open_source(family, source, rel, target_owner, present, line);
 		relation_close(rel, NoLock);
 		/* thousands of descriptors would stay in the relation cache */
 		RelationCacheInvalidateEntry(source->oid);
@@ -149,6 +152,7 @@ consolidate_plan(PG_FUNCTION_ARGS)
 	Family	   *family;
 	List	   *sources;
 	HTAB	   *present = NULL;
+	Oid			target_owner;
 	ListCell   *lc;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -162,6 +166,8 @@ consolidate_plan(PG_FUNCTION_ARGS)
 		TargetCheck(family);
 		present = TargetPresent(family, sources);
 	}
+	target_owner = OidIsValid(family->target_oid) ? UserCodeOwner(family->target_oid) :
+		TargetOwnerOf(family, sources);
 	per_source = AllocSetContextCreate(CurrentMemoryContext, "aquacis plan",
 									   ALLOCSET_DEFAULT_SIZES);
 	foreach(lc, sources)
@@ -171,7 +177,7 @@ consolidate_plan(PG_FUNCTION_ARGS)
 		MemoryContext old = MemoryContextSwitchTo(per_source);
 
 		CHECK_FOR_INTERRUPTS();
-		plan_source(family, source, present, &line);
+		plan_source(family, source, target_owner, present, &line);
 		put_plan_line(result, source->name, source, &line);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(per_source);
@@ -210,7 +216,7 @@ consolidate_verify(PG_FUNCTION_ARGS)
 		int			level = TextModesOfChecksums(&family->shape);
 
 		sums = TargetSums(family, NULL);
-		AtEOXact_GUC(true, level);
+		TextModesEnd(level);
 	}
 	args[0] = family->schema;
 	args[1] = family->name;

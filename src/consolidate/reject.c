@@ -27,6 +27,7 @@
 #include "utils/numeric.h"
 #include "utils/rel.h"
 
+#include "common/rights.h"
 #include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
@@ -76,6 +77,7 @@ RejectedMakeTable(Family *family, bool needed)
 	}
 	for (i = 0; i < lengthof(statements); i++)
 		SpiRun(psprintf(statements[i], family->extschema));
+	RightsOfOwnerAlone(get_relname_relid("consolidate_rejected", namespace));
 }
 
 static void
@@ -217,7 +219,7 @@ RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 			n = 0;
 		}
 	}
-	AtEOXact_GUC(true, level);
+	TextModesEnd(level);
 	MemoryContextSwitchTo(old);
 	ExecDropSingleTupleTableSlot(slot);
 	MemoryContextDelete(work);

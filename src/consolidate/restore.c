@@ -5,11 +5,17 @@
  * For each process, in this order: the recorded DDL, the rows from the target,
  * the rows from consolidate_rejected, the second half of the DDL (indexes and
  * constraints after the rows are in; rights and comments), and the rows leave
- * target and consolidate_rejected.  Checks of a table that is not the caller's
- * or a superuser's are added as its owner: adding them runs them.  All in one
- * transaction, "batch" processes a commit; what goes wrong with one process is
- * undone by a subtransaction and reported, and the others go on.  Asked for one
- * process, its error is ours.
+ * target and consolidate_rejected.  All in one transaction, "batch" processes a
+ * commit; what goes wrong with one process is undone by a subtransaction and
+ * reported, and the others go on.  Asked for one process, its error is ours.
+ *
+ * Whose code.  The definitions are trusted (TrustRecords says when), what they bring
+ * back is not: the table's owner has written its defaults, checks and index
+ * expressions.  Literals in them go through the input functions of their types when
+ * they are parsed, adding a check evaluates it.  So a table of an owner who is not
+ * trusted is made bare and given to him, and what has expressions is done as him.  Rows
+ * leave the target as its owner does it, and enter the table as its own does: see
+ * common/rows.h.
  *
  * Rows that changed in the target since they were consolidated are not put
  * back unless force is given; then they go back as they are now.
@@ -26,17 +32,22 @@
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
 #include "storage/lock.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
+#include "utils/snapmgr.h"
 
+#include "common/rights.h"
+#include "common/rows.h"
 #include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
+
+#define FETCH_ROWS	1000
 
 bool		ConsolidateRestoring = false;
 
@@ -53,6 +64,8 @@ typedef struct Record
 	char	   *after;
 } Record;
 
+/* ---- definitions ------------------------------------------------------------------ */
+
 /* Runs DDL under the search path that it was recorded under. */
 static void
 run_statements(const char *sql)
@@ -63,92 +76,214 @@ run_statements(const char *sql)
 		return;
 	level = TextModes();
 	SpiRun(sql);
-	AtEOXact_GUC(true, level);
+	TextModesEnd(level);
 }
 
-/* ALTER TABLE ... ADD ... CHECK, or a comment on a constraint. */
-static bool
-is_about_check(Node *statement)
+static void
+run_statement(Node *statement, const char *sql)
+{
+	PlannedStmt *wrapper = makeNode(PlannedStmt);
+	int			level = TextModes();
+
+	wrapper->commandType = CMD_UTILITY;
+	wrapper->utilityStmt = statement;
+	wrapper->stmt_len = strlen(sql);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ProcessUtility(wrapper, sql, false, PROCESS_UTILITY_QUERY, NULL, NULL, None_Receiver, NULL);
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+	TextModesEnd(level);
+}
+
+/* The role to which a statement gives the table, or InvalidOid. */
+static Oid
+new_owner(Node *statement)
 {
 	ListCell   *lc;
 
-	if (IsA(statement, CommentStmt))
-		return ((CommentStmt *) statement)->objtype == OBJECT_TABCONSTRAINT;
-	if (!IsA(statement, AlterTableStmt))
-		return false;
-	foreach(lc, ((AlterTableStmt *) statement)->cmds)
-	{
-		AlterTableCmd *command = lfirst(lc);
+	if (IsA(statement, AlterTableStmt))
+		foreach(lc, ((AlterTableStmt *) statement)->cmds)
+		{
+			AlterTableCmd *command = lfirst_node(AlterTableCmd, lc);
 
-		if (command->subtype == AT_AddConstraint && IsA(command->def, Constraint) &&
-			((Constraint *) command->def)->contype == CONSTR_CHECK)
-			return true;
-	}
-	return false;
+			if (command->subtype == AT_ChangeOwner)
+				return get_rolespec_oid(command->newowner, false);
+		}
+	return InvalidOid;
 }
 
-/*
- * The second half of the DDL, of a table whose owner the caller need not
- * trust.  Adding a check evaluates it, and what comes after it may, too: so
- * checks come last, and as the owner.  (CREATE INDEX does that by itself.)
- */
-static void
-run_as_owner(const char *sql, Oid owner)
+/* Takes the defaults out of CREATE TABLE, and returns ALTER TABLE ... SET DEFAULT of them. */
+static List *
+take_defaults(CreateStmt *create)
+{
+	List	   *defaults = NIL;
+	ListCell   *lc;
+
+	foreach(lc, create->tableElts)
+	{
+		ColumnDef  *column = lfirst_node(ColumnDef, lc);
+		List	   *kept = NIL;
+		ListCell   *l;
+
+		foreach(l, column->constraints)
+		{
+			Constraint *constraint = lfirst_node(Constraint, l);
+			AlterTableStmt *alter;
+			AlterTableCmd *command;
+
+			if (constraint->contype != CONSTR_DEFAULT)
+			{
+				kept = lappend(kept, constraint);
+				continue;
+			}
+			command = makeNode(AlterTableCmd);
+			command->subtype = AT_ColumnDefault;
+			command->name = pstrdup(column->colname);
+			command->def = constraint->raw_expr;
+			alter = makeNode(AlterTableStmt);
+			alter->relation = copyObject(create->relation);
+			alter->cmds = list_make1(command);
+			alter->objtype = OBJECT_TABLE;
+			defaults = lappend(defaults, alter);
+		}
+		column->constraints = kept;
+	}
+	return defaults;
+}
+
+static bool
+is_constraint(AlterTableCmd *command, ConstrType type)
+{
+	return command->subtype == AT_AddConstraint && IsA(command->def, Constraint) &&
+		((Constraint *) command->def)->contype == type;
+}
+
+/* In which order, and as whom, the statements of a definition are run; see finish_table. */
+typedef enum Turn
+{
+	TURN_KEY,					/* a key or an index on columns */
+	TURN_OWNER,					/* has expressions, which the table's owner has written */
+	TURN_REST					/* rights, comments, storage, ... */
+} Turn;
+
+static Turn
+turn_of_index(IndexStmt *index)
+{
+	ListCell   *lc;
+
+	if (index->whereClause != NULL)
+		return TURN_OWNER;
+	foreach(lc, index->indexParams)
+		if (lfirst_node(IndexElem, lc)->expr != NULL)
+			return TURN_OWNER;
+	return TURN_KEY;
+}
+
+static Turn
+turn_of(Node *statement)
+{
+	Turn		turn = TURN_REST;
+	ListCell   *lc;
+
+	if (IsA(statement, IndexStmt))
+		return turn_of_index((IndexStmt *) statement);
+	if (!IsA(statement, AlterTableStmt))
+		return TURN_REST;
+	foreach(lc, ((AlterTableStmt *) statement)->cmds)
+	{
+		AlterTableCmd *command = lfirst_node(AlterTableCmd, lc);
+
+		if (is_constraint(command, CONSTR_PRIMARY) || is_constraint(command, CONSTR_UNIQUE) ||
+			is_constraint(command, CONSTR_NOTNULL))
+			turn = TURN_KEY;
+		else if (command->subtype == AT_AddConstraint || command->subtype == AT_ColumnDefault)
+			return TURN_OWNER;
+	}
+	return turn;
+}
+
+/* The statements of a definition, as parse trees. */
+static List *
+parse_definition(const char *sql)
 {
 	int			level = TextModes();
 	List	   *parsed = raw_parser(sql, RAW_PARSE_DEFAULT);
-	int			last;
+	List	   *statements = NIL;
+	ListCell   *lc;
 
-	AtEOXact_GUC(true, level);
-	for (last = 0; last < 2; last++)
-	{
-		ListCell   *lc;
-
-		foreach(lc, parsed)
-		{
-			RawStmt    *raw = lfirst(lc);
-			char	   *text = raw->stmt_len == 0 ? pstrdup(sql + raw->stmt_location) :
-				pnstrdup(sql + raw->stmt_location, raw->stmt_len);
-			Oid			user;
-			int			context;
-
-			if (is_about_check(raw->stmt) != (last == 1))
-				continue;
-			GetUserIdAndSecContext(&user, &context);
-			if (last == 1)
-				SetUserIdAndSecContext(owner, context | SECURITY_RESTRICTED_OPERATION);
-			run_statements(text);
-			SetUserIdAndSecContext(user, context);
-		}
-	}
+	TextModesEnd(level);
+	foreach(lc, parsed)
+		statements = lappend(statements, lfirst_node(RawStmt, lc)->stmt);
+	return statements;
 }
 
-/* The owner's rights and no other: default privileges may have added some ... */
 static void
-revoke_everything(const char *table, Oid relid)
+run_turn(List *statements, Turn turn, const char *sql)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	bool		isnull;
-	Datum		datum = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
-	Acl		   *acl = isnull ? NULL : DatumGetAclPCopy(datum);
-	Oid			owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	int			i;
+	ListCell   *lc;
 
-	ReleaseSysCache(tuple);
-	for (i = 0; acl && i < ACL_NUM(acl); i++)
-	{
-		Oid			grantee = ACL_DAT(acl)[i].ai_grantee;
-
-		if (grantee != owner)
-			run_statements(psprintf("REVOKE ALL ON TABLE %s FROM %s CASCADE", table,
-									grantee == ACL_ID_PUBLIC ? "PUBLIC" :
-									quote_identifier(GetUserNameFromId(grantee, false))));
-	}
-	/* ... or taken some of the owner's */
-	if (acl)
-		run_statements(psprintf("GRANT ALL ON TABLE %s TO %s", table,
-								quote_identifier(GetUserNameFromId(owner, false))));
+	foreach(lc, statements)
+		if (turn_of(lfirst(lc)) == turn)
+			run_statement(lfirst(lc), sql);
 }
+
+/* The first half of a definition: the table and its columns, before the rows. */
+static void
+make_table(Record *record)
+{
+	List	   *statements = parse_definition(record->before);
+	List	   *defaults;
+	Oid			owner = InvalidOid;
+	ListCell   *lc;
+	UserCodeScope scope;
+
+	foreach(lc, statements)
+		if (!OidIsValid(owner))
+			owner = new_owner(lfirst(lc));
+	if (!OidIsValid(owner) || UserCodeRoleIsTrusted(owner))
+	{
+		run_statements(record->before);
+		return;
+	}
+	if (!IsA(linitial(statements), CreateStmt))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("the recorded definition of \"%s\" does not begin with CREATE TABLE", record->table),
+				 errhint("Look at column definition of consolidate_source.")));
+	defaults = take_defaults(linitial(statements));
+	foreach(lc, statements)
+		run_statement(lfirst(lc), record->before);
+	UserCodeEnter(&scope, owner);
+	run_turn(defaults, TURN_OWNER, record->before);
+	UserCodeLeave(&scope);
+}
+
+/*
+ * The second half, when the rows are in.  Keys come first: adding one asks the table's
+ * checks whether its columns can be null.  What has expressions is parsed, and
+ * computed, as the table's owner.  The rest computes nothing, and may refer to what
+ * was made before.
+ */
+static void
+finish_table(Record *record, Oid owner)
+{
+	List	   *statements;
+	UserCodeScope scope;
+
+	if (UserCodeRoleIsTrusted(owner))
+	{
+		run_statements(record->after);
+		return;
+	}
+	statements = parse_definition(record->after);
+	run_turn(statements, TURN_KEY, record->after);
+	UserCodeEnter(&scope, owner);
+	run_turn(statements, TURN_OWNER, record->after);
+	UserCodeLeave(&scope);
+	run_turn(statements, TURN_REST, record->after);
+}
+
+/* ---- rows ------------------------------------------------------------------------- */
 
 static char *
 column_list(Shape *shape)
@@ -162,86 +297,180 @@ column_list(Shape *shape)
 	return list.data;
 }
 
-/* A type may have got code since the table was consolidated. */
-static void
-check_types(Record *record, Oid relid)
+/* A column of the table, and how a text becomes its value. */
+typedef struct Column
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
-	char	   *code = TrustColumnTypes(rel);
+	const char *name;
+	int32		typmod;
+	FmgrInfo	input;
+	Oid			ioparam;
+} Column;
 
-	if (code)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("rejected rows of \"%s\" cannot be read safely", record->table),
-				 errdetail("Its %s.", code),
-				 errhint("Connect as the owner of the type, or give the type to a role you trust.")));
-	relation_close(rel, AccessShareLock);
+static Column *
+describe_columns(TupleDesc desc)
+{
+	Column	   *columns = palloc0(sizeof(Column) * desc->natts);
+	int			i;
+
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Oid			function;
+
+		columns[i].name = NameStr(att->attname);
+		columns[i].typmod = att->atttypmod;
+		getTypeInputInfo(att->atttypid, &function, &columns[i].ioparam);
+		fmgr_info(function, &columns[i].input);
+	}
+	return columns;
 }
 
-/* The rejected rows come from JSON, each value through its type's input function. */
-static int64
-restore_rejected(Family *family, Record *record, Oid relid, const char *table)
+/* The rows just fetched, whose fields are texts, as rows of the table. */
+static void
+convert_rows(Column *columns, Rows *rows, MemoryContext per_row)
 {
-	StringInfoData columns,
-				values;
-	const char *args[] = {
-		family->name, psprintf("%lld", (long long) record->process_id), family->schema,
-		record->table
-	};
-	const char *from = psprintf("%s.consolidate_rejected WHERE family OPERATOR(pg_catalog.=) $1"
-								" AND process_id OPERATOR(pg_catalog.=) $2::pg_catalog.int8"
-								" AND source_schema OPERATOR(pg_catalog.=) $3"
-								" AND source_table OPERATOR(pg_catalog.=) $4", family->extschema);
+	Datum	   *values = palloc(sizeof(Datum) * rows->desc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * rows->desc->natts);
+	uint64		row;
+	int			i;
+
+	for (row = 0; row < SPI_processed; row++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(per_row);
+
+		CHECK_FOR_INTERRUPTS();
+		for (i = 0; i < rows->desc->natts; i++)
+		{
+			char	   *text = ConsolidateField(row, i + 1);
+
+			nulls[i] = text == NULL;
+			values[i] = InputFunctionCall(&columns[i].input, text, columns[i].ioparam,
+										  columns[i].typmod);
+		}
+		RowsPut(rows, values, nulls);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(per_row);
+	}
+}
+
+/* A query for the fields of the rejected rows, in the order of the table's columns. */
+static char *
+rejected_query(TupleDesc desc, const char *from)
+{
+	StringInfoData sql;
+	int			i;
+
+	initStringInfo(&sql);
+	for (i = 0; i < desc->natts; i++)
+		appendStringInfo(&sql, "%srow_data OPERATOR(pg_catalog.->>) %s", i ? ", " : "SELECT ",
+						 quote_literal_cstr(NameStr(TupleDescAttr(desc, i)->attname)));
+	appendStringInfo(&sql, " FROM %s", from);
+	return sql.data;
+}
+
+/*
+ * The rejected rows come from JSON.  They are read with the caller's rights, but each
+ * value goes through its type's input function as the table's owner.
+ */
+static Rows *
+read_rejected(TupleDesc desc, const char *from, Oid owner)
+{
+	MemoryContext keep = CurrentMemoryContext;
+	MemoryContext per_row = AllocSetContextCreate(keep, "aquacis rejected row", ALLOCSET_DEFAULT_SIZES);
+	Column	   *columns = describe_columns(desc);
+	Rows	   *rows = RowsBegin(desc);
+	Portal		cursor = SPI_cursor_open_with_args(NULL, rejected_query(desc, from), 0, NULL, NULL,
+												   NULL, false, CURSOR_OPT_NO_SCROLL);
+	UserCodeScope scope;
+
+	for (;;)
+	{
+		SPI_cursor_fetch(cursor, true, FETCH_ROWS);
+		MemoryContextSwitchTo(keep);
+		if (SPI_processed == 0)
+			break;
+		UserCodeEnter(&scope, owner);
+		convert_rows(columns, rows, per_row);
+		UserCodeLeave(&scope);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	SPI_cursor_close(cursor);
+	MemoryContextDelete(per_row);
+	return rows;
+}
+
+/* The table's columns, without those that were dropped: it has just been made. */
+static char *
+all_columns(TupleDesc desc)
+{
+	StringInfoData list;
+	int			i;
+
+	initStringInfo(&list);
+	for (i = 0; i < desc->natts; i++)
+		appendStringInfo(&list, "%s%s", i ? ", " : "",
+						 quote_identifier(NameStr(TupleDescAttr(desc, i)->attname)));
+	return list.data;
+}
+
+static void
+insert_rows(Rows *rows, const char *table, const char *columns, Oid owner)
+{
+	RowsInto(rows, owner, psprintf("INSERT INTO %s (%s) SELECT %s FROM " ROWS_NAME, table, columns,
+								   columns));
+}
+
+/* Returns how many rejected rows came back. */
+static int64
+restore_rejected(Family *family, Record *record, Oid relid, const char *table, Oid owner)
+{
+	const char *from = psprintf("%s.consolidate_rejected WHERE family OPERATOR(pg_catalog.=) %s"
+								" AND process_id OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8"
+								" AND source_schema OPERATOR(pg_catalog.=) %s"
+								" AND source_table OPERATOR(pg_catalog.=) %s", family->extschema,
+								quote_literal_cstr(family->name), record->process_id,
+								quote_literal_cstr(family->schema), quote_literal_cstr(record->table));
 	Oid			rejected = get_relname_relid("consolidate_rejected",
 											 get_namespace_oid(family->extschema_name, false));
 	int			level = TextModes();
-	AttrNumber	attno;
-	char	   *name;
+	Relation	rel = relation_open(relid, AccessShareLock);
+	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(rel));
+	Rows	   *rows;
 	int64		restored;
 
+	relation_close(rel, NoLock);
 	if (OidIsValid(rejected))
 		TrustRejected(rejected);
-	check_types(record, relid);
-
-	initStringInfo(&columns);
-	initStringInfo(&values);
-	for (attno = 1; (name = get_attname(relid, attno, true)) != NULL; attno++)
-	{
-		Oid			type,
-					collation;
-		int32		typmod;
-
-		get_atttypetypmodcoll(relid, attno, &type, &typmod, &collation);
-		appendStringInfo(&columns, "%s%s", columns.len ? ", " : "", quote_identifier(name));
-		appendStringInfo(&values, "%s(row_data OPERATOR(pg_catalog.->>) %s)::%s",
-						 values.len ? ", " : "", quote_literal_cstr(name),
-						 format_type_extended(type, typmod, FORMAT_TYPE_TYPEMOD_GIVEN |
-											  FORMAT_TYPE_FORCE_QUALIFY));
-	}
-	restored = ConsolidateQuery(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s", table,
-										 columns.data, values.data, from), 4, args);
-	if (ConsolidateQuery(psprintf("DELETE FROM %s", from), 4, args) != restored)
+	rows = read_rejected(desc, from, owner);
+	restored = rows->count;
+	insert_rows(rows, table, all_columns(desc), owner);
+	if (SpiRun(psprintf("DELETE FROM %s", from)) != restored)
 		elog(ERROR, "rejected rows of \"%s\" changed on the way", record->table);
-	AtEOXact_GUC(true, level);
+	TextModesEnd(level);
 	return restored;
 }
 
 /*
- * Takes the rows of the process out of the target and puts them into its
- * table.  One statement: what it deletes is what it inserts, whoever else
- * writes to the target.
+ * Takes the rows of the process out of the target and puts them into its table.
+ * What one statement deletes is what the next inserts, whoever else writes to the
+ * target.
  */
 static void
-restore_rows(Family *family, Record *record, const char *table)
+restore_rows(Family *family, Record *record, const char *table, Oid owner)
 {
 	char	   *columns = column_list(&family->shape);
+	Oid			user = TargetUser(family, ACL_SELECT | ACL_DELETE);
+	Rows	   *rows;
 
-	ConsolidateQuery(psprintf("WITH moved AS (DELETE FROM %s WHERE %s OPERATOR(pg_catalog.=) "
-							  INT64_FORMAT "::pg_catalog.int8 RETURNING %s)"
-							  " INSERT INTO %s (%s) SELECT %s FROM moved",
-							  quote_qualified_identifier(family->schema, family->target),
-							  PROCESS_COLUMN, record->process_id, columns, table, columns, columns),
-					 0, NULL);
+	/* nothing can be deferred in a security-restricted operation */
+	if (!UserCodeRoleIsTrusted(user))
+		ConsolidateFireDeferred();
+	rows = RowsOfQuery(user, psprintf("DELETE FROM %s WHERE %s OPERATOR(pg_catalog.=) " INT64_FORMAT
+									  "::pg_catalog.int8 RETURNING %s",
+									  quote_qualified_identifier(family->schema, family->target),
+									  PROCESS_COLUMN, record->process_id, columns));
+	insert_rows(rows, table, columns, owner);
 }
 
 /* The one process of these sums; rows and checksum 0 when it has no rows. */
@@ -278,9 +507,10 @@ check_rows(Family *family, Record *record, bool force)
 
 /* Are the rows that came back those that were looked at? */
 static void
-check_restored(Family *family, Record *record, const char *table, const ProcessSum *expected)
+check_restored(Family *family, Record *record, const char *table, Oid owner,
+			   const ProcessSum *expected)
 {
-	ProcessSum	sum = only_sum(TargetSumsOfSource(family, table, record->process_id),
+	ProcessSum	sum = only_sum(TargetSumsOfSource(family, table, owner, record->process_id),
 							   record->process_id);
 
 	if (sum.rows != expected->rows || sum.checksum != expected->checksum)
@@ -316,17 +546,19 @@ restore_process(Family *family, Record *record, bool force)
 				 errhint("Rename or drop it first.")));
 	level = TextModesOfChecksums(&family->shape);
 	rows = check_rows(family, record, force);
-	AtEOXact_GUC(true, level);
-	run_statements(record->before);
+	TextModesEnd(level);
+	make_table(record);
 	relid = get_relname_relid(record->table, family->schema_oid);
 	if (!OidIsValid(relid))
 		elog(ERROR, "the recorded definition of \"%s\" made no such table", record->table);
-	revoke_everything(table, relid);
-	restore_rows(family, record, table);
+	/* whatever default privileges say of new tables */
+	RightsOfOwnerAlone(relid);
+	owner = UserCodeOwner(relid);
+	restore_rows(family, record, table, owner);
 	level = TextModesOfChecksums(&family->shape);
-	check_restored(family, record, table, &rows);
-	AtEOXact_GUC(true, level);
-	rejects = record->rejects > 0 ? restore_rejected(family, record, relid, table) : 0;
+	check_restored(family, record, table, owner, &rows);
+	TextModesEnd(level);
+	rejects = record->rejects > 0 ? restore_rejected(family, record, relid, table, owner) : 0;
 	if (rejects != record->rejects && !force)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
@@ -334,11 +566,7 @@ restore_process(Family *family, Record *record, bool force)
 						(long long) rejects, (long long) record->rejects,
 						(long long) record->process_id),
 				 errhint("force => true goes on without the missing ones.")));
-	owner = TrustOwner(relid);
-	if (TrustRole(owner))
-		run_statements(record->after);
-	else
-		run_as_owner(record->after, owner);
+	finish_table(record, owner);
 	ConsolidateFireDeferred();
 	ConsolidateQuery(psprintf("UPDATE %s.consolidate_source SET state = 'restored',"
 							  "  changed_at = pg_catalog.clock_timestamp()"
@@ -420,7 +648,7 @@ load_records(Family *family, const char *process_id)
 }
 
 static void
-restore_family(Family *family, const char *process_id, int batch, bool force,
+restore_family(Oid extnamespace, Family *family, const char *process_id, int batch, bool force,
 			   MemoryContext context)
 {
 	List	   *records = load_records(family, process_id);
@@ -444,6 +672,8 @@ restore_family(Family *family, const char *process_id, int batch, bool force,
 	{
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(work);
+		if (in_batch == 0)
+			CheckOwnTables(extnamespace, true);
 		/* a session's default tablespace must not move what had none */
 		(void) set_config_option("default_tablespace", "", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_LOCAL, true, 0, false);
@@ -478,6 +708,7 @@ consolidate_restore(PG_FUNCTION_ARGS)
 	char	   *process_id;
 	int			batch;
 	bool		force;
+	Oid			extnamespace = get_func_namespace(fcinfo->flinfo->fn_oid);
 	static const char *const names[] = {"source_schema", "family", NULL, "batch", "force"};
 
 	PreventCommandDuringRecovery("consolidate_restore");
@@ -497,15 +728,14 @@ consolidate_restore(PG_FUNCTION_ARGS)
 	SpiNextTransaction();
 	MemoryContextSwitchTo(context);
 	process_id = PG_ARGISNULL(2) ? NULL : psprintf("%lld", (long long) PG_GETARG_INT64(2));
-	family = FamilyLoad(get_func_namespace(fcinfo->flinfo->fn_oid),
-						text_to_cstring(PG_GETARG_TEXT_PP(0)),
+	family = FamilyLoad(extnamespace, text_to_cstring(PG_GETARG_TEXT_PP(0)),
 						text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	TrustRecords(family);
 	ConsolidateLock(&tag, family);
 	PG_TRY();
 	{
 		ConsolidateRestoring = true;
-		restore_family(family, process_id, batch, force, context);
+		restore_family(extnamespace, family, process_id, batch, force, context);
 	}
 	PG_FINALLY();
 	{

@@ -117,11 +117,13 @@ ask_autovacuum_to_give_way(Oid relid)
  * problem or NULL.  *stored: its rows are in the target already.
  */
 static char *
-judge_contents(Batch *batch, Source *source, const Contents *contents, bool *stored)
+judge_contents(Batch *batch, Source *source, Relation rel, const SourceColumn *columns,
+			   Snapshot snapshot, const Contents *contents, bool *stored)
 {
 	Run		   *run = batch->run;
 	Family	   *family = run->family;
-	char	   *problem = TargetHolds(family, run->present, source, contents, stored);
+	char	   *problem = TargetHolds(family, run->present, source, rel, columns, snapshot,
+									  contents, stored);
 
 	if (problem)
 		return problem;
@@ -201,6 +203,8 @@ process_source(Batch *batch, Source *source)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (rel->rd_refcnt > 1 || AfterTriggerPendingOnRel(source->oid))
 		problem = "is in use by this session";
+	if (problem == NULL && OidIsValid(run->family->target_oid))
+		problem = OwnersProblem(run->family, source->oid, UserCodeOwner(run->family->target_oid));
 	if (problem == NULL)
 		problem = InspectSource(rel, &locks);
 	if (problem == NULL)
@@ -213,8 +217,8 @@ process_source(Batch *batch, Source *source)
 			memset(&contents, 0, sizeof(contents));
 		else if (!CopyReadSmall(run->copy, source->process_id, rel, columns, snapshot, &contents))
 			ExamineSource(shape, rel, columns, snapshot, &contents);
-		problem = judge_contents(batch, source, &contents, &stored);
-		AtEOXact_GUC(true, level);
+		problem = judge_contents(batch, source, rel, columns, snapshot, &contents, &stored);
+		TextModesEnd(level);
 	}
 	if (problem == NULL)
 	{
@@ -368,6 +372,7 @@ work_batch(void *arg)
 	Tally		before = work->run->tally;
 	Batch	   *batch = make_batch(work->run);
 
+	CheckOwnTables(work->run->extnamespace, true);
 	PushActiveSnapshot(GetLatestSnapshot());
 	fill_batch(batch, work->wanted, work->next);
 	finish_batch(batch, &before);
@@ -498,10 +503,11 @@ start_run(Run *run)
 			rejects = true;
 	}
 
+	CheckOwnTables(run->extnamespace, true);
 	RecordRun(run);
 	if (FamilyResolveShape(family))
 	{
-		if (!TargetMake(family))
+		if (!TargetMake(family, run->sources))
 			TargetCheck(family);
 		TargetRememberColumns(family);
 		run->present = TargetPresent(family, run->sources);
@@ -629,6 +635,7 @@ consolidate(PG_FUNCTION_ARGS)
 	run->context = AllocSetContextCreate(CurrentMemoryContext, "aquacis consolidate",
 										 ALLOCSET_DEFAULT_SIZES);
 	run->options = options;
+	run->extnamespace = extnamespace;
 	/* the first transaction took its snapshot, and its isolation, before us */
 	SpiNextTransaction();
 	MemoryContextSwitchTo(run->context);

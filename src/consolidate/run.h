@@ -32,6 +32,7 @@ typedef struct Tally
 
 typedef struct Run
 {
+	Oid			extnamespace;	/* of our own tables */
 	Family	   *family;
 	Options		options;
 	List	   *sources;

@@ -43,7 +43,7 @@ set_modes(const char *const settings[][2], int n, int level)
  * Settings under which what the server writes as text (a definition, a default
  * in it, a value) is what it reads back, whatever the session's were at either
  * time; names mean what they meant, and are written qualified where they are
- * not the server's.  AtEOXact_GUC(true, <the result>) ends it.
+ * not the server's.  TextModesEnd(<the result>) ends it.
  */
 int
 TextModes(void)
@@ -56,6 +56,13 @@ TextModes(void)
 	};
 
 	return set_modes(settings, lengthof(settings), NewGUCNestLevel());
+}
+
+/* Whatever was changed meanwhile, by code of others too, is as it was before. */
+void
+TextModesEnd(int level)
+{
+	AtEOXact_GUC(false, level);
 }
 
 /*

@@ -6,6 +6,9 @@
  * first load, when building them costs a fraction.  consolidate_target
  * remembers that they are owed, so a crash in between loses nothing: the next
  * run builds them.  A target that is there is used as it is.
+ *
+ * A target that we make belongs to who owned the tables that go into it, and nobody
+ * else gets a right on it.
  */
 #include "postgres.h"
 
@@ -13,6 +16,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
@@ -25,12 +29,14 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
+#include "common/rights.h"
 #include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
@@ -57,9 +63,34 @@ key_list(Family *family)
 	return list.data;
 }
 
-/* Makes the target if there is none.  Returns whether it did. */
+/* A column of a type that runs code of somebody else would do so at every INSERT. */
+static void
+check_types(Family *family)
+{
+	Shape	   *shape = &family->shape;
+	int			i;
+
+	for (i = 0; i < shape->ncolumns; i++)
+		if (UserCodeInType(shape->columns[i].type, GetUserId()))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("target \"%s.%s\" cannot be made", family->schema, family->target),
+					 errdetail("Column \"%s\" is of type %s, which can run code of a role that is not trusted.",
+							   shape->columns[i].name, format_type_be(shape->columns[i].type)),
+					 errhint("Connect as the owner of the type, or give the type to a role you trust.")));
+}
+
+static void
+give_away(Family *family, Oid owner)
+{
+	if (owner != GetUserId())
+		SpiRun(psprintf("ALTER TABLE %s OWNER TO %s", target_name(family),
+						quote_identifier(GetUserNameFromId(owner, false))));
+}
+
+/* Makes the target for these sources if there is none.  Returns whether it did. */
 bool
-TargetMake(Family *family)
+TargetMake(Family *family, List *sources)
 {
 	Shape	   *shape = &family->shape;
 	StringInfoData sql;
@@ -69,6 +100,7 @@ TargetMake(Family *family)
 	if (OidIsValid(family->target_oid))
 		return false;
 
+	check_types(family);
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "CREATE TABLE %s (%s pg_catalog.int8 NOT NULL",
 					 target_name(family), PROCESS_COLUMN);
@@ -85,17 +117,20 @@ TargetMake(Family *family)
 	appendStringInfo(&sql, ", %s pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now())",
 					 CREATED_COLUMN);
 	SpiRun(sql.data);
+	family->target_oid = get_relname_relid(family->target, family->schema_oid);
+	RightsOfOwnerAlone(family->target_oid);
 
 	resetStringInfo(&sql);
 	appendStringInfo(&sql, "COMMENT ON TABLE %s IS %s", target_name(family),
 					 quote_literal_cstr(psprintf("Rows of all %s_* tables, one proceso_id each table.",
 												 family->target)));
 	SpiRun(sql.data);
-	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_target VALUES ($1, $2, false)"
+	give_away(family, TargetOwnerOf(family, sources));
+	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_target (source_schema, family, indexed)"
+							  " VALUES ($1, $2, false)"
 							  " ON CONFLICT (source_schema, family) DO UPDATE"
 							  " SET indexed = false, columns = NULL",
 							  family->extschema), 2, args);
-	family->target_oid = get_relname_relid(family->target, family->schema_oid);
 	FamilyResolveShape(family);
 	return true;
 }
@@ -123,7 +158,8 @@ TargetRememberColumns(Family *family)
 	values[0] = CStringGetTextDatum(family->schema);
 	values[1] = CStringGetTextDatum(family->name);
 	values[2] = PointerGetDatum(construct_array(columns, n, TEXTOID, -1, false, TYPALIGN_INT));
-	result = SPI_execute_with_args(psprintf("INSERT INTO %s.consolidate_target VALUES ($1, $2, true, $3)"
+	result = SPI_execute_with_args(psprintf("INSERT INTO %s.consolidate_target (source_schema, family, indexed, columns)"
+											" VALUES ($1, $2, true, $3)"
 											" ON CONFLICT (source_schema, family) DO UPDATE"
 											" SET columns = EXCLUDED.columns", family->extschema),
 								   lengthof(types), types, values, NULL, false, 0);
@@ -178,6 +214,7 @@ TargetCheck(Family *family)
 						family->schema, family->target, GetUserNameFromId(GetUserId(), false)),
 				 errhint("Call consolidate as the owner of the target, or as a role with BYPASSRLS.")));
 	check_logged(family);
+	TargetRefuseTriggers(family, AccessShareLock);
 
 	for (i = 0; i < desc->natts; i++)
 	{
@@ -307,6 +344,37 @@ find_indexes(Family *family, bool *primary, bool *on_key)
 	relation_close(target, AccessShareLock);
 }
 
+static bool
+may_be_null(Family *family, const char *column)
+{
+	HeapTuple	tuple = SearchSysCacheAttName(family->target_oid, column);
+	bool		result = !HeapTupleIsValid(tuple) ||
+		!((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return result;
+}
+
+/*
+ * The key that we owe is on columns that are NOT NULL, as we have made them.  If
+ * somebody has changed that, adding the key asks the table's CHECKs whether it
+ * follows from them, and so runs what is theirs: that is done as the owner.
+ */
+static void
+enter_for_index(Family *family, UserCodeScope *scope)
+{
+	bool		nullable = may_be_null(family, PROCESS_COLUMN);
+	ListCell   *lc;
+
+	TargetCheckName(family, AccessShareLock);
+	if (!object_ownercheck(RelationRelationId, family->target_oid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, family->target);
+	foreach(lc, family->key_columns)
+		nullable = nullable || may_be_null(family, lfirst(lc));
+	UserCodeEnter(scope, nullable ? UserCodeOwner(family->target_oid) : GetUserId());
+}
+
 /* Primary key, and an index on the key by itself. */
 void
 TargetIndex(Family *family)
@@ -315,24 +383,26 @@ TargetIndex(Family *family)
 	const char *args[] = {family->schema, family->name};
 	const char *name = free_name(family, psprintf("pk_%s", family->target));
 	char	   *keys = key_list(family);
+	UserCodeScope scope;
 	bool		asked,
 				primary,
 				on_key;
 
-	TrustTarget(family);
+	enter_for_index(family, &scope);
 	find_indexes(family, &primary, &on_key);
 	asked = limit_sort_memory() && !(primary && on_key) && ask_for_worker(family);
 	if (!primary)
 		SpiRun(psprintf("ALTER TABLE %s ADD %s%s PRIMARY KEY (%s, %s)", target_name(family),
-							 name ? "CONSTRAINT " : "", name ? name : "", PROCESS_COLUMN, keys));
+						name ? "CONSTRAINT " : "", name ? name : "", PROCESS_COLUMN, keys));
 	name = free_name(family, psprintf("idx_%s_%s", family->target,
 									  (char *) linitial(family->key_columns)));
 	if (!on_key)
 		SpiRun(psprintf("CREATE INDEX %s ON %s (%s)", name ? name : "", target_name(family),
-							 keys));
+						keys));
 	if (asked)
 		SpiRun(psprintf("ALTER TABLE %s RESET (parallel_workers)", target_name(family)));
-	AtEOXact_GUC(true, level);
+	UserCodeLeave(&scope);
+	TextModesEnd(level);
 	ConsolidateQuery(psprintf("UPDATE %s.consolidate_target SET indexed = true"
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
@@ -361,9 +431,9 @@ TargetPresent(Family *family, List *sources)
 	ListCell   *lc;
 	uint64		n,
 				i;
-	const char *args[1];
+	Oid			type = INT8ARRAYOID;
+	Datum		arg;
 
-	TrustTarget(family);
 	initStringInfo(&ids);
 	appendStringInfoChar(&ids, '{');
 	foreach(lc, sources)
@@ -375,10 +445,11 @@ TargetPresent(Family *family, List *sources)
 							 (long long) source->process_id);
 	}
 	appendStringInfoChar(&ids, '}');
-	args[0] = ids.data;
-	n = ConsolidateQuery(psprintf("SELECT u.id FROM pg_catalog.unnest($1::pg_catalog.int8[]) u(id)"
-								  " WHERE EXISTS (SELECT FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) u.id)",
-								  target_name(family), PROCESS_COLUMN), 1, args);
+	arg = OidInputFunctionCall(F_ARRAY_IN, ids.data, INT8OID, -1);
+	n = UserCodeQuery(TargetUser(family, ACL_SELECT),
+					  psprintf("SELECT u.id FROM pg_catalog.unnest($1) u(id)"
+							   " WHERE EXISTS (SELECT FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) u.id)",
+							   target_name(family), PROCESS_COLUMN), 1, &type, &arg, NULL, false);
 	for (i = 0; i < n; i++)
 	{
 		int64		id = strtoll(ConsolidateField(i, 1), NULL, 10);
@@ -394,26 +465,23 @@ TargetPresent(Family *family, List *sources)
  * through a cursor: what it reads may be partitioned, or large.
  */
 static HTAB *
-read_sums(Family *family, const char *sql)
+read_sums(Family *family, const char *sql, Oid user)
 {
 	Shape	   *shape = &family->shape;
 	MemoryContext keep = CurrentMemoryContext;
 	MemoryContext work = AllocSetContextCreate(keep, "aquacis sums", ALLOCSET_DEFAULT_SIZES);
 	HTAB	   *sums = sums_create();
-	Portal		cursor;
+	Portal		cursor = UserCodeCursor(user, sql);
 	Datum	   *values;
 	bool	   *nulls;
 
 	values = palloc(sizeof(Datum) * (shape->ncolumns + 1));
 	nulls = palloc(sizeof(bool) * (shape->ncolumns + 1));
-	/* not "read only": that would need a snapshot, which a new transaction has not */
-	cursor = SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL, false,
-									   CURSOR_OPT_NO_SCROLL);
 	for (;;)
 	{
 		uint64		row;
 
-		SPI_cursor_fetch(cursor, true, FETCH_ROWS);
+		UserCodeFetch(user, cursor, FETCH_ROWS);
 		if (SPI_processed == 0)
 		{
 			SPI_freetuptable(SPI_tuptable);
@@ -448,15 +516,14 @@ read_sums(Family *family, const char *sql)
 	return sums;
 }
 
-/* Rows and checksum of every process in the target, or of one. */
-HTAB *
-TargetSums(Family *family, const int64 *only)
+/* A query for process and columns of the target's rows, of one process or of all. */
+char *
+TargetQuery(Family *family, const int64 *only)
 {
 	Shape	   *shape = &family->shape;
 	StringInfoData sql;
 	int			i;
 
-	TrustTarget(family);
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT %s", PROCESS_COLUMN);
 	for (i = 0; i < shape->ncolumns; i++)
@@ -465,34 +532,49 @@ TargetSums(Family *family, const int64 *only)
 	if (only)
 		appendStringInfo(&sql, " WHERE %s OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8",
 						 PROCESS_COLUMN, *only);
-	return read_sums(family, sql.data);
+	return sql.data;
+}
+
+/* Rows and checksum of every process in the target, or of one. */
+HTAB *
+TargetSums(Family *family, const int64 *only)
+{
+	return read_sums(family, TargetQuery(family, only), TargetUser(family, ACL_SELECT));
 }
 
 /*
  * What the target held of a source's process before it was taken; present comes
  * from TargetPresent (NULL: there is no target).  *stored: these very rows.
  * Returns the problem, in words, when it is other rows, else NULL.
+ *
+ * A source that is stored is dropped without being copied, so the rows themselves are
+ * compared.  The checksum, which costs less, says before whether that is worth while:
+ * rows can be made up to a checksum.
  */
 char *
-TargetHolds(Family *family, HTAB *present, const Source *source, const Contents *contents,
-			bool *stored)
+TargetHolds(Family *family, HTAB *present, const Source *source, Relation rel,
+			const SourceColumn *columns, Snapshot snapshot, const Contents *contents, bool *stored)
 {
 	HTAB	   *sums;
 	ProcessSum *found;
-	char	   *problem = NULL;
+	bool		alike;
+	int64		rows;
 
 	*stored = false;
 	if (present == NULL || !hash_search(present, &source->process_id, HASH_FIND, NULL))
 		return NULL;
 	sums = TargetSums(family, &source->process_id);
 	found = hash_search(sums, &source->process_id, HASH_FIND, NULL);
-	if (found && (found->rows != contents->rows - contents->nrejects ||
-				  found->checksum != contents->checksum))
-		problem = psprintf("the target already holds %lld rows of process %lld that are not these",
-						   (long long) found->rows, (long long) source->process_id);
-	*stored = found != NULL && problem == NULL;
+	rows = found ? found->rows : 0;
+	alike = found && rows == contents->rows - contents->nrejects &&
+		found->checksum == contents->checksum;
 	hash_destroy(sums);
-	return problem;
+	if (rows == 0)
+		return NULL;
+	*stored = alike && SameRows(family, source, rel, columns, snapshot, contents);
+	return *stored ? NULL :
+		psprintf("the target already holds %lld rows of process %lld that are not these",
+				 (long long) rows, (long long) source->process_id);
 }
 
 /*
@@ -501,7 +583,7 @@ TargetHolds(Family *family, HTAB *present, const Source *source, const Contents 
  * what it reads is nobody's target.)
  */
 HTAB *
-TargetSumsOfSource(Family *family, const char *table, int64 process_id)
+TargetSumsOfSource(Family *family, const char *table, Oid owner, int64 process_id)
 {
 	Shape	   *shape = &family->shape;
 	StringInfoData sql;
@@ -515,5 +597,5 @@ TargetSumsOfSource(Family *family, const char *table, int64 process_id)
 											  FORMAT_TYPE_TYPEMOD_GIVEN |
 											  FORMAT_TYPE_FORCE_QUALIFY));
 	appendStringInfo(&sql, " FROM ONLY %s", table);
-	return read_sums(family, sql.data);
+	return read_sums(family, sql.data, owner);
 }

@@ -1,23 +1,22 @@
 /*
  * trust.c
- *	  Whose code could run when a table is read or written.
+ *	  Who may be trusted with what a run moves, and as whom it runs.
  *
- * Triggers, rules, checks, defaults, generated columns, index expressions,
- * policies, views and the types' own checks and casts run with the rights of
- * whoever touches the table.  A DBA who consolidates the tables of others must
- * not lend them those rights.  Code of a role that the caller may trust is
- * none of our business: that is the caller itself, or a superuser.  What
- * belongs to anybody else may compute with immutable functions of pg_catalog
- * and a few more, and nothing else; functions of pg_catalog as such are not
- * enough, some of them run the SQL they are given.
+ * Whatever touches the target (reading it, planning to, computing its defaults,
+ * storing rows) can run code that its owner has put there: it is done as that owner
+ * unless the caller trusts him (common/usercode.h).  The sources are never named in
+ * SQL: they are scanned, so that nothing of theirs is planned.
  *
- * All this is read from the catalogs as it is stored.  The relation cache's
- * index expressions and the type cache's domain checks have been through
- * constant folding, which calls the very functions that we are looking for.
+ * Moving rows gives nobody a right on them that he did not have.  Without that, who
+ * may make a table in the schema could make the target first, and would read and
+ * delete the rows of all; or make a source, and have rows of his own among those of
+ * others.  So the target's owner has to be allowed to read and delete the source's
+ * rows, and the source's owner to insert into the target.  The caller, superusers and
+ * the schema's owner, who could drop the tables of both, need not be asked.
  *
- * A target is locked so that its name stays its own and, if it is somebody
- * else's, its code stays as it was found, until the transaction ends; so each
- * transaction looks again.
+ * Our own tables steer what is done.  They have to belong to somebody trusted, and
+ * nobody else may hang a trigger on them, which a right that default privileges give
+ * is enough for.
  */
 #include "postgres.h"
 
@@ -25,413 +24,100 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
-#include "access/transam.h"
-#include "access/xlog.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
-#include "catalog/pg_cast.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_constraint.h"
-#include "catalog/pg_index.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_language.h"
-#include "catalog/pg_partitioned_table.h"
-#include "catalog/pg_proc.h"
-#include "catalog/pg_range.h"
-#include "catalog/pg_type.h"
+#include "catalog/pg_namespace.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
-#include "utils/typcache.h"
 
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
-static bool type_runs_code(Oid type);
+/* ---- the target --------------------------------------------------------------------- */
 
-/* May the caller run what belongs to this role? */
-bool
-TrustRole(Oid role)
+static void
+refuse_row_security(Family *family, Oid role)
 {
-	return role == GetUserId() || superuser_arg(role);
-}
-
-Oid
-TrustOwner(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-/* ---- expressions ----------------------------------------------------------------- */
-
-/* Not immutable, and still harmless; columns have them as defaults. */
-static bool
-is_harmless(const char *name)
-{
-	static const char *const names[] = {
-		"now", "transaction_timestamp", "statement_timestamp", "clock_timestamp", "timeofday",
-		"nextval", "random", "gen_random_uuid", "date", "timestamp", "timestamptz", "timezone",
-		"date_trunc", "date_part", "extract", "to_char", "to_date", "to_timestamp"
-	};
-	int			i;
-
-	for (i = 0; i < lengthof(names); i++)
-		if (strcmp(names[i], name) == 0)
-			return true;
-	return false;
-}
-
-static bool
-is_foreign_function(Oid function, void *context)
-{
-	return function >= FirstNormalObjectId ||
-		(func_volatile(function) != PROVOLATILE_IMMUTABLE && !is_harmless(get_func_name(function)));
-}
-
-/* Could evaluating this run code of others?  What is not known here could. */
-static bool
-runs_code(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	switch (nodeTag(node))
-	{
-		case T_List:
-		case T_Const:
-		case T_Var:
-		case T_BoolExpr:
-		case T_RelabelType:
-		case T_CollateExpr:
-		case T_ArrayCoerceExpr:
-		case T_ArrayExpr:
-		case T_RowExpr:
-		case T_CaseExpr:
-		case T_CaseWhen:
-		case T_CaseTestExpr:
-		case T_CoalesceExpr:
-		case T_MinMaxExpr:
-		case T_SQLValueFunction:
-		case T_NullTest:
-		case T_BooleanTest:
-		case T_NextValueExpr:
-		case T_CoerceToDomainValue:
-			break;
-		case T_FuncExpr:
-		case T_OpExpr:
-		case T_DistinctExpr:
-		case T_NullIfExpr:
-		case T_ScalarArrayOpExpr:
-		case T_RowCompareExpr:
-			if (check_functions_in_node(node, is_foreign_function, NULL))
-				return true;
-			break;
-		case T_CoerceViaIO:
-			if (type_runs_code(exprType(node)) ||
-				type_runs_code(exprType((Node *) ((CoerceViaIO *) node)->arg)))
-				return true;
-			break;
-		case T_CoerceToDomain:
-			if (type_runs_code(exprType(node)))
-				return true;
-			break;
-		default:
-			return true;
-	}
-	return expression_tree_walker(node, runs_code, context);
-}
-
-/* An expression, or a list of them, as the catalogs keep it. */
-static bool
-stored_runs_code(const char *stored)
-{
-	return runs_code(stringToNode(stored), NULL);
-}
-
-/* The same for a column of a catalog's row; null is nothing. */
-static bool
-field_runs_code(int cache, HeapTuple tuple, AttrNumber attno)
-{
-	bool		isnull;
-	Datum		field = SysCacheGetAttr(cache, tuple, attno, &isnull);
-
-	return !isnull && stored_runs_code(TextDatumGetCString(field));
-}
-
-/* ---- types ------------------------------------------------------------------------- */
-
-static bool
-domain_checks_run_code(Oid type)
-{
-	Relation	pg_constraint = table_open(ConstraintRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
-
-	ScanKeyInit(&key, Anum_pg_constraint_contypid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(type));
-	scan = systable_beginscan(pg_constraint, ConstraintTypidIndexId, true, NULL, 1, &key);
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		check = heap_getattr(tuple, Anum_pg_constraint_conbin,
-										 RelationGetDescr(pg_constraint), &isnull);
-
-		found = !isnull && stored_runs_code(TextDatumGetCString(check));
-	}
-	systable_endscan(scan);
-	table_close(pg_constraint, AccessShareLock);
-	return found;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("row security hides rows of target \"%s.%s\" from role \"%s\"",
+					family->schema, family->target, GetUserNameFromId(role, false)),
+			 errhint("Call as the owner of the target, or as a role with BYPASSRLS.")));
 }
 
 /*
- * A function that somebody wrote.  Making a type makes functions, too, but in
- * C of the server, which nobody but a superuser may write.
+ * Rights of the caller on the target: what runs as its owner would not be asked.
+ * Policies that would be passed over are refused.
  */
-static bool
-is_written(Oid function)
+static void
+check_rights(Family *family, AclMode rights, Oid owner)
 {
-	HeapTuple	tuple;
-	bool		written;
-
-	if (function < FirstNormalObjectId)
-		return false;
-	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	written = !HeapTupleIsValid(tuple) ||
-		((Form_pg_proc) GETSTRUCT(tuple))->prolang != INTERNALlanguageId;
-	if (HeapTupleIsValid(tuple))
-		ReleaseSysCache(tuple);
-	return written;
-}
-
-/* A cast from or to the type that is a function, and none of the server's. */
-static bool
-casts_run_code(Oid type)
-{
-	Relation	pg_cast = table_open(CastRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(pg_cast, InvalidOid, false, NULL, 0, NULL);
-	HeapTuple	tuple;
-	bool		found = false;
-
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_cast form = (Form_pg_cast) GETSTRUCT(tuple);
-
-		found = (form->castsource == type || form->casttarget == type) &&
-			is_written(form->castfunc);
-	}
-	systable_endscan(scan);
-	table_close(pg_cast, AccessShareLock);
-	return found;
-}
-
-static bool
-range_runs_code(Oid range)
-{
-	HeapTuple	tuple = SearchSysCache1(RANGETYPE, ObjectIdGetDatum(range));
-	Form_pg_range form;
-	bool		found;
-
-	if (!HeapTupleIsValid(tuple))
-		return true;
-	form = (Form_pg_range) GETSTRUCT(tuple);
-	found = form->rngsubdiff >= FirstNormalObjectId ||
-		form->rngcanonical >= FirstNormalObjectId || type_runs_code(form->rngsubtype);
-	ReleaseSysCache(tuple);
-	return found;
-}
-
-static bool
-columns_run_code(TupleDesc desc)
-{
+	static const AclMode each[] = {ACL_SELECT, ACL_INSERT, ACL_DELETE};
 	int			i;
 
-	for (i = 0; i < desc->natts; i++)
-		if (!TupleDescAttr(desc, i)->attisdropped &&
-			type_runs_code(TupleDescAttr(desc, i)->atttypid))
-			return true;
-	return false;
-}
-
-static bool
-row_type_runs_code(Oid type)
-{
-	TupleDesc	desc = lookup_rowtype_tupdesc_copy(type, -1);
-	bool		found = columns_run_code(desc);
-
-	FreeTupleDesc(desc);
-	return found;
+	for (i = 0; i < lengthof(each); i++)
+		if ((rights & each[i]) != 0 &&
+			pg_class_aclcheck(family->target_oid, GetUserId(), each[i]) != ACLCHECK_OK)
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, family->target);
+	if (check_enable_rls(family->target_oid, InvalidOid, true) == RLS_ENABLED)
+		refuse_row_security(family, GetUserId());
+	if (check_enable_rls(family->target_oid, owner, true) == RLS_ENABLED)
+		refuse_row_security(family, owner);
 }
 
 /*
- * Could a value of this type, read, written or cast, run code of others?
- * Only a superuser can make base types, so theirs is the server's.
- */
-static bool
-type_runs_code(Oid type)
-{
-	HeapTuple	tuple;
-	Form_pg_type form;
-	bool		found = false;
-
-	if (type < FirstNormalObjectId)
-		return false;
-	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for type %u", type);
-	form = (Form_pg_type) GETSTRUCT(tuple);
-	check_stack_depth();
-	if (OidIsValid(form->typelem))
-		found = type_runs_code(form->typelem);
-	if (!found && !TrustRole(form->typowner))
-	{
-		found = casts_run_code(type);
-		if (!found && form->typtype == TYPTYPE_DOMAIN)
-			found = field_runs_code(TYPEOID, tuple, Anum_pg_type_typdefaultbin) ||
-				domain_checks_run_code(type) || type_runs_code(form->typbasetype);
-		else if (!found && form->typtype == TYPTYPE_RANGE)
-			found = range_runs_code(type);
-		else if (!found && form->typtype == TYPTYPE_MULTIRANGE)
-			found = type_runs_code(get_multirange_range(type));
-		else if (!found && form->typtype == TYPTYPE_COMPOSITE)
-			found = row_type_runs_code(type);
-	}
-	ReleaseSysCache(tuple);
-	return found;
-}
-
-/* The first column whose type could, in words, or NULL. */
-char *
-TrustColumnTypes(Relation rel)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-	int			i;
-
-	for (i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (!att->attisdropped && type_runs_code(att->atttypid))
-			return psprintf("column \"%s\" is of type %s, which has checks, defaults or casts of its owner",
-							NameStr(att->attname), format_type_be(att->atttypid));
-	}
-	return NULL;
-}
-
-/* ---- tables ------------------------------------------------------------------------ */
-
-static char *
-index_code(Relation rel)
-{
-	List	   *indexes = RelationGetIndexList(rel);
-	ListCell   *lc;
-	char	   *found = NULL;
-
-	foreach(lc, indexes)
-	{
-		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
-
-		if (!HeapTupleIsValid(tuple))
-			continue;
-		if (found == NULL && (field_runs_code(INDEXRELID, tuple, Anum_pg_index_indexprs) ||
-							  field_runs_code(INDEXRELID, tuple, Anum_pg_index_indpred)))
-			found = psprintf("index \"%s\" on it calls functions", get_rel_name(lfirst_oid(lc)));
-		ReleaseSysCache(tuple);
-	}
-	list_free(indexes);
-	return found;
-}
-
-static char *
-partition_key_code(Relation rel)
-{
-	HeapTuple	tuple;
-	char	   *found = NULL;
-
-	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		return NULL;
-	tuple = SearchSysCache1(PARTRELID, ObjectIdGetDatum(RelationGetRelid(rel)));
-	if (!HeapTupleIsValid(tuple) ||
-		field_runs_code(PARTRELID, tuple, Anum_pg_partitioned_table_partexprs))
-		found = "its partition key calls functions";
-	if (HeapTupleIsValid(tuple))
-		ReleaseSysCache(tuple);
-	return found;
-}
-
-static char *
-constraint_code(Relation rel)
-{
-	TupleConstr *constr = RelationGetDescr(rel)->constr;
-	int			i;
-
-	for (i = 0; constr && i < constr->num_check; i++)
-		if (stored_runs_code(constr->check[i].ccbin))
-			return psprintf("check \"%s\" of it calls functions", constr->check[i].ccname);
-	for (i = 0; constr && i < constr->num_defval; i++)
-		if (stored_runs_code(constr->defval[i].adbin))
-			return psprintf("the default of its column \"%s\" calls functions",
-							get_attname(RelationGetRelid(rel), constr->defval[i].adnum, false));
-	return NULL;
-}
-
-/* What of this relation could run code of its owner, in words, or NULL. */
-static char *
-relation_code(Relation rel)
-{
-	char	   *found;
-	int			i;
-
-	if (rel->rd_rel->relkind != RELKIND_RELATION &&
-		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		return "it is not an ordinary table";
-	if (rel->rd_rules != NULL)
-		return "it has a rule";
-	if (check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_ENABLED)
-		return "it has row security";
-	for (i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
-		if (!rel->trigdesc->triggers[i].tgisinternal)
-			return psprintf("it has a trigger (%s)", rel->trigdesc->triggers[i].tgname);
-	if ((found = constraint_code(rel)) != NULL || (found = index_code(rel)) != NULL ||
-		(found = partition_key_code(rel)) != NULL)
-		return found;
-	return TrustColumnTypes(rel);
-}
-
-/*
- * Refuses a target, or a partition or child of it, that belongs to somebody
- * else and brings code.  Comes before anything is read from it or written.
- *
- * SHARE UPDATE EXCLUSIVE keeps its owner from adding what we looked for (and
- * children, and partitions) until we are through.  A standby has no use for
- * it, and does not grant it.
+ * Triggers that somebody with the right TRIGGER has put on a table of a trusted owner
+ * would run as the caller: 42501.
  */
 void
-TrustTarget(Family *family)
+TargetRefuseTriggers(Family *family, LOCKMODE lockmode)
 {
-	LOCKMODE	lock = RecoveryInProgress() ? AccessShareLock : ShareUpdateExclusiveLock;
-	List	   *tables;
+	List	   *tables = has_subclass(family->target_oid) ?
+		find_all_inheritors(family->target_oid, NoLock, NULL) : list_make1_oid(family->target_oid);
 	ListCell   *lc;
 
-	/* we know it by its OID, but SQL by its name, which its schema's owner can give to another */
-	LockRelationOid(family->target_oid, AccessShareLock);
+	foreach(lc, tables)
+	{
+		Relation	rel = try_relation_open(lfirst_oid(lc), lockmode);
+		char	   *trigger;
+
+		if (rel == NULL)
+			continue;
+		trigger = UserCodeRoleIsTrusted(rel->rd_rel->relowner) ? UserCodeInTriggers(rel) : NULL;
+		if (trigger)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("target \"%s.%s\" would run code of a role that is not trusted",
+							family->schema, family->target),
+					 errdetail("The %s.", trigger),
+					 errhint("Drop the trigger, or give its function to a role you trust.")));
+		relation_close(rel, NoLock);
+	}
+	list_free(tables);
+}
+
+/*
+ * We know the target by its OID, but SQL by its name, which its schema's owner can give
+ * to another.  The lock keeps the name its own until the transaction ends.
+ */
+void
+TargetCheckName(Family *family, LOCKMODE lockmode)
+{
+	LockRelationOid(family->target_oid, lockmode);
 	if (get_namespace_oid(family->schema, true) != family->schema_oid ||
 		get_relname_relid(family->target, family->schema_oid) != family->target_oid)
 		ereport(ERROR,
@@ -439,27 +125,210 @@ TrustTarget(Family *family)
 				 errmsg("target \"%s.%s\" was dropped or renamed by somebody else",
 						family->schema, family->target),
 				 errhint("Call again.")));
-	if (TrustRole(TrustOwner(family->target_oid)) && !has_subclass(family->target_oid))
-		return;
-	LockRelationOid(family->target_oid, lock);
-	tables = find_all_inheritors(family->target_oid, lock, NULL);
-	foreach(lc, tables)
-	{
-		Relation	rel = relation_open(lfirst_oid(lc), NoLock);
-		char	   *code = TrustRole(rel->rd_rel->relowner) ? NULL : relation_code(rel);
+}
 
-		if (code)
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("target \"%s.%s\" could run code of role \"%s\" with the rights of role \"%s\"",
-							family->schema, family->target,
-							GetUserNameFromId(rel->rd_rel->relowner, false),
-							GetUserNameFromId(GetUserId(), false)),
-					 errdetail("Table \"%s\": %s.", RelationGetRelationName(rel), code),
-					 errhint("Connect as the owner of the table, or give the table to a role you trust.")));
-		relation_close(rel, NoLock);
-	}
+/*
+ * As whom the target is worked on with these rights: its owner, who becomes the current
+ * user there if he is not trusted (UserCodeEnter and its like).  42501 where that
+ * cannot be done safely; 55000 when the target's name has become another's.
+ *
+ * The lock keeps its owner and, for writing, its triggers what they are until the
+ * transaction ends; so each transaction asks again.
+ */
+Oid
+TargetUser(Family *family, AclMode rights)
+{
+	List	   *tables;
+	Oid			stranger;
+	Oid			owner;
+	bool		writing = (rights & (ACL_INSERT | ACL_DELETE)) != 0;
+
+	TargetCheckName(family, writing ? RowExclusiveLock : AccessShareLock);
+	owner = UserCodeOwner(family->target_oid);
+	tables = has_subclass(family->target_oid) ?
+		find_all_inheritors(family->target_oid, NoLock, NULL) : list_make1_oid(family->target_oid);
+	stranger = UserCodeStranger(tables);
+	if (OidIsValid(stranger))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("target \"%s.%s\" could run code of role \"%s\"", family->schema, family->target,
+						GetUserNameFromId(UserCodeOwner(stranger), false)),
+				 errdetail("Its partition or child \"%s\" belongs to that role.", get_rel_name(stranger)),
+				 errhint("ALTER TABLE ... OWNER TO the owner of the target.")));
+	if (!UserCodeRoleIsTrusted(owner))
+		check_rights(family, rights, owner);
+	else if (writing)
+		TargetRefuseTriggers(family, RowExclusiveLock);
 	list_free(tables);
+	return owner;
+}
+
+/* ---- sources and target ------------------------------------------------------------ */
+
+/* The owner of a schema; of "public", who owns the database. */
+static Oid
+schema_owner(Oid schema)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	if (owner != ROLE_PG_DATABASE_OWNER)
+		return owner;
+	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_database) GETSTRUCT(tuple))->datdba;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* An owner can give himself what he has revoked from himself. */
+static bool
+may_insert(Family *family, Oid role, Oid target_owner)
+{
+	return has_privs_of_role(role, target_owner) ||
+		(OidIsValid(family->target_oid) &&
+		 pg_class_aclcheck(family->target_oid, role, ACL_INSERT) == ACLCHECK_OK);
+}
+
+static bool
+may_read_and_delete(Oid role, Oid relid, Oid owner)
+{
+	return has_privs_of_role(role, owner) ||
+		(pg_class_aclcheck(relid, role, ACL_SELECT) == ACLCHECK_OK &&
+		 pg_class_aclcheck(relid, role, ACL_DELETE) == ACLCHECK_OK);
+}
+
+/*
+ * Would moving the rows of this source into a target of this owner give somebody a
+ * right on them that he has not?  Returns the problem, in words, or NULL.
+ */
+char *
+OwnersProblem(Family *family, Oid source, Oid target_owner)
+{
+	Oid			schema = schema_owner(family->schema_oid);
+	Oid			owner = UserCodeOwner(source);
+
+	if (!UserCodeRoleIsTrusted(target_owner) && target_owner != schema &&
+		!may_read_and_delete(target_owner, source, owner))
+		return psprintf("its rows would go to role \"%s\", which owns the target and may not read and delete them now",
+						GetUserNameFromId(target_owner, false));
+	if (!UserCodeRoleIsTrusted(owner) && owner != schema && !may_insert(family, owner, target_owner))
+		return psprintf("belongs to role \"%s\", which may not insert into the target",
+						GetUserNameFromId(owner, false));
+	return NULL;
+}
+
+/*
+ * Whom a new target shall belong to: who owns most of the tables that go into it.
+ * The caller, when that is he himself or a superuser, or when he cannot give it away.
+ */
+Oid
+TargetOwnerOf(Family *family, List *sources)
+{
+	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(OwnerCount),
+	.hcxt = CurrentMemoryContext};
+	HTAB	   *owners = hash_create("aquacis owners", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	OwnerCount *most = NULL;
+	ListCell   *lc;
+	Oid			owner;
+
+	foreach(lc, sources)
+	{
+		Source	   *source = lfirst(lc);
+		OwnerCount *one;
+		bool		found;
+
+		if (source->problem)
+			continue;
+		one = hash_search(owners, &source->owner, HASH_ENTER, &found);
+		one->tables = found ? one->tables + 1 : 1;
+		if (most == NULL || one->tables > most->tables)
+			most = one;
+	}
+	owner = most ? most->owner : GetUserId();
+	hash_destroy(owners);
+	if (UserCodeRoleIsTrusted(owner) ||
+		(!superuser() && object_aclcheck(NamespaceRelationId, family->schema_oid, owner,
+										 ACL_CREATE) != ACLCHECK_OK))
+		return GetUserId();
+	return owner;
+}
+
+/* ---- our own tables ------------------------------------------------------------------- */
+
+/*
+ * A table that tells us what to do, or takes what we write.  Of an owner who is not
+ * trusted, or with a trigger of somebody else, it would run code as the caller.
+ */
+static void
+check_own_table(Oid relid, LOCKMODE lockmode)
+{
+	Relation	rel = try_relation_open(relid, lockmode);
+	Oid			owner;
+	char	   *trigger;
+
+	if (rel == NULL)
+		return;
+	owner = rel->rd_rel->relowner;
+	trigger = lockmode == AccessShareLock ? NULL : UserCodeInTriggers(rel);
+	if (!UserCodeRoleIsTrusted(owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("table \"%s\" cannot be trusted by role \"%s\"", RelationGetRelationName(rel),
+						GetUserNameFromId(GetUserId(), false)),
+				 errdetail("It belongs to role \"%s\".", GetUserNameFromId(owner, false)),
+				 errhint("Connect as that role, or give the table to a superuser.")));
+	if (trigger)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("table \"%s\" cannot be trusted by role \"%s\"", RelationGetRelationName(rel),
+						GetUserNameFromId(GetUserId(), false)),
+				 errdetail("The %s.", trigger),
+				 errhint("Drop the trigger, and REVOKE TRIGGER on the table.")));
+	relation_close(rel, NoLock);
+}
+
+/*
+ * To be called in each transaction before our tables are read, or written: then the
+ * lock keeps triggers away until its end.
+ */
+void
+CheckOwnTables(Oid extnamespace, bool writing)
+{
+	static const char *const tables[] = {
+		"consolidate_family", "consolidate_source", "consolidate_problem", "consolidate_run",
+		"consolidate_target", "consolidate_guard_schema"
+	};
+	int			i;
+
+	for (i = 0; i < lengthof(tables); i++)
+		check_own_table(get_relname_relid(tables[i], extnamespace),
+						writing ? RowExclusiveLock : AccessShareLock);
+}
+
+static void
+refuse_writer(const char *table, Oid role, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("definitions in table \"%s\" cannot be trusted by role \"%s\"", table,
+					GetUserNameFromId(GetUserId(), false)),
+			 errdetail("%s may write to it, and so make the caller run anything.",
+					   role == ACL_ID_PUBLIC ? "Everybody" :
+					   psprintf("Role \"%s\"", GetUserNameFromId(role, false))),
+			 errhint("%s", hint)));
+}
+
+/* members of a role trust it, except superusers, who are members of all */
+static bool
+trusts_writer(Oid role)
+{
+	return UserCodeRoleIsTrusted(role) || (!superuser() && has_privs_of_role(GetUserId(), role));
 }
 
 static void
@@ -473,23 +342,32 @@ check_writers(Datum acl_datum, const char *table)
 		AclItem    *item = &ACL_DAT(acl)[i];
 		Oid			role = item->ai_grantee;
 
-		if ((ACLITEM_GET_PRIVS(*item) & (ACL_INSERT | ACL_UPDATE)) == 0)
-			continue;
-		/* members of a role trust it, except superusers, who are members of all */
-		if (role != ACL_ID_PUBLIC &&
-			(TrustRole(role) || (!superuser() && has_privs_of_role(GetUserId(), role))))
-			continue;
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("definitions in table \"%s\" cannot be trusted by role \"%s\"", table,
-						GetUserNameFromId(GetUserId(), false)),
-				 errdetail("%s may write to it, and so make the caller run anything.",
-						   role == ACL_ID_PUBLIC ? "Everybody" :
-						   psprintf("Role \"%s\"", GetUserNameFromId(role, false))),
-				 role == ACL_ID_PUBLIC ?
-				 errhint("REVOKE INSERT, UPDATE on it, look at column definition, and call again.") :
-				 errhint("Connect as that role, or REVOKE INSERT, UPDATE on it, look at column definition, and call again.")));
+		if ((ACLITEM_GET_PRIVS(*item) & (ACL_INSERT | ACL_UPDATE)) != 0 &&
+			(role == ACL_ID_PUBLIC || !trusts_writer(role)))
+			refuse_writer(table, role, role == ACL_ID_PUBLIC ?
+						  "REVOKE INSERT, UPDATE on it, look at column definition, and call again." :
+						  "Connect as that role, or REVOKE INSERT, UPDATE on it, look at column definition, and call again.");
 	}
+}
+
+/* Members of pg_write_all_data write to every table, whatever its rights say. */
+static void
+check_write_all_data(const char *table)
+{
+	Relation	pg_authid = table_open(AuthIdRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(pg_authid, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Oid			role = ((Form_pg_authid) GETSTRUCT(tuple))->oid;
+
+		if (role != ROLE_PG_WRITE_ALL_DATA && !trusts_writer(role) &&
+			is_member_of_role_nosuper(role, ROLE_PG_WRITE_ALL_DATA))
+			refuse_writer(table, role, "It is a member of pg_write_all_data: REVOKE that, look at column definition, and call again.");
+	}
+	systable_endscan(scan);
+	table_close(pg_authid, AccessShareLock);
 }
 
 /*
@@ -514,6 +392,7 @@ TrustRecords(Family *family)
 	if (!isnull)
 		check_writers(acl, table);
 	ReleaseSysCache(tuple);
+	check_write_all_data(table);
 
 	pg_attribute = table_open(AttributeRelationId, AccessShareLock);
 	ScanKeyInit(&key, Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ,
@@ -536,17 +415,14 @@ TrustRecords(Family *family)
 void
 TrustRejected(Oid relid)
 {
-	Oid			namespace = get_rel_namespace(relid);
-	Oid			owner = TrustOwner(relid);
+	Oid			owner = UserCodeOwner(relid);
 
-	if (get_rel_relkind(relid) == RELKIND_RELATION &&
-		(TrustRole(owner) ||
-		 owner == TrustOwner(get_relname_relid("consolidate_family", namespace))))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("table \"consolidate_rejected\" cannot be trusted with rejected rows"),
-			 errdetail("It must be an ordinary table of role \"%s\", of the extension's owner or of a superuser; its owner is \"%s\".",
-					   GetUserNameFromId(GetUserId(), false), GetUserNameFromId(owner, false)),
-			 errhint("Rename it, and the next call makes its own; or give it to the extension's owner.")));
+	if (get_rel_relkind(relid) != RELKIND_RELATION || !UserCodeRoleIsTrusted(owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("table \"consolidate_rejected\" cannot be trusted with rejected rows"),
+				 errdetail("It must be an ordinary table of role \"%s\" or of a superuser; its owner is \"%s\".",
+						   GetUserNameFromId(GetUserId(), false), GetUserNameFromId(owner, false)),
+				 errhint("Rename it, and the next call makes its own; or give it to a superuser.")));
+	check_own_table(relid, RowExclusiveLock);
 }

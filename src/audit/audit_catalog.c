@@ -1,0 +1,535 @@
+/*
+ * audit_catalog.c
+ *	  What the catalogs say of an audited table: its trigger, its key, its log.
+ *
+ * Which log.  audit_enable() writes a log's name into the trigger's arguments, where
+ * a dump keeps it, and a dependency on the log itself into pg_depend: the log cannot
+ * be dropped while something is written to it, and it is found again after it was
+ * renamed or moved.  The name comes first, so that a log can be put aside and replaced
+ * by another of the same owner, or of somebody trusted.  A table that anybody else
+ * has put under the name is passed over.
+ *
+ * A trigger that was made by hand, by an older version or by restoring a dump has the
+ * name alone.  If that is the name of the default log, a table that is younger than the
+ * trigger, and that its owner could have put there, is refused.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
+#include "catalog/partition.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "audit/audit.h"
+#include "common/insertion.h"
+#include "common/usercode.h"
+#include "compat.h"
+
+/* ---- triggers ------------------------------------------------------------------- */
+
+/* fn_audit_trigger lives where the function that asks does */
+Oid
+AuditTriggerFunction(Oid fnoid)
+{
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+						   CStringGetDatum("fn_audit_trigger"),
+						   PointerGetDatum(buildoidvector(NULL, 0)),
+						   ObjectIdGetDatum(get_func_namespace(fnoid)));
+}
+
+/* Of a table that inherits from one other, that one. */
+static Oid
+only_parent(Oid relid)
+{
+	Relation	catalog = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tup;
+	Oid			parent = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(catalog, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	if (HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		parent = ((Form_pg_inherits) GETSTRUCT(tup))->inhparent;
+		if (HeapTupleIsValid(systable_getnext(scan)))
+			parent = InvalidOid;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return parent;
+}
+
+/* An ordinary table whose rows an extension puts into others, as TimescaleDB does. */
+bool
+AuditIsHypertable(Oid relid)
+{
+	Relation	rel = try_table_open(relid, AccessShareLock);
+	bool		result;
+
+	if (rel == NULL)
+		return false;
+	result = rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_rules == NULL &&
+		!InsertionIsPlain(rel);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* The hypertable from which a chunk inherits; InvalidOid for everything else. */
+Oid
+AuditHypertableOf(Oid relid)
+{
+	Oid			parent = InvalidOid;
+
+	if (InsertionIsHooked() && !get_rel_relispartition(relid))
+		parent = only_parent(relid);
+	return OidIsValid(parent) && AuditIsHypertable(parent) ? parent : InvalidOid;
+}
+
+/* conditional, if given: whether it has a WHEN */
+static bool
+read_trigger(Oid tgoid, FormData_pg_trigger *trigger, bool *conditional)
+{
+	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tup;
+	bool		found;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(tgoid));
+	scan = systable_beginscan(catalog, TriggerOidIndexId, true, NULL, 1, &key);
+	tup = systable_getnext(scan);
+	found = HeapTupleIsValid(tup);
+	if (found)
+		memcpy(trigger, GETSTRUCT(tup), sizeof(FormData_pg_trigger));
+	if (found && conditional)
+		*conditional = !heap_attisnull(tup, Anum_pg_trigger_tgqual, RelationGetDescr(catalog));
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return found;
+}
+
+/*
+ * The trigger of which this one is a clone (on a partition) or a copy (on a chunk: a
+ * hypertable's triggers are made again there, under the same name and with nothing
+ * in the catalogs that calls them copies); itself, if it is neither.  Fills *trigger.
+ * False when there is no such trigger.
+ */
+static bool
+read_original(Oid tgoid, FormData_pg_trigger *trigger, bool *conditional)
+{
+	FormData_pg_trigger its;
+	Oid			hypertable;
+	bool		found = false;
+
+	while (OidIsValid(tgoid) && read_trigger(tgoid, trigger, conditional))
+	{
+		found = true;
+		tgoid = trigger->tgparentid;
+	}
+	if (!found)
+		return false;
+	hypertable = AuditHypertableOf(trigger->tgrelid);
+	if (OidIsValid(hypertable) &&
+		read_trigger(get_trigger_oid(hypertable, NameStr(trigger->tgname), true), &its, conditional) &&
+		its.tgfoid == trigger->tgfoid)
+		*trigger = its;
+	return true;
+}
+
+/* The table on which a trigger was made, of which this one may be a clone or a copy. */
+Oid
+AuditTriggerRoot(Oid tgoid, Oid relid)
+{
+	FormData_pg_trigger trigger;
+
+	return read_original(tgoid, &trigger, NULL) ? trigger.tgrelid : relid;
+}
+
+/* The log becomes what the trigger depends on: see the top of the file. */
+void
+AuditBindLog(Oid tgoid, Oid logid)
+{
+	ObjectAddress trigger = {TriggerRelationId, tgoid, 0};
+	ObjectAddress log = {RelationRelationId, logid, 0};
+
+	recordDependencyOn(&trigger, &log, DEPENDENCY_NORMAL);
+}
+
+/*
+ * What else decides which log a trigger writes to: the trigger of which it is a clone,
+ * and the log that one was bound to.  audit_enable() makes no condition; what a condition
+ * refers to would look like a log.
+ */
+void
+AuditReadBinding(Oid tgoid, AuditArgs *args)
+{
+	FormData_pg_trigger trigger;
+	Relation	depend;
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tup;
+	bool		conditional = false;
+
+	args->tgoid = args->bound_log = InvalidOid;
+	if (!read_original(tgoid, &trigger, &conditional))
+		return;
+	args->tgoid = trigger.oid;
+	if (conditional)
+		return;
+	depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(TriggerRelationId));
+	ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(trigger.oid));
+	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, key);
+	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		Form_pg_depend dep = (Form_pg_depend) GETSTRUCT(tup);
+
+		if (dep->deptype == DEPENDENCY_NORMAL && dep->refclassid == RelationRelationId &&
+			dep->refobjsubid == 0 && dep->refobjid != trigger.tgrelid)
+			args->bound_log = dep->refobjid;
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+}
+
+/*
+ * The arguments of the table's audit trigger, and the table on which that was made:
+ * another one for a partition.  False when it has none; 22023 when they cannot be read.
+ */
+bool
+AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root)
+{
+	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tup;
+	Oid			tgoid = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
+	while (!OidIsValid(tgoid) && HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
+
+		if (trigger->tgfoid != fnoid || !TRIGGER_FOR_ROW(trigger->tgtype))
+			continue;
+		if (!AuditReadArgs(tup, RelationGetDescr(catalog), args))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the arguments of trigger \"%s\" on table \"%s\" cannot be read",
+							NameStr(trigger->tgname), get_rel_name(relid)),
+					 errhint("Call audit_enable(%s), or drop the trigger.", AuditTableLiteral(relid))));
+		tgoid = trigger->oid;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	if (OidIsValid(tgoid))
+	{
+		*root = AuditTriggerRoot(tgoid, relid);
+		AuditReadBinding(tgoid, args);
+	}
+	return OidIsValid(tgoid);
+}
+
+/* ---- keys ------------------------------------------------------------------------ */
+
+/* The columns of the primary key, else of the replica identity index, else NIL. */
+List *
+AuditIndexKey(Relation rel)
+{
+	List	   *names = NIL;
+	bool		primary = false;
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(rel))
+	{
+		HeapTuple	tup = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+		Form_pg_index index;
+
+		if (!HeapTupleIsValid(tup))
+			elog(ERROR, "cache lookup failed for index %u", lfirst_oid(lc));
+		index = (Form_pg_index) GETSTRUCT(tup);
+		if (index->indisprimary || (index->indisreplident && !primary))
+		{
+			names = NIL;
+			primary = index->indisprimary;
+			for (int i = 0; i < index->indnkeyatts; i++)
+				names = lappend(names, get_attname(RelationGetRelid(rel),
+												   index->indkey.values[i], false));
+		}
+		ReleaseSysCache(tup);
+	}
+	return names;
+}
+
+/* The first of the names that no column has any more, else NULL. */
+static char *
+missing_column(Relation rel, List *names)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+		if (get_attnum(RelationGetRelid(rel), lfirst(lc)) <= 0)
+			return lfirst(lc);
+	return NULL;
+}
+
+/*
+ * The key columns: those given, else those of the index.  A given one may have
+ * been renamed since; no write shall fail for that while an index tells the key.
+ */
+List *
+AuditKeyNames(Relation rel, List *given)
+{
+	List	   *names = given;
+	char	   *missing = missing_column(rel, given);
+
+	if (names == NIL || missing)
+		names = AuditIndexKey(rel);
+	if (missing)
+		ereport(names == NIL ? ERROR : WARNING,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("key column \"%s\" of the audit does not exist", missing),
+				 names == NIL ?
+				 errdetail("Table \"%s\" has no such column, and no primary key instead.",
+						   RelationGetRelationName(rel)) :
+				 errdetail("Table \"%s\" has no such column; rows are logged by its primary key "
+						   "or replica identity instead.", RelationGetRelationName(rel)),
+				 errhint("Call audit_enable(%s, key => ...) with the columns of its key.",
+						 AuditTableLiteral(RelationGetRelid(rel)))));
+	if (names == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" cannot be audited without a key",
+						RelationGetRelationName(rel)),
+				 errdetail("It has no primary key and no replica identity index."),
+				 errhint("Name the key columns: audit_enable(%s, key => '{column}').",
+						 AuditTableLiteral(RelationGetRelid(rel)))));
+	return names;
+}
+
+/* Whether a column holds integers: those types, and numeric(n,0). */
+bool
+AuditIsInteger(Form_pg_attribute att, int *precision)
+{
+	int32		typmod = att->atttypmod;
+	Oid			basetype = getBaseTypeAndTypmod(att->atttypid, &typmod);
+
+	*precision = 0;
+	if (basetype == INT2OID || basetype == INT4OID || basetype == INT8OID)
+		return true;
+	if (basetype != NUMERICOID || typmod < (int32) VARHDRSZ ||
+		((typmod - VARHDRSZ) & 0x7ff) != 0)
+		return false;
+	*precision = ((typmod - VARHDRSZ) >> 16) & 0xffff;
+	return true;
+}
+
+bool
+AuditIntegerKey(Relation rel, const char *column)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), column);
+	int			precision;
+
+	return AuditIsInteger(TupleDescAttr(RelationGetDescr(rel), attnum - 1), &precision);
+}
+
+/* ---- logs ------------------------------------------------------------------------ */
+
+/* The owner that a row of a catalog has; InvalidOid when there is no such row. */
+static Oid
+owner_of(int cache, Oid oid, AttrNumber attnum)
+{
+	HeapTuple	tup = SearchSysCache1(cache, ObjectIdGetDatum(oid));
+	bool		isnull;
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tup))
+		return InvalidOid;
+	owner = DatumGetObjectId(SysCacheGetAttr(cache, tup, attnum, &isnull));
+	ReleaseSysCache(tup);
+	return owner;
+}
+
+/* The owner of a schema; of "public", who owns the database. */
+static Oid
+schema_owner(Oid nsp)
+{
+	Oid			owner = owner_of(NAMESPACEOID, nsp, Anum_pg_namespace_nspowner);
+
+	if (owner == ROLE_PG_DATABASE_OWNER)
+		owner = owner_of(DATABASEOID, MyDatabaseId, Anum_pg_database_datdba);
+	return owner;
+}
+
+/*
+ * Does this log belong to somebody who is trusted with the changes of the audited
+ * table anyhow: a superuser, the owner of the extension, of the log's schema or of
+ * that table (relid, may be InvalidOid)?
+ */
+bool
+AuditTrustsLog(Oid logid, Oid relid, Oid fnoid)
+{
+	Oid			owner = owner_of(RELOID, logid, Anum_pg_class_relowner);
+
+	return superuser_arg(owner) ||
+		owner == owner_of(PROCOID, fnoid, Anum_pg_proc_proowner) ||
+		owner == schema_owner(get_rel_namespace(logid)) ||
+		(OidIsValid(relid) && owner == owner_of(RELOID, relid, Anum_pg_class_relowner));
+}
+
+/* It was found by its name alone, and is not trusted; a table can be given it by name. */
+void
+AuditRefuseLog(Oid logid, bool can_be_named)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("table \"%s\" is not trusted as an audit log", get_rel_name(logid)),
+			 errdetail("It belongs to role \"%s\", which owns neither the schema nor the extension.",
+					   GetUserNameFromId(owner_of(RELOID, logid, Anum_pg_class_relowner), true)),
+			 can_be_named ?
+			 errhint("Rename it, or make yourself its owner. If it is the right one, name it: audit_enable(..., log => %s).",
+					 AuditTableLiteral(logid)) :
+			 errhint("Rename it, or make yourself its owner.")));
+}
+
+/*
+ * Could the owner of this log have put it there, uninvited, to read and rewrite the
+ * history?  He needs CREATE on the schema for that; a log that was given to him does not.
+ */
+bool
+AuditCouldBePlanted(Oid logid, Oid relid, Oid fnoid)
+{
+	return !AuditTrustsLog(logid, relid, fnoid) &&
+		object_aclcheck(NamespaceRelationId, get_rel_namespace(logid),
+						owner_of(RELOID, logid, Anum_pg_class_relowner),
+						ACL_CREATE) == ACLCHECK_OK;
+}
+
+/* 42501 unless the caller owns the log; 42P01 when there is none. */
+void
+AuditRequireOwner(Oid logid)
+{
+	char	   *name = get_rel_name(logid);
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", logid)));
+	if (!object_ownercheck(RelationRelationId, logid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(logid)), name);
+}
+
+/*
+ * A partition of the log (tables: as find_all_inheritors lists them) that belongs to
+ * neither the log's owner nor a superuser brings code that would run with rights which
+ * are not its owner's.
+ */
+void
+AuditRefuseStranger(List *tables)
+{
+	Oid			stranger = UserCodeStranger(tables);
+	char	   *name = OidIsValid(stranger) ? get_rel_name(stranger) : NULL;
+
+	if (name != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("partition \"%s\" of audit log \"%s\" belongs to role \"%s\", which is not to be trusted with the rights of the log's owner",
+						name, get_rel_name(linitial_oid(tables)),
+						GetUserNameFromId(owner_of(RELOID, stranger, Anum_pg_class_relowner), true)),
+				 errhint("ALTER TABLE ... OWNER TO the owner of the log, or detach the partition.")));
+}
+
+/*
+ * The log that a trigger of the table relid writes to, see the top of the file.
+ * InvalidOid where missing_ok and there is none; else an error: 42P01 there is none,
+ * 42501 it is not trusted.
+ */
+Oid
+AuditResolveLog(const AuditArgs *args, Oid fnoid, Oid relid, bool missing_ok)
+{
+	Oid			nsp = args->log_schema ? get_namespace_oid(args->log_schema, true)
+		: get_func_namespace(fnoid);
+	Oid			named = OidIsValid(nsp) ? get_relname_relid(args->log_name, nsp) : InvalidOid;
+	Oid			bound = args->bound_log;
+
+	if (OidIsValid(bound) && get_rel_relkind(bound) == '\0')
+		bound = InvalidOid;
+	if (OidIsValid(bound) && (!OidIsValid(named) ||
+							  (named != bound && !AuditTrustsLog(named, relid, fnoid) &&
+							   owner_of(RELOID, named, Anum_pg_class_relowner) !=
+							   owner_of(RELOID, bound, Anum_pg_class_relowner))))
+		return bound;
+	if (OidIsValid(named) && !OidIsValid(bound) && args->log_schema == NULL &&
+		named > args->tgoid && AuditCouldBePlanted(named, relid, fnoid))
+	{
+		if (missing_ok)
+			return InvalidOid;
+		AuditRefuseLog(named, true);
+	}
+	if (!OidIsValid(named) && !missing_ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the audit log \"%s\" does not exist", args->log_name),
+				 errdetail("It is expected in schema \"%s\".",
+						   args->log_schema ? args->log_schema : get_namespace_name(nsp)),
+				 errhint("Create it with audit_install().")));
+	return named;
+}
+
+/* Is this log still where the arguments say? */
+bool
+AuditHasName(Oid logid, const AuditArgs *args, Oid fnoid)
+{
+	const char *name = get_rel_name(logid);
+	Oid			nsp = args->log_schema ? get_namespace_oid(args->log_schema, true)
+		: get_func_namespace(fnoid);
+
+	return name != NULL && strcmp(name, args->log_name) == 0 && get_rel_namespace(logid) == nsp;
+}
+
+/* Refuses when log is the table itself, or one that contains it. */
+void
+AuditRefuseOwnLog(Relation rel, Oid logid)
+{
+	bool		own = RelationGetRelid(rel) == logid;
+
+	if (!own && rel->rd_rel->relispartition)
+		own = list_member_oid(get_partition_ancestors(RelationGetRelid(rel)), logid);
+	else if (!own)
+		own = AuditHypertableOf(RelationGetRelid(rel)) == logid;
+	if (own)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("an audit log cannot audit itself"),
+				 errdetail("Table \"%s\" is the log, or a partition of it.",
+						   RelationGetRelationName(rel)),
+				 errhint("Drop the trigger: audit_disable(%s).",
+						 AuditTableLiteral(RelationGetRelid(rel)))));
+}

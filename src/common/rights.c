@@ -1,0 +1,59 @@
+/*
+ * rights.c
+ *	  Rights on tables that we make.
+ *
+ * ALTER DEFAULT PRIVILEGES opens every new table of a schema to the application:
+ * the log's next month, the rows that a target refused.  What we make is its owner's
+ * alone; whoever else shall have it is granted it by name.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "common/rights.h"
+#include "common/spi.h"
+
+/*
+ * Takes every right on a table from everybody but its owner, and gives the owner all
+ * of them: default privileges may have taken some of his.  For the transaction that
+ * has made the table, as its owner or a superuser, within an SPI connection.
+ */
+void
+RightsOfOwnerAlone(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	const char *table;
+	bool		isnull;
+	Datum		datum;
+	Acl		   *acl;
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	datum = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
+	acl = isnull ? NULL : DatumGetAclPCopy(datum);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	table = quote_qualified_identifier(get_namespace_name(((Form_pg_class) GETSTRUCT(tuple))->relnamespace),
+									   NameStr(((Form_pg_class) GETSTRUCT(tuple))->relname));
+	ReleaseSysCache(tuple);
+	if (acl == NULL)
+		return;
+	for (int i = 0; i < ACL_NUM(acl); i++)
+	{
+		Oid			grantee = ACL_DAT(acl)[i].ai_grantee;
+
+		if (grantee != owner)
+			SpiRun(psprintf("REVOKE ALL ON TABLE %s FROM %s CASCADE", table,
+							grantee == ACL_ID_PUBLIC ? "PUBLIC" :
+							quote_identifier(GetUserNameFromId(grantee, false))));
+	}
+	SpiRun(psprintf("GRANT ALL ON TABLE %s TO %s", table,
+					quote_identifier(GetUserNameFromId(owner, false))));
+}
