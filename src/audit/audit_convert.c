@@ -315,11 +315,13 @@ set_variables(const Variables *v)
 static Datum
 call_with_variables(FmgrInfo *function, Datum value)
 {
-	/* GMT is the one zone that needs no file; its offset is what is written */
-	Variables	fixed = {1, USE_ISO_DATES, INTSTYLE_POSTGRES, BYTEA_OUTPUT_HEX, pg_tzset("GMT")};
+	static Variables fixed = {1, USE_ISO_DATES, INTSTYLE_POSTGRES, BYTEA_OUTPUT_HEX, NULL};
 	Variables	session;
 	Datum		result;
 
+	/* the one zone that needs no file; its offset is what is written */
+	if (unlikely(fixed.timezone == NULL))
+		fixed.timezone = pg_tzset("GMT");
 	get_variables(&session);
 	PG_TRY();
 	{
