@@ -209,7 +209,9 @@ END $$;
 CREATE TRIGGER back AFTER INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION aq_s.from_log();
 -- (what runs as an owner whom the writer need not trust cannot leave anything for later, a deferred trigger either)
 SET ROLE aq_app;
+\set SHOW_CONTEXT never
 UPDATE aq_s.t SET v = 'from log' WHERE id IN (50, 51);
+\set SHOW_CONTEXT errors
 \echo :SQLSTATE
 RESET ROLE;
 ALTER TABLE audit_log OWNER TO CURRENT_USER;

@@ -144,6 +144,7 @@ CALL consolidate('ajeno', 'ajena', on_reject => 'keep');
 ALTER TABLE consolidate_rejected OWNER TO aquacis_jefe;
 -- ... with somebody's trigger
 GRANT TRIGGER ON consolidate_rejected TO aquacis_ajeno;
+DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO aquacis_ajeno', current_schema()); END $$;
 SET ROLE aquacis_ajeno;
 CREATE FUNCTION ajeno.otra() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''ran as %'', current_user; RETURN NEW; END';
 CREATE TRIGGER suyo BEFORE INSERT ON consolidate_rejected FOR EACH ROW EXECUTE FUNCTION ajeno.otra();
@@ -196,6 +197,7 @@ DROP CAST (text AS ajeno.e);
 
 RESET ROLE;
 SET client_min_messages = warning;
+DO $$ BEGIN EXECUTE format('REVOKE ALL ON SCHEMA %I FROM aquacis_ajeno', current_schema()); END $$;
 DROP FUNCTION pg_temp.con(text);
 DROP SCHEMA ajeno CASCADE;
 DROP TABLE consolidate_rejected;

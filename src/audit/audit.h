@@ -71,6 +71,7 @@ extern bool AuditIntegerKey(Relation rel, const char *column);
 extern bool AuditTrustsLog(Oid logid, Oid relid, Oid fnoid);
 extern void AuditRequireOwner(Oid logid);
 extern void AuditRefuseStranger(List *tables);
+extern void AuditRefuseForeignTypes(Relation log);
 extern void AuditRefuseLog(Oid logid, bool can_be_named);
 extern bool AuditCouldBePlanted(Oid logid, Oid relid, Oid fnoid);
 extern Oid	AuditResolveLog(const AuditArgs *args, Oid fnoid, Oid relid, bool missing_ok);
@@ -277,7 +278,6 @@ typedef struct AuditLog
 	char	   *name;			/* qualified and quoted, for SQL */
 	char	   *relname;		/* for messages */
 	AttrNumber	attnum[AUDIT_NFIELDS];	/* in the log, 0: has no such column */
-	Oid			typid[AUDIT_NFIELDS];
 	bool		direct;			/* rows may go straight into a partition */
 	struct AuditTarget *target; /* where they go now */
 	struct AuditPlan *plan;		/* else: the way through SPI */

@@ -307,6 +307,22 @@ can_log_truncate(Oid relid, Oid logid)
 	return false;
 }
 
+/* Times without a zone mean what the settings of whoever wrote them say. */
+static void
+tell_local_times(Relation log, AttrNumber changed_at)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(log), changed_at - 1);
+
+	if (getBaseType(att->atttypid) == TIMESTAMPTZOID)
+		return;
+	ereport(NOTICE,
+			(errmsg("the times in log \"%s\" follow the TimeZone of whoever makes a change",
+					RelationGetRelationName(log)),
+			 errdetail("Its column \"%s\" is of type %s.", NameStr(att->attname),
+					   format_type_be(att->atttypid)),
+			 errhint("Make it timestamp with time zone.")));
+}
+
 /*
  * Refuses a log that could not take the rows of this table.  One that has record_id
  * alone takes what reads as an integer.
@@ -326,6 +342,8 @@ check_log(Relation rel, List *key, Oid logid)
 				 errmsg("\"%s\" cannot serve as an audit log", RelationGetRelationName(log)),
 				 errdetail("It is a partition, which takes rows of its own limits only."),
 				 errhint("Name the partitioned table.")));
+	AuditRefuseForeignTypes(log);
+	tell_local_times(log, desc.attnum[AUDIT_CHANGED_AT]);
 	table_close(log, AccessShareLock);
 	if (desc.attnum[AUDIT_RECORD_KEY] || desc.attnum[AUDIT_KEY_TEXT])
 		return;

@@ -17,6 +17,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
@@ -446,16 +447,52 @@ AuditRequireOwner(Oid logid)
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(logid)), name);
 }
 
+/* Could converting to this type run code of somebody else than the owner and superusers? */
+static bool
+type_brings_code(Oid type, Oid owner)
+{
+	Oid			base = getBaseType(type);
+	Oid			element = get_element_type(base);
+
+	/* whoever owns a type can make casts to it */
+	return UserCodeInType(type, owner) || !UserCodeTypeIsTrusted(base, owner) ||
+		(OidIsValid(element) && !UserCodeTypeIsTrusted(getBaseType(element), owner));
+}
+
+/*
+ * 42501 for a column of the log whose type belongs to neither the log's owner nor a
+ * superuser: its casts and checks would run with the owner's rights.
+ */
+void
+AuditRefuseForeignTypes(Relation log)
+{
+	TupleDesc	desc = RelationGetDescr(log);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && type_brings_code(att->atttypid, log->rd_rel->relowner))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("column \"%s\" of audit log \"%s\" is of type %s, which can run code of a role that is not to be trusted with the rights of the log's owner",
+							NameStr(att->attname), RelationGetRelationName(log),
+							format_type_be(att->atttypid)),
+					 errhint("ALTER TYPE ... OWNER TO the owner of the log, or change the column's type.")));
+	}
+}
+
 /*
  * A partition of the log (tables: as find_all_inheritors lists them) that belongs to
  * neither the log's owner nor a superuser brings code that would run with rights which
- * are not its owner's.
+ * are not its owner's; and so does a column's type.  The tables are locked.
  */
 void
 AuditRefuseStranger(List *tables)
 {
 	Oid			stranger = UserCodeStranger(tables);
 	char	   *name = OidIsValid(stranger) ? get_rel_name(stranger) : NULL;
+	Relation	log;
 
 	if (name != NULL)
 		ereport(ERROR,
@@ -464,6 +501,11 @@ AuditRefuseStranger(List *tables)
 						name, get_rel_name(linitial_oid(tables)),
 						GetUserNameFromId(owner_of(RELOID, stranger, Anum_pg_class_relowner), true)),
 				 errhint("ALTER TABLE ... OWNER TO the owner of the log, or detach the partition.")));
+	log = try_relation_open(linitial_oid(tables), NoLock);
+	if (log == NULL)
+		return;
+	AuditRefuseForeignTypes(log);
+	relation_close(log, NoLock);
 }
 
 /*

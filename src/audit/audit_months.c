@@ -31,7 +31,6 @@
 #include "utils/datetime.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -101,15 +100,11 @@ literal(TimestampTz at)
 bool
 AuditReadRanges(Relation log, AuditRanges *out)
 {
-	PartitionKey key;
 	PartitionDesc desc;
 	PartitionBoundInfo bounds;
 
 	memset(out, 0, sizeof(*out));
-	if (log->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		return false;
-	key = RelationGetPartitionKey(log);
-	if (!AuditPartitionedByTime(log, key))
+	if (AuditPartitionColumn(log) == InvalidAttrNumber)
 		return false;
 	desc = RelationGetPartitionDesc(log, true);
 	if (desc->nparts == 0)
@@ -161,8 +156,7 @@ static const char *
 time_column(Oid logid)
 {
 	Relation	rel = table_open(logid, NoLock);
-	AttrNumber	attnum = RelationGetPartitionKey(rel)->partattrs[0];
-	const char *name = quote_identifier(get_attname(logid, attnum, false));
+	const char *name = quote_identifier(get_attname(logid, AuditPartitionColumn(rel), false));
 
 	table_close(rel, NoLock);
 	return name;

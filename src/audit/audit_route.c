@@ -10,9 +10,11 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/partition.h"
+#include "catalog/pg_partitioned_table.h"
 #include "catalog/pg_type.h"
 #include "nodes/pg_list.h"
 #include "partitioning/partbounds.h"
@@ -21,25 +23,40 @@
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
 
-/* Whether a level is partitioned by range of changed_at alone. */
-bool
-AuditPartitionedByTime(Relation rel, PartitionKey key)
+/*
+ * The column that a log, or a level of it, is partitioned by, if it is by RANGE of
+ * changed_at alone; else InvalidAttrNumber.  Read from the catalog: the relation
+ * cache computes what is constant in the expressions of a partition key when it is
+ * asked for the key, and would do so as the current user.
+ */
+AttrNumber
+AuditPartitionColumn(Relation rel)
 {
-	AttrNumber	attnum;
+	HeapTuple	tuple;
+	Form_pg_partitioned_table form;
+	AttrNumber	attnum = InvalidAttrNumber;
 	Form_pg_attribute att;
 
-	if (key->strategy != PARTITION_STRATEGY_RANGE || key->partnatts != 1)
-		return false;
-	attnum = key->partattrs[0];
-	if (attnum <= 0 || key->parttypid[0] != TIMESTAMPTZOID)
-		return false;
+	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return InvalidAttrNumber;
+	tuple = SearchSysCache1(PARTRELID, ObjectIdGetDatum(RelationGetRelid(rel)));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for partition key of relation %u", RelationGetRelid(rel));
+	form = (Form_pg_partitioned_table) GETSTRUCT(tuple);
+	if (form->partstrat == PARTITION_STRATEGY_RANGE && form->partnatts == 1)
+		attnum = form->partattrs.values[0];
+	ReleaseSysCache(tuple);
+	if (attnum <= 0)			/* an expression is 0 */
+		return InvalidAttrNumber;
 	att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
-	return AuditFieldOf(att) == AUDIT_CHANGED_AT;
+	return att->atttypid == TIMESTAMPTZOID && AuditFieldOf(att) == AUDIT_CHANGED_AT ?
+		attnum : InvalidAttrNumber;
 }
 
 static void
@@ -93,12 +110,12 @@ AuditRoute(Relation log, TimestampTz at, AuditTarget *target)
 			return true;
 		}
 		target->ancestors = lappend_oid(target->ancestors, relid);
-		key = RelationGetPartitionKey(rel);
-		if (!AuditPartitionedByTime(rel, key))
+		if (AuditPartitionColumn(rel) == InvalidAttrNumber)
 		{
 			table_close(rel, NoLock);
 			return false;
 		}
+		key = RelationGetPartitionKey(rel);
 		desc = RelationGetPartitionDesc(rel, !IsolationUsesXactSnapshot());
 		if (desc->nparts == 0)
 			no_partition(rel, at);
