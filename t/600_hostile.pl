@@ -304,7 +304,7 @@ for my $user (qw(mallory app))
 		[ "SELECT * FROM aq.audit_history('cf.contrato', '100')", 'read a history' ],
 		[ 'ALTER TABLE cf.contrato DISABLE TRIGGER ALL', 'disable the audit of another\'s table' ],
 		[ 'ALTER TABLE cf.contrato DISABLE TRIGGER USER', 'disable the user triggers of another\'s table' ],
-		[ 'DROP TRIGGER trg_audit_contrato ON cf.contrato', 'drop the audit trigger' ],
+		[ 'DROP TRIGGER "!audit_contrato" ON cf.contrato', 'drop the audit trigger' ],
 		[ 'SET session_replication_role = replica', 'set session_replication_role' ],
 		[ "SELECT aq.audit_disable('cf.contrato')", 'audit_disable' ],
 		[ "SELECT aq.audit_enable('cf.sector')", 'audit_enable' ],
@@ -351,7 +351,7 @@ for (
 	refused('mallory', 'base', $_->[0], '42501', "with EXECUTE alone: $_->[1]");
 }
 is($node->safe_psql('base', 'SELECT count(*) FROM cf.tmp_deuda_1'), $rows_before, 'nothing moved');
-is( $node->safe_psql('base', q{SELECT count(*) FROM pg_trigger WHERE tgrelid = 'cf.contrato'::regclass AND tgname ~ '^trg_audit' AND tgenabled = 'O'}),
+is( $node->safe_psql('base', q{SELECT count(*) FROM pg_trigger WHERE tgrelid = 'cf.contrato'::regclass AND tgname ~ '^!audit' AND tgenabled = 'O'}),
 	'2', 'the audit is still on');
 
 must('postgres', 'base', q{

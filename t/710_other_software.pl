@@ -321,7 +321,7 @@ SKIP:
 	};
 	my $trigger = sub {
 		my ($table) = @_;
-		sql(qq{CREATE TRIGGER trg_audit_$table AFTER INSERT OR UPDATE OR DELETE ON ${table}_chunk FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger('medidor,t');
+		sql(qq{CREATE TRIGGER "!audit_$table" AFTER INSERT OR UPDATE OR DELETE ON ${table}_chunk FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger('medidor,t');
 			CREATE TRIGGER zz AFTER INSERT OR UPDATE OR DELETE ON ${table}_chunk FOR EACH ROW EXECUTE FUNCTION oracle()}, 'front');
 	};
 	fronts('a front', 'front', $make, $trigger);

@@ -221,6 +221,7 @@ extern void TrustRecords(Family *family);
 extern void TrustRejected(Oid relid);
 
 /* target.c */
+extern void TargetTellPublications(Family *family);
 extern bool TargetMake(Family *family, List *sources);
 extern void TargetCheck(Family *family);
 extern void TargetRememberColumns(Family *family);

@@ -18,7 +18,8 @@
  * inserting more than storing, or where the target is no table, the executor does it:
  * INSERT ... SELECT from the rows as they were read (common/rows.h), without the
  * rejected ones.  The source is not named in that statement: what would be planned of
- * it is its owner's.  Either way the number of rows written is checked.
+ * it is its owner's.  Either way the number of rows written is checked; where the
+ * target is no table, that of the rows which it shows.
  *
  * Whatever computes something of the target (defaults, index expressions, the
  * executor) does it as its owner, see trust.c.
@@ -524,6 +525,15 @@ insert_command(Family *family, int64 process_id)
 	return sql.data;
 }
 
+/* What a view's triggers, or a foreign server, count as written need not be there. */
+static int64
+rows_shown(Family *family, int64 process_id)
+{
+	ProcessSum *sum = hash_search(TargetSums(family, &process_id), &process_id, HASH_FIND, NULL);
+
+	return sum ? sum->rows : 0;
+}
+
 static void
 copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
 			  Snapshot snapshot, const Contents *contents)
@@ -534,6 +544,9 @@ copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceCo
 
 	ExamineRows(&family->shape, source, columns, snapshot, contents, take_row, &taking);
 	written = RowsInto(taking.rows, copy->owner, insert_command(family, process_id));
+	if (copy->target->rd_rel->relkind == RELKIND_VIEW ||
+		copy->target->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
+		written = Min(written, rows_shown(family, process_id));
 	if (written != contents->rows - contents->nrejects)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),

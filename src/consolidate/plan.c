@@ -161,10 +161,15 @@ consolidate_plan(PG_FUNCTION_ARGS)
 						text_to_cstring(PG_GETARG_TEXT_PP(0)),
 						text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	sources = FamilySources(family);
-	if (FamilyResolveShape(family) && OidIsValid(family->target_oid))
+	if (FamilyResolveShape(family))
 	{
-		TargetCheck(family);
-		present = TargetPresent(family, sources);
+		if (OidIsValid(family->target_oid))
+		{
+			TargetCheck(family);
+			present = TargetPresent(family, sources);
+		}
+		else
+			TargetTellPublications(family);
 	}
 	target_owner = OidIsValid(family->target_oid) ? UserCodeOwner(family->target_oid) :
 		TargetOwnerOf(family, sources);

@@ -88,6 +88,35 @@ give_away(Family *family, Oid owner)
 						quote_identifier(GetUserNameFromId(owner, false))));
 }
 
+/*
+ * Warns when a target that is still to be made will be published without anybody's
+ * doing: a subscription stops at the first row of a table that its subscriber does not
+ * have.
+ */
+void
+TargetTellPublications(Family *family)
+{
+	uint64		n;
+
+	if (OidIsValid(family->target_oid))
+		return;
+	n = ConsolidateQuery(psprintf("SELECT pubname FROM pg_catalog.pg_publication p WHERE pubinsert AND (puballtables"
+#if PG_VERSION_NUM >= 150000
+								  " OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace"
+								  "  WHERE pnpubid OPERATOR(pg_catalog.=) p.oid AND pnnspid OPERATOR(pg_catalog.=) %u)"
+								  ") ORDER BY pubname", family->schema_oid),
+#else
+								  ") ORDER BY pubname"),
+#endif
+						 0, NULL);
+	for (uint64 i = 0; i < n; i++)
+		ereport(WARNING,
+				(errmsg("publication \"%s\" sends the rows of the new table \"%s.%s\"",
+						ConsolidateField(i, 1), family->schema, family->target),
+				 errdetail("A subscription stops at the first of them if its subscriber has no such table."),
+				 errhint("Create the table on the subscribers first.")));
+}
+
 /* Makes the target for these sources if there is none.  Returns whether it did. */
 bool
 TargetMake(Family *family, List *sources)
@@ -101,6 +130,7 @@ TargetMake(Family *family, List *sources)
 		return false;
 
 	check_types(family);
+	TargetTellPublications(family);
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "CREATE TABLE %s (%s pg_catalog.int8 NOT NULL",
 					 target_name(family), PROCESS_COLUMN);
