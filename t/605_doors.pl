@@ -72,6 +72,8 @@ must('postgres', q{
 	CREATE SCHEMA aq; CREATE EXTENSION aquacis SCHEMA aq; GRANT USAGE ON SCHEMA aq TO PUBLIC;
 	SELECT aq.audit_install();
 	SELECT aq.consolidate_define('libre', pattern => '^libre_(\d+)$', target => 'libre', key => '{k}');
+	-- what else a target has is its own
+	SELECT aq.consolidate_define('fija', pattern => '^fija_(\d+)$', target => 'fija', key => '{k}', columns => '{k int,importe numeric}');
 	CREATE SCHEMA m AUTHORIZATION mallory; GRANT USAGE ON SCHEMA m TO PUBLIC; GRANT CREATE ON DATABASE postgres TO mallory;});
 must('mallory', q{
 	CREATE FUNCTION m.w() RETURNS void LANGUAGE plpgsql AS $$
@@ -229,13 +231,13 @@ for my $door (@doors)
 {
 	my $what = "target, $door->[0]";
 	my $schema = 't' . ++$n;
-	my $setup = "CREATE SCHEMA $schema; CREATE TABLE $schema.libre (proceso_id bigint, k int, importe numeric);
-		CREATE TABLE $schema.libre_1 (k int, importe numeric); INSERT INTO $schema.libre_1 VALUES (1, 1), (2, 2), (NULL, 3);
-		CREATE TABLE $schema.libre_2 (k int, importe numeric); INSERT INTO $schema.libre_2 VALUES (11, 1), (12, 2)";
-	make_door($what, $door, $setup, "$schema.libre", 'k', "INSERT INTO $schema.libre (k) VALUES (1); SELECT * FROM $schema.libre") or next;
-	my ($out, $err) = walk($what, $calls =~ s/'S'/'$schema'/gr);
+	my $setup = "CREATE SCHEMA $schema; CREATE TABLE $schema.fija (proceso_id bigint, k int, importe numeric);
+		CREATE TABLE $schema.fija_1 (k int, importe numeric); INSERT INTO $schema.fija_1 VALUES (1, 1), (2, 2), (NULL, 3);
+		CREATE TABLE $schema.fija_2 (k int, importe numeric); INSERT INTO $schema.fija_2 VALUES (11, 1), (12, 2)";
+	make_door($what, $door, $setup, "$schema.fija", 'k', "INSERT INTO $schema.fija (k) VALUES (1); SELECT * FROM $schema.fija") or next;
+	my ($out, $err) = walk($what, $calls =~ s/'S'/'$schema'/gr =~ s/'libre'/'fija'/gr);
 	# wherever they are: every row is somewhere.  Read as herself: a query of the DBA runs her code without us.
-	($out, $err) = as('mallory', join('', map { "SELECT k FROM $schema.$_; " } qw(libre libre_1 libre_2)));
+	($out, $err) = as('mallory', join('', map { "SELECT k FROM $schema.$_; " } qw(fija fija_1 fija_2)));
 	my %kept = map { ($_ eq '' ? 'null' : $_) => 1 } split /\n/, $out, -1;
 	is(join(' ', sort { $a cmp $b } keys %kept), '1 11 12 2 null', "$what: no row is lost") or diag($err);
 }
