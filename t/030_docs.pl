@@ -81,6 +81,17 @@ $node->safe_psql('postgres', 'CREATE DATABASE consolidate');
 $node->safe_psql('consolidate', "CREATE EXTENSION aquacis; $legacy");
 page_runs('docs/consolidate.md', 'consolidate', 3);
 
+# ---- what 1.0.0 and 1.0.1 left open
+page_runs('SECURITY.md', 'audit', 1);
+my ($query) = slurp_file('SECURITY.md') =~ /^```sql\n(.*?)^```/ms;
+is($node->safe_psql('audit', $query), '', 'SECURITY.md: nothing that we make is open');
+$node->safe_psql('audit', q{CREATE ROLE app; GRANT INSERT, DELETE ON audit_log_default TO app; GRANT SELECT ON consolidate_source TO PUBLIC;
+	ALTER TABLE audit_log_default RENAME TO resto;
+	SELECT consolidate_define('mia', '^mia_(\d+)$', 'mia', '{k}'); CREATE TABLE mia_1 (k int); INSERT INTO mia_1 VALUES (1);});
+$node->safe_psql('audit', q{CALL consolidate('public', 'mia')});
+$node->safe_psql('audit', q{GRANT UPDATE ON mia TO app});
+is($node->safe_psql('audit', $query), "consolidate_source|PUBLIC|SELECT\nresto|app|INSERT, DELETE\nmia|app|UPDATE", '... and what is, is listed');
+
 # ---- links: to files, and to headings as they are anchored on a rendered page
 sub anchors
 {
