@@ -124,6 +124,8 @@ DROP TABLE aq_h.log2;
 SELECT audit_disable('aq_h.t');
 DROP TABLE aq_h.log2;
 
+DROP TABLE audit_log_2024;
+
 -- one broken trigger does not hide the others
 SELECT audit_install(months => 0);
 SELECT audit_enable('aq_h.t');
@@ -146,6 +148,38 @@ INSERT INTO aq_h.bad VALUES (1);
 INSERT INTO aq_h.worse VALUES (1);
 SELECT table_name, record_id FROM audit_log ORDER BY 1;
 
+-- a trigger of somebody who has the right TRIGGER on the log, or on a month of it
+CREATE TABLE aq_h.ran (who text);
+GRANT INSERT ON aq_h.ran TO PUBLIC;
+DO $$ BEGIN EXECUTE format('GRANT TRIGGER ON ALL TABLES IN SCHEMA %I TO aq_mallory', current_schema()); END $$;
+SET ROLE aq_mallory;
+CREATE FUNCTION aq_spy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO aq_h.ran VALUES (current_user); RETURN NEW; END';
+CREATE FUNCTION aq_spy(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN INSERT INTO aq_h.ran VALUES (current_user); RETURN true; END';
+CREATE TRIGGER spy AFTER INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION aq_spy();
+RESET ROLE;
+\set VERBOSITY default
+INSERT INTO aq_h.t VALUES (100, 1);
+\echo :SQLSTATE
+SELECT audit_enable('aq_h.t');
+\set VERBOSITY terse
+DROP TRIGGER spy ON audit_log;
+SET ROLE aq_mallory;
+CREATE TRIGGER spy AFTER INSERT ON audit_log FOR EACH ROW WHEN (aq_spy(NEW.xact_seq)) EXECUTE FUNCTION suppress_redundant_updates_trigger();
+RESET ROLE;
+INSERT INTO aq_h.t VALUES (100, 1);
+DROP TRIGGER spy ON audit_log;
+SET ROLE aq_mallory;
+CREATE TRIGGER spy BEFORE DELETE ON audit_log_default FOR EACH ROW EXECUTE FUNCTION aq_spy();
+RESET ROLE;
+INSERT INTO aq_h.t VALUES (100, 1);
+CALL audit_maintain(months_ahead => 12);
+\echo :SQLSTATE
+TABLE aq_h.ran;
+DROP TRIGGER spy ON audit_log_default;
+CALL audit_maintain(months_ahead => 1);
+DROP FUNCTION aq_spy(), aq_spy(int);
+DO $$ BEGIN EXECUTE format('REVOKE TRIGGER ON ALL TABLES IN SCHEMA %I FROM aq_mallory', current_schema()); END $$;
+
 -- types of a stranger in a log
 SET ROLE aq_mallory;
 CREATE TYPE aq_who AS ENUM ('system');
@@ -158,6 +192,6 @@ DROP TYPE aq_who;
 
 SELECT audit_disable('aq_h.t');
 DROP SCHEMA aq_h, aq_l2 CASCADE;
-DROP TABLE audit_log, audit_log_2024;
+DROP TABLE audit_log;
 :take;
 DROP ROLE aq_mallory, aq_app;

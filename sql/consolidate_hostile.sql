@@ -120,6 +120,43 @@ SELECT problem FROM consolidate_problem WHERE source_table = 'pl_6';
 SELECT count(*) FROM plantada.pl_6;
 DROP VIEW plantada.pl;
 
+-- triggers that somebody with the right TRIGGER has made: of his function, with his condition, with his arguments
+CREATE TABLE plantada.pl (proceso_id bigint NOT NULL, k int NOT NULL, v int);
+GRANT TRIGGER ON plantada.pl TO aquacis_mala;
+CREATE FUNCTION plantada.argumentos() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN EXECUTE TG_ARGV[0]; RETURN NEW; END';
+SET ROLE aquacis_mala;
+CREATE FUNCTION plantada.testigo(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RAISE WARNING ''ran''; RETURN true; END';
+CREATE FUNCTION plantada.suya() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE WARNING ''ran''; RETURN NEW; END';
+CREATE TRIGGER suyo BEFORE INSERT ON plantada.pl FOR EACH ROW EXECUTE FUNCTION plantada.suya();
+RESET ROLE;
+\set VERBOSITY default
+CALL consolidate('plantada', 'pl');
+DROP TRIGGER suyo ON plantada.pl;
+SET ROLE aquacis_mala;
+CREATE TRIGGER suyo BEFORE INSERT ON plantada.pl FOR EACH ROW WHEN (plantada.testigo(NEW.k)) EXECUTE FUNCTION suppress_redundant_updates_trigger();
+RESET ROLE;
+CALL consolidate('plantada', 'pl');
+DROP TRIGGER suyo ON plantada.pl;
+SET ROLE aquacis_mala;
+CREATE TRIGGER suyo BEFORE INSERT ON plantada.pl FOR EACH ROW EXECUTE FUNCTION plantada.argumentos('SELECT plantada.testigo(1)');
+RESET ROLE;
+SELECT * FROM consolidate_plan('plantada', 'pl');
+REVOKE TRIGGER ON plantada.pl FROM aquacis_mala;
+SELECT table_name, problem FROM consolidate_plan('plantada', 'pl');
+-- ... or on the target of a third
+ALTER TABLE plantada.pl OWNER TO aquacis_app;
+ALTER TABLE plantada.pl_6 OWNER TO aquacis_app;
+SET ROLE aquacis_app;
+GRANT TRIGGER ON plantada.pl TO aquacis_mala;
+DROP TRIGGER suyo ON plantada.pl;
+SET ROLE aquacis_mala;
+CREATE TRIGGER suyo BEFORE INSERT ON plantada.pl FOR EACH ROW EXECUTE FUNCTION plantada.suya();
+RESET ROLE;
+CALL consolidate('plantada', 'pl');
+\set VERBOSITY terse
+SELECT count(*) FROM plantada.pl_6;
+DROP TABLE plantada.pl;
+
 -- publications that send whatever comes
 CREATE PUBLICATION aq_todo FOR ALL TABLES;
 SELECT table_name, problem FROM consolidate_plan('plantada', 'pl');

@@ -72,6 +72,7 @@ extern bool AuditTrustsLog(Oid logid, Oid relid, Oid fnoid);
 extern void AuditRequireOwner(Oid logid);
 extern void AuditRefuseStranger(List *tables);
 extern void AuditRefuseForeignTypes(Relation log);
+extern void AuditRefuseTriggers(Oid logid, List *tables);
 extern void AuditRefuseLog(Oid logid, bool can_be_named);
 extern bool AuditCouldBePlanted(Oid logid, Oid relid, Oid fnoid);
 extern Oid	AuditResolveLog(const AuditArgs *args, Oid fnoid, Oid relid, bool missing_ok);

@@ -343,6 +343,7 @@ check_log(Relation rel, List *key, Oid logid)
 				 errdetail("It is a partition, which takes rows of its own limits only."),
 				 errhint("Name the partitioned table.")));
 	AuditRefuseForeignTypes(log);
+	AuditRefuseTriggers(logid, find_all_inheritors(logid, NoLock, NULL));
 	tell_local_times(log, desc.attnum[AUDIT_CHANGED_AT]);
 	table_close(log, AccessShareLock);
 	if (desc.attnum[AUDIT_RECORD_KEY] || desc.attnum[AUDIT_KEY_TEXT])

@@ -483,9 +483,34 @@ AuditRefuseForeignTypes(Relation log)
 }
 
 /*
+ * 42501 for a trigger of these tables, the log and parts of it, whose function belongs to
+ * neither the log's owner nor a superuser: it would run with the owner's rights, and
+ * the right TRIGGER, which default privileges can give, is enough to make it.
+ */
+void
+AuditRefuseTriggers(Oid logid, List *tables)
+{
+	Oid			owner = UserCodeOwner(logid);
+	ListCell   *lc;
+
+	foreach(lc, tables)
+	{
+		char	   *trigger = UserCodeInTriggers(lfirst_oid(lc), owner, false);
+
+		if (trigger != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("audit log \"%s\" would run code of a role that is not to be trusted with the rights of the log's owner",
+							get_rel_name(logid)),
+					 errdetail("The %s.", trigger),
+					 errhint("Drop the trigger, and REVOKE TRIGGER on the table; or give its function to the owner of the log.")));
+	}
+}
+
+/*
  * A partition of the log (tables: as find_all_inheritors lists them) that belongs to
  * neither the log's owner nor a superuser brings code that would run with rights which
- * are not its owner's; and so does a column's type.  The tables are locked.
+ * are not its owner's; and so does a column's type.
  */
 void
 AuditRefuseStranger(List *tables)
@@ -501,11 +526,11 @@ AuditRefuseStranger(List *tables)
 						name, get_rel_name(linitial_oid(tables)),
 						GetUserNameFromId(owner_of(RELOID, stranger, Anum_pg_class_relowner), true)),
 				 errhint("ALTER TABLE ... OWNER TO the owner of the log, or detach the partition.")));
-	log = try_relation_open(linitial_oid(tables), NoLock);
+	log = try_relation_open(linitial_oid(tables), AccessShareLock);
 	if (log == NULL)
 		return;
 	AuditRefuseForeignTypes(log);
-	relation_close(log, NoLock);
+	relation_close(log, AccessShareLock);
 }
 
 /*

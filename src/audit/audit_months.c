@@ -234,12 +234,13 @@ create_table(Oid logid, int month)
 	return name;
 }
 
+/* Its rows are deleted as the log's owner, so no trigger of somebody else may be there. */
 static void
-lock_default(Oid default_part)
+lock_default(Oid logid, Oid default_part)
 {
 	/* with what is below it; LOCK TABLE refuses a foreign table */
 	LockRelationOid(default_part, AccessExclusiveLock);
-	(void) find_all_inheritors(default_part, AccessExclusiveLock, NULL);
+	AuditRefuseTriggers(logid, lcons_oid(logid, find_all_inheritors(default_part, AccessExclusiveLock, NULL)));
 }
 
 /*
@@ -307,7 +308,7 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 	name = create_table(logid, month);
 	if (OidIsValid(default_part))
 	{
-		lock_default(default_part);
+		lock_default(logid, default_part);
 		published = is_published(AuditQualifiedName(logid), AuditQualifiedName(default_part));
 	}
 	return attach_partition(logid, default_part, name, literal(from), literal(to), published);

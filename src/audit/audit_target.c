@@ -346,6 +346,7 @@ refuse_stranger(AuditLog *log)
 	log->deps = list_concat(log->deps, tables);
 	MemoryContextSwitchTo(old);
 	AuditRefuseStranger(tables);
+	AuditRefuseTriggers(log->relid, tables);
 }
 
 /*

@@ -39,6 +39,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
@@ -46,7 +47,9 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_range.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
@@ -282,21 +285,48 @@ arguments_of(Node *node)
 	return NULL;
 }
 
+/* What the walker is asked: the role whose functions and types are trusted, beside superusers' types. */
+typedef struct Walk
+{
+	Oid			trusted;		/* InvalidOid: no function but the server's */
+	Node	   *node;			/* whose functions are looked at */
+} Walk;
+
+static Oid
+owner_of_function(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+static bool
+belongs_to(Oid owner, Oid trusted)
+{
+	return OidIsValid(owner) && (owner == trusted || superuser_arg(owner));
+}
+
 /* Immutable is not enough for what lies outside of pg_catalog; of pg_catalog, some run the SQL they are given. */
 static bool
-is_foreign_function(Oid function, void *node)
+is_foreign_function(Oid function, void *context)
 {
+	Walk	   *walk = context;
 	const char *name;
 	Node	   *args;
 
 	if (function >= FirstNormalObjectId)
-		return true;
+		return !OidIsValid(walk->trusted) || !belongs_to(owner_of_function(function), walk->trusted);
 	if (func_volatile(function) == PROVOLATILE_IMMUTABLE)
 		return false;
 	name = get_func_name(function);
 	if (name == NULL)
 		return true;
-	args = arguments_of(node);
+	args = arguments_of(walk->node);
 	return !is_harmless(name) &&
 		!(args != NULL && is_harmless_with_plain_types(name) && has_plain_types(args));
 }
@@ -304,6 +334,8 @@ is_foreign_function(Oid function, void *node)
 static bool
 node_has_code(Node *node, void *context)
 {
+	Walk	   *walk = context;
+
 	if (node == NULL)
 		return false;
 	switch (nodeTag(node))
@@ -337,14 +369,15 @@ node_has_code(Node *node, void *context)
 		case T_NullIfExpr:
 		case T_ScalarArrayOpExpr:
 		case T_RowCompareExpr:
-			if (check_functions_in_node(node, is_foreign_function, node))
+			walk->node = node;
+			if (check_functions_in_node(node, is_foreign_function, walk))
 				return true;
 			break;
 		default:
 			return true;
 	}
 	/* of a row without a type of its own, the fields are looked at */
-	if (UserCodeInType(exprType(node), InvalidOid) &&
+	if (UserCodeInType(exprType(node), walk->trusted) &&
 		!(IsA(node, RowExpr) && exprType(node) == RECORDOID))
 		return true;
 	return expression_tree_walker(node, node_has_code, context);
@@ -357,7 +390,9 @@ node_has_code(Node *node, void *context)
 bool
 UserCodeInExpression(Node *expr)
 {
-	return node_has_code(expr, NULL);
+	Walk		walk = {InvalidOid};
+
+	return node_has_code(expr, &walk);
 }
 
 static bool
@@ -459,33 +494,88 @@ UserCodeInIndex(Relation index)
 	return found;
 }
 
+/* Our own trigger's arguments say which log, and it writes there as the log's owner. */
+static bool
+is_of_aquacis(Oid function)
+{
+	return getExtensionOfObject(ProcedureRelationId, function) == get_extension_oid("aquacis", true);
+}
+
+/* May somebody else make triggers on a table? */
+static bool
+others_make_triggers(Oid relid, Oid trusted)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		isnull;
+	Datum		datum;
+	bool		found = false;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	datum = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
+	if (!isnull)
+	{
+		Acl		   *acl = DatumGetAclP(datum);
+
+		for (int i = 0; i < ACL_NUM(acl) && !found; i++)
+			found = (ACLITEM_GET_PRIVS(ACL_DAT(acl)[i]) & ACL_TRIGGER) != 0 &&
+				!belongs_to(ACL_DAT(acl)[i].ai_grantee, trusted);
+	}
+	ReleaseSysCache(tuple);
+	return found;
+}
+
+/* What is wrong with one trigger, see UserCodeInTriggers. */
+static char *
+problem_of_trigger(HeapTuple tuple, TupleDesc desc, Oid trusted, bool strict)
+{
+	Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
+	const char *name = NameStr(trigger->tgname);
+	const char *table = get_rel_name(trigger->tgrelid);
+	Oid			owner = owner_of_function(trigger->tgfoid);
+	Walk		walk = {trusted};
+	bool		isnull;
+	Datum		condition;
+
+	if (!belongs_to(owner, trusted))
+		return psprintf("trigger \"%s\" of table \"%s\" calls a function of role \"%s\"", name, table,
+						GetUserNameFromId(owner, true));
+	condition = heap_getattr(tuple, Anum_pg_trigger_tgqual, desc, &isnull);
+	if (!isnull && node_has_code(stringToNode(TextDatumGetCString(condition)), &walk))
+		return psprintf("condition of trigger \"%s\" of table \"%s\" can run code of a role that is not trusted",
+						name, table);
+	if (strict && trigger->tgnargs > 0 && !is_of_aquacis(trigger->tgfoid) &&
+		others_make_triggers(trigger->tgrelid, trusted))
+		return psprintf("trigger \"%s\" of table \"%s\" has arguments, which somebody else with the right TRIGGER may have given",
+						name, table);
+	return NULL;
+}
+
 /*
- * A trigger of the relation whose function belongs to a role that the current user
- * need not trust, in words, or NULL.  Whoever has the right TRIGGER on a table can
- * make one.
+ * A trigger of a table that would run code of a role which is neither a superuser nor
+ * trusted, as whom it would run; in words, or NULL.  Whoever has the right TRIGGER
+ * on a table can make one.  He can also give arguments to a function that is trusted,
+ * some of which run what they are given; where strict, those are refused on tables
+ * on which somebody else has that right.
  */
 char *
-UserCodeInTriggers(Relation rel)
+UserCodeInTriggers(Oid relid, Oid trusted, bool strict)
 {
-	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
-	{
-		Trigger    *trigger = &rel->trigdesc->triggers[i];
-		HeapTuple	tuple;
-		Oid			owner;
+	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char	   *problem = NULL;
 
-		if (trigger->tgisinternal)
-			continue;
-		tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(trigger->tgfoid));
-		if (!HeapTupleIsValid(tuple))
-			continue;
-		owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
-		ReleaseSysCache(tuple);
-		if (!UserCodeRoleIsTrusted(owner))
-			return psprintf("trigger \"%s\" of table \"%s\" calls a function of role \"%s\"",
-							trigger->tgname, RelationGetRelationName(rel),
-							GetUserNameFromId(owner, false));
-	}
-	return NULL;
+	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
+	while (problem == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		if (!((Form_pg_trigger) GETSTRUCT(tuple))->tgisinternal)
+			problem = problem_of_trigger(tuple, RelationGetDescr(catalog), trusted, strict);
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return problem;
 }
 
 /*

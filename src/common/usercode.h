@@ -27,7 +27,7 @@ extern bool UserCodeInType(Oid type, Oid trusted);
 extern bool UserCodeInTable(Relation rel);
 extern bool UserCodeInIndex(Relation index);
 extern char *UserCodeInColumns(Relation rel, Oid trusted);
-extern char *UserCodeInTriggers(Relation rel);
+extern char *UserCodeInTriggers(Oid relid, Oid trusted, bool strict);
 extern Oid	UserCodeStranger(List *tables);
 
 extern void UserCodeEnter(UserCodeScope *scope, Oid owner);

@@ -80,32 +80,33 @@ check_rights(Family *family, AclMode rights, Oid owner)
 }
 
 /*
- * Triggers that somebody with the right TRIGGER has put on a table of a trusted owner
- * would run as the caller: 42501.
+ * Triggers that somebody with the right TRIGGER has put on a target would run as the
+ * caller, or as its owner, as whom the others run: 42501.  For writing, the lock that is
+ * taken keeps new ones away until the end of the transaction.
  */
 void
 TargetRefuseTriggers(Family *family, LOCKMODE lockmode)
 {
 	List	   *tables = has_subclass(family->target_oid) ?
-		find_all_inheritors(family->target_oid, NoLock, NULL) : list_make1_oid(family->target_oid);
+		find_all_inheritors(family->target_oid, lockmode, NULL) : list_make1_oid(family->target_oid);
+	Oid			user = UserCodeOwner(family->target_oid);
 	ListCell   *lc;
 
+	if (UserCodeRoleIsTrusted(user))
+		user = GetUserId();
 	foreach(lc, tables)
 	{
-		Relation	rel = try_relation_open(lfirst_oid(lc), lockmode);
 		char	   *trigger;
 
-		if (rel == NULL)
-			continue;
-		trigger = UserCodeRoleIsTrusted(rel->rd_rel->relowner) ? UserCodeInTriggers(rel) : NULL;
+		LockRelationOid(lfirst_oid(lc), lockmode);
+		trigger = UserCodeInTriggers(lfirst_oid(lc), user, true);
 		if (trigger)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("target \"%s.%s\" would run code of a role that is not trusted",
 							family->schema, family->target),
 					 errdetail("The %s.", trigger),
-					 errhint("Drop the trigger, or give its function to a role you trust.")));
-		relation_close(rel, NoLock);
+					 errhint("Drop the trigger and REVOKE TRIGGER on the table, or give its function to a role you trust.")));
 	}
 	list_free(tables);
 }
@@ -157,7 +158,7 @@ TargetUser(Family *family, AclMode rights)
 				 errhint("ALTER TABLE ... OWNER TO the owner of the target.")));
 	if (!UserCodeRoleIsTrusted(owner))
 		check_rights(family, rights, owner);
-	else if (writing)
+	if (writing)
 		TargetRefuseTriggers(family, RowExclusiveLock);
 	list_free(tables);
 	return owner;
@@ -275,7 +276,7 @@ check_own_table(Oid relid, LOCKMODE lockmode)
 	if (rel == NULL)
 		return;
 	owner = rel->rd_rel->relowner;
-	trigger = lockmode == AccessShareLock ? NULL : UserCodeInTriggers(rel);
+	trigger = lockmode == AccessShareLock ? NULL : UserCodeInTriggers(relid, GetUserId(), true);
 	if (!UserCodeRoleIsTrusted(owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
