@@ -31,9 +31,11 @@ SELECT audit_install('nowhere');
 \echo :SQLSTATE
 SELECT audit_enable('aq_h.t'::regclass, log => 'pg_class');
 SELECT audit_enable('pg_class');
+\set VERBOSITY sqlstate
 SELECT audit_enable('aq_h.t', log => 'aq_h.t_pkey');
 CALL audit_maintain(log => 'aq_h.t_pkey');
 SELECT * FROM audit_history('aq_h.t_pkey', '1');
+\set VERBOSITY terse
 
 -- rights by default are for what an application makes, not for the log
 ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO aq_app;
@@ -139,7 +141,9 @@ CREATE TABLE aq_h.wrong (id int PRIMARY KEY);
 CREATE TRIGGER wrong AFTER INSERT ON aq_h.wrong FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger('id', 'log=aq_h.t');
 SELECT audited_table, log FROM audit_status ORDER BY 1;
 INSERT INTO aq_h.bad VALUES (1);
+\set VERBOSITY sqlstate
 INSERT INTO aq_h.worse VALUES (1);
+\set VERBOSITY terse
 INSERT INTO aq_h.lost VALUES (1);
 INSERT INTO aq_h.wrong VALUES (1);
 SELECT audit_disable('aq_h.bad');
