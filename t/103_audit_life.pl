@@ -63,10 +63,23 @@ is(sql($history, 'restored'), sql($history), 'the history too');
 sql("UPDATE account SET v = 'after' WHERE id = 1", 'restored');
 is(sql("SELECT action || ' ' || column_name || ' ' || new_value FROM audit_history('account', '1') LIMIT 1", 'restored'),
 	'U v "after"', 'and writing goes on');
+# which log a trigger is bound to is not dumped: a restored one knows the name that it was given
+sql(q{SELECT audit_enable('account'); ALTER TABLE audit_log RENAME TO audit_log_2026}, 'restored');
+sql("UPDATE account SET v = 'renamed' WHERE id = 1", 'restored');
+$node->command_ok([ 'pg_dump', '-Fc', '-f', "$file.renamed", '-N', 'cron', '-h', $node->host, '-p', $node->port, 'restored' ], 'dump with a renamed log');
+sql('CREATE DATABASE again');
+run_command([ 'pg_restore', '-d', 'again', '-h', $node->host, '-p', $node->port, "$file.renamed" ]);
+my ($ret, undef, $said) = $node->psql('again', "\\set VERBOSITY sqlstate\nUPDATE account SET v = 'lost' WHERE id = 1");
+like($said, qr/ERROR:  42P01/, '... writes fail where it is restored, rather than not being logged');
+sql("SELECT audit_enable('account', log => 'audit_log_2026'); UPDATE account SET v = 'found' WHERE id = 1", 'again');
+is(sql("SELECT string_agg(new_value::text, ' ') FROM (SELECT new_value FROM audit_history('account', '1') LIMIT 3) h", 'again'), '"found" "renamed" "after"',
+	'... until audit_enable names it');
+sql('DROP DATABASE again');
+sql('ALTER TABLE audit_log_2026 RENAME TO audit_log', 'restored');
 like(sql("EXPLAIN SELECT * FROM audit_log WHERE table_name = 'account' AND record_id = 15 ORDER BY changed_at DESC"),
 	qr/Index Scan.*record_id/, 'a record is found by index');
 sql('DROP EXTENSION aquacis CASCADE', 'restored');
-is(sql("SELECT count(*) FROM audit_log WHERE table_name = 'account'", 'restored'), sql("SELECT 1 + count(*) FROM audit_log"),
+is(sql("SELECT count(*) FROM audit_log WHERE table_name = 'account'", 'restored'), sql("SELECT 2 + count(*) FROM audit_log"),
 	'DROP EXTENSION leaves the log');
 
 # pg_cron again, now that nothing is dumped any more: it drops tables

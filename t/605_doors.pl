@@ -90,7 +90,8 @@ must('mallory', q{
 	CREATE FUNCTION m.yes(x text) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM m.w(); RETURN true; END';
 	CREATE FUNCTION m.sql(x int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT m.int(1) + x';
 	CREATE FUNCTION m.tr() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM m.w(); RETURN coalesce(NEW, OLD); END';
-	CREATE FUNCTION m.apart(int, int) RETURNS float8 LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM m.w(); RETURN $1 - $2; END';
+	-- (called with a page locked: a subtransaction that ends there is the end of the server's assertions)
+	CREATE FUNCTION m.apart(int, int) RETURNS float8 LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RAISE LOG 'witness: ran as %', current_user; RETURN $1 - $2; END$$;
 	CREATE OPERATOR m.@@@ (RIGHTARG = int, FUNCTION = m.int);
 	CREATE DOMAIN m.ld AS text CHECK (m.yes(VALUE));
 	CREATE DOMAIN m.nd AS int CHECK (VALUE IS NULL OR m.int(VALUE) IS NOT NULL);
