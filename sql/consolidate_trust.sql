@@ -5,10 +5,10 @@ CREATE ROLE aquacis_ajeno;
 CREATE ROLE aquacis_tercero;
 CREATE SCHEMA ajeno AUTHORIZATION aquacis_ajeno;
 SET ROLE aquacis_ajeno;
--- (as its owner it says so once, as how often it is called is the server's matter; as anybody else, each time)
+-- (as the owner of the sequence it says so once, as how often it is called is the server's matter; as anybody else, each time)
 CREATE SEQUENCE ajeno.veces;
 CREATE FUNCTION ajeno.dice() RETURNS void LANGUAGE plpgsql
-  AS 'BEGIN IF nextval(''ajeno.veces'') = 1 OR current_user <> ''aquacis_ajeno'' THEN RAISE NOTICE ''ran as %'', current_user; END IF; END';
+  AS 'BEGIN IF nextval(''ajeno.veces'') = 1 OR current_user::regrole <> (SELECT relowner FROM pg_class WHERE oid = ''ajeno.veces''::regclass) THEN RAISE NOTICE ''ran as %'', current_user; END IF; END';
 CREATE FUNCTION ajeno.testigo(x anyelement) RETURNS anyelement LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM ajeno.dice(); RETURN x; END';
 CREATE FUNCTION ajeno.tr() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM ajeno.dice(); RETURN NEW; END';
 CREATE TABLE ajeno.tmp_deuda_1 (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);
@@ -118,8 +118,10 @@ CREATE OR REPLACE FUNCTION ajeno.tr() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
 SET ROLE aquacis_jefe;
 ALTER FUNCTION ajeno.tr() OWNER TO aquacis_jefe;
 \echo -- what the owner of a table has written into it is his own matter, whoever he is
+ALTER SEQUENCE ajeno.veces OWNER TO aquacis_jefe;
 ALTER SEQUENCE ajeno.veces RESTART;
 CALL consolidate('ajeno', 'tmp_deuda');
+ALTER SEQUENCE ajeno.veces OWNER TO aquacis_ajeno;
 DROP TABLE ajeno.tmp_deuda;
 DELETE FROM consolidate_source;
 SET ROLE aquacis_ajeno;
