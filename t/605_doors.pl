@@ -295,8 +295,9 @@ for ([ 'a new target', 'SELECT' ], [ 'a plain target', 'CREATE TABLE S.libre (pr
 walk(q{SELECT aq.audit_enable('T', exclude => '{importe}'); SELECT aq.audit_enable('T'); SELECT * FROM aq.audit_status;
 	SELECT * FROM aq.audit_tables(); SELECT * FROM aq.audit_history('T', '-1'); CALL aq.audit_maintain()}, qr/^$/, @cases);
 # who writes her table runs her code, with the audit or without: but nothing that is not run without
+# (deferred triggers run before COMMIT: an exception caught within it is an assertion of the server's own, failed in builds with assertions)
 my $writes = q{INSERT INTO T (id, k, importe) VALUES (V, 1, 1), (V, 2, 2); UPDATE T SET importe = importe + 1; UPDATE T SET k = k + 1;
-	BEGIN; INSERT INTO T (id, k) VALUES (V, 1); SAVEPOINT s; UPDATE T SET k = 5; ROLLBACK TO s; COMMIT; DELETE FROM T WHERE id > 0; ALTER ROLE mallory NOSUPERUSER};
+	BEGIN; INSERT INTO T (id, k) VALUES (V, 1); SAVEPOINT s; UPDATE T SET k = 5; ROLLBACK TO s; SET CONSTRAINTS ALL IMMEDIATE; COMMIT; DELETE FROM T WHERE id > 0; ALTER ROLE mallory NOSUPERUSER};
 my $with = session('postgres', map { [ $_->{schema}, replaced($_, $writes) ] } @cases);
 my $logged = session('postgres', map { [ $_->{schema}, replaced($_, q{SELECT count(*) FROM aq.audit_log WHERE table_schema = 'S'; SELECT aq.audit_disable('T')}) ] } @cases);
 my $without = session('postgres', map { [ $_->{schema}, replaced($_, $writes) ] } @cases);
