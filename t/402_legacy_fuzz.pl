@@ -8,7 +8,7 @@ use Test::More;
 
 my $cc = $ENV{CC} || 'cc';
 my $dir = PostgreSQL::Test::Utils::tempdir();
-my @sources = map { "src/legacy/$_.c" } qw(decimal gps money key rfc curp);
+my @sources = map { "src/legacy/legacy_$_.c" } qw(decimal gps money id rfc curp);
 
 # Does the compiler link the sanitizers?
 my $sanitize = '-fsanitize=address,undefined -fno-sanitize-recover=all';

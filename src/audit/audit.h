@@ -9,14 +9,14 @@
  *	  audit_compare.c	which columns have other bytes than before
  *	  audit_convert.c	values to JSON, whatever the session's settings
  *	  audit_jsonb.c		JSONB objects with prepared keys
- *	  audit_who.c		user, session, context
+ *	  audit_session.c		user, session, context
  *	  audit_trigger.c	fn_audit_trigger: what is logged
  *	  audit_log.c		the log as a table: columns by name (AuditLog)
- *	  audit_target.c	a row straight into its partition
+ *	  audit_insert.c	a row straight into its partition
  *	  audit_route.c		which partition that is
- *	  audit_spi.c		a row through the executor, for other logs
- *	  audit_seq.c		values of a log's sequence, unseen by lastval()
- *	  audit_admin.c		audit_enable, audit_disable
+ *	  audit_insert_spi.c		a row through the executor, for other logs
+ *	  audit_sequence.c		values of a log's sequence, unseen by lastval()
+ *	  audit_enable.c		audit_enable, audit_disable
  *	  audit_install.c	audit_install
  *	  audit_months.c	monthly partitions
  *	  audit_maintain.c	audit_maintain
@@ -264,7 +264,7 @@ typedef struct AuditRow
 	bool		nulls[AUDIT_NFIELDS];
 } AuditRow;
 
-/* ---- the log (audit_log.c, audit_target.c, audit_route.c) ------------------- */
+/* ---- the log (audit_log.c, audit_insert.c, audit_route.c) ------------------- */
 
 struct AuditTarget;
 struct AuditPlan;
@@ -331,13 +331,13 @@ extern void AuditSpiFree(struct AuditPlan *plan);
 extern Oid	AuditColumnSequence(Relation rel, AttrNumber attnum);
 extern int64 AuditNextval(Oid seqid);
 
-/* ---- who (audit_who.c) ------------------------------------------------------ */
+/* ---- who (audit_session.c) ------------------------------------------------------ */
 
 extern void AuditWhoInit(void);
 extern bool AuditParseInteger(const char *text, int64 *value);
 extern void AuditFillWho(AuditRow *row, const AuditLog *log);
 
-/* ---- administration (audit_admin.c) ----------------------------------------- */
+/* ---- administration (audit_enable.c) ----------------------------------------- */
 
 extern char *AuditQualifiedName(Oid relid);
 extern char *AuditTableLiteral(Oid relid);

@@ -42,7 +42,7 @@
 #include "utils/syscache.h"
 
 #include "audit/audit.h"
-#include "common/insertion.h"
+#include "common/hypertable.h"
 #include "common/usercode.h"
 #include "compat.h"
 

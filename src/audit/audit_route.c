@@ -6,7 +6,7 @@
  * is found by walking down while each level is partitioned by RANGE of that one
  * column; the limits met on the way are intersected, so that later transactions
  * know without looking whether the same partition is theirs.  Any other
- * partitioning is left to the executor (audit_spi.c).
+ * partitioning is left to the executor (audit_insert_spi.c).
  */
 #include "postgres.h"
 

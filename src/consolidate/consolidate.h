@@ -170,7 +170,7 @@ typedef struct CopyState CopyState;
 /* consolidate.c */
 extern void ConsolidateInit(void);
 
-/* family.c */
+/* consolidate_family.c */
 extern uint64 ConsolidateQuery(const char *sql, int nargs, const char *const *args);
 extern char *ConsolidateField(int row, int column);
 extern Family *FamilyLoad(Oid extnamespace, const char *schema, const char *name);
@@ -178,7 +178,7 @@ extern List *FamilySources(Family *family);
 extern List *FamilyLookalikes(Family *family);
 extern bool FamilyResolveShape(Family *family);
 
-/* shape.c */
+/* consolidate_columns.c */
 extern void ShapeFromDefinitions(Family *family, List *defs);
 extern void ShapeCheckNames(Family *family);
 extern List *ShapeDefinitions(const Shape *shape);
@@ -187,13 +187,13 @@ extern void ShapeFinish(Family *family);
 extern char *ShapeMatch(const Shape *shape, Relation source, SourceColumn *columns);
 extern bool ShapeFit(const ShapeColumn *column, const SourceColumn *from, Datum in, Datum *out);
 
-/* checksum.c */
+/* consolidate_checksum.c */
 extern void ChecksumPrepare(ShapeColumn *column);
 extern uint64 ChecksumRow(const Shape *shape, const Datum *values, const bool *nulls);
 extern uint64 ChecksumKey(const Shape *shape, const Datum *values);
 extern char *ChecksumText(uint64 checksum);
 
-/* examine.c */
+/* consolidate_scan.c */
 extern bool ShapeRow(const Shape *shape, const SourceColumn *columns, TupleTableSlot *slot,
 					 Datum *values, bool *nulls, RejectKind *kind, int *column);
 extern TableScanDesc ExamineBeginScan(Relation source, Snapshot snapshot);
@@ -206,11 +206,11 @@ extern char *ContentsProblem(const Shape *shape, const Source *source, const Con
 							 bool keep);
 extern char *RejectReason(const Shape *shape, const Reject *reject);
 
-/* inspect.c */
+/* consolidate_check.c */
 extern char *InspectRights(Oid relid);
 extern char *InspectSource(Relation source, int *locks);
 
-/* trust.c */
+/* consolidate_trust.c */
 extern void TargetCheckName(Family *family, LOCKMODE lockmode);
 extern void TargetRefuseTriggers(Family *family, LOCKMODE lockmode);
 extern Oid	TargetUser(Family *family, AclMode rights);
@@ -220,7 +220,7 @@ extern void CheckOwnTables(Oid extnamespace, bool writing);
 extern void TrustRecords(Family *family);
 extern void TrustRejected(Oid relid);
 
-/* target.c */
+/* consolidate_target.c */
 extern void TargetTellPublications(Family *family);
 extern bool TargetMake(Family *family, List *sources);
 extern void TargetCheck(Family *family);
@@ -235,7 +235,7 @@ extern char *TargetHolds(Family *family, HTAB *present, const Source *source, Re
 						 const Contents *contents, bool *stored);
 extern HTAB *TargetSumsOfSource(Family *family, const char *table, Oid owner, int64 process_id);
 
-/* copy.c */
+/* consolidate_copy.c */
 extern CopyState *CopyBegin(Family *family);
 extern void CopyOpen(CopyState *copy);
 extern bool CopyReadSmall(CopyState *copy, int64 process_id, Relation source,
@@ -245,17 +245,17 @@ extern void CopySource(CopyState *copy, int64 process_id, Relation source,
 extern void CopyClose(CopyState *copy);
 extern void CopyForget(CopyState *copy);
 
-/* reject.c */
+/* consolidate_reject.c */
 extern void RejectedMakeTable(Family *family, bool needed);
 extern void RejectedForget(Family *family, Source *source);
 extern void RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 						  const Contents *contents);
 
-/* compare.c */
+/* consolidate_compare.c */
 extern bool SameRows(Family *family, const Source *source, Relation rel,
 					 const SourceColumn *columns, Snapshot snapshot, const Contents *contents);
 
-/* session.c */
+/* consolidate_lock.c */
 extern int TextModes(void);
 extern void TextModesEnd(int level);
 extern int TextModesOfChecksums(const Shape *shape);
@@ -269,10 +269,10 @@ extern void ConsolidateRefuseNull(FunctionCallInfo fcinfo, const char *function,
 								  const char *const *names, int n);
 extern bool ConsolidateMustStop(int sqlerrcode);
 
-/* restore.c */
+/* consolidate_restore.c */
 extern bool ConsolidateRestoring;
 
-/* definition.c */
+/* consolidate_deparse.c */
 extern void DefinitionOf(Relation source, char **before, char **after);
 
 #endif							/* AQUACIS_CONSOLIDATE_H */

@@ -18,7 +18,7 @@
 
 extern void LegacyInit(void);
 
-/* money.c */
+/* legacy_money.c */
 
 /* The largest value of numeric(12,2), in cents. */
 #define LEGACY_MONEY_MAX INT64_C(999999999999)
@@ -26,7 +26,7 @@ extern void LegacyInit(void);
 /* False when the value is not finite or does not fit into numeric(12,2). */
 extern bool LegacyMoneyToCents(double value, int64_t *cents);
 
-/* gps.c */
+/* legacy_gps.c */
 
 typedef enum LegacyGpsStatus
 {
@@ -49,12 +49,12 @@ extern LegacyGpsStatus LegacyGpsParse(const char *lat, size_t lat_len,
 									  const char *lng, size_t lng_len,
 									  LegacyGpsPoint *point);
 
-/* decimal.c */
+/* legacy_decimal.c */
 
 /* The text is decimal digits with at most one '.' or ',' among them. */
 extern double LegacyDecimalToDouble(const char *text, size_t len);
 
-/* key.c, rfc.c, curp.c */
+/* legacy_id.c, legacy_rfc.c, legacy_curp.c */
 
 typedef enum LegacyKeyStatus
 {

@@ -22,7 +22,7 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
-#include "tariff/tariff_model.h"
+#include "tariff/tariff_types.h"
 
 /* What a line is called, as text. */
 typedef struct TariffLineTexts
@@ -141,7 +141,7 @@ extern bool TariffParseJsonb(Jsonb *jsonb, bool concepts, TariffEntry *entry,
 							 int max_faults, List **faults);
 extern const char *TariffQuotedName(const Tariff *tariff);
 
-/* tariff_detail.c; line 0 is the water line, n is concept n - 1 */
+/* tariff_bill.c; line 0 is the water line, n is concept n - 1 */
 extern const char *TariffLineCode(const TariffBillOut *bill, int line);
 extern const char *TariffLineName(const TariffBillOut *bill, int line);
 extern const char *TariffLineProduct(const TariffBillOut *bill, int line);

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tariff/tariff_scan.h"
+#include "tariff/tariff_reader.h"
 
 enum
 {

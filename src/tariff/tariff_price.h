@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-#include "tariff/tariff_model.h"
+#include "tariff/tariff_types.h"
 
 typedef struct TariffFixedCx
 {

@@ -1,0 +1,563 @@
+/*
+ * audit_enable.c
+ *	  audit_enable and audit_disable: the triggers of a table.
+ *
+ * They write CREATE TRIGGER and DROP TRIGGER statements and run them as the
+ * caller, so that nobody may audit, or stop auditing, what is not theirs.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/catalog.h"
+#include "catalog/indexing.h"
+#include "catalog/objectaddress.h"
+#include "catalog/partition.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "audit/audit.h"
+#include "common/spi.h"
+#include "common/usercode.h"
+#include "compat.h"
+
+PG_FUNCTION_INFO_V1(audit_enable);
+PG_FUNCTION_INFO_V1(audit_disable);
+
+/* ---- arguments ------------------------------------------------------------------------ */
+
+static List *
+names_argument(FunctionCallInfo fcinfo, int n, const char *what)
+{
+	Datum	   *elems;
+	bool	   *nulls;
+	int			count;
+	List	   *names = NIL;
+
+	if (PG_ARGISNULL(n))
+		return NIL;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elems, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("column names must not be null"),
+					 errdetail("Element %d of \"%s\" is null.", i + 1, what),
+					 errhint("Leave the element out.")));
+		names = lappend(names, TextDatumGetCString(elems[i]));
+	}
+	return names;
+}
+
+static void
+check_columns(Relation rel, List *names, const char *what)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		if (get_attnum(RelationGetRelid(rel), lfirst(lc)) <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of table \"%s\" does not exist",
+							(char *) lfirst(lc), RelationGetRelationName(rel)),
+					 errdetail("It is named in \"%s\".", what),
+					 errhint("Column names are taken as they stand, case included.")));
+	}
+}
+
+static void
+refuse_overlap(List *a, List *b, const char *message)
+{
+	ListCell   *x,
+			   *y;
+
+	foreach(x, a)
+	{
+		foreach(y, b)
+		{
+			if (strcmp(lfirst(x), lfirst(y)) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("%s", message),
+						 errdetail("Column \"%s\" is in both lists.", (char *) lfirst(x)),
+						 errhint("Take it out of one of them.")));
+		}
+	}
+}
+
+static void
+no_table(Oid relid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("relation with OID %u does not exist", relid)));
+}
+
+/*
+ * Rights first: nobody shall wait for, and block, a table that is not his.
+ * CREATE TRIGGER and DROP TRIGGER look again.
+ */
+static Relation
+open_audited(Oid relid, LOCKMODE lockmode)
+{
+	Relation	rel;
+	char	   *name = get_rel_name(relid);
+	char		kind = get_rel_relkind(relid);
+
+	if (name == NULL || kind == '\0')
+		no_table(relid);
+	if (!object_ownercheck(RelationRelationId, relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(kind), name);
+	rel = try_relation_open(relid, lockmode);
+	if (rel == NULL)
+		no_table(relid);
+	kind = rel->rd_rel->relkind;
+	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE &&
+		kind != RELKIND_FOREIGN_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" cannot be audited", RelationGetRelationName(rel)),
+				 errdetail("It is not a table."),
+				 kind == RELKIND_VIEW || kind == RELKIND_MATVIEW ?
+				 errhint("Audit the tables that it reads.") : 0));
+	if (IsSystemRelation(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("\"%s\" cannot be audited", RelationGetRelationName(rel)),
+				 errdetail("It is a system catalog."),
+				 errhint("Use event triggers for changes of the schema.")));
+	return rel;
+}
+
+char *
+AuditQualifiedName(Oid relid)
+{
+	const char *name = get_rel_name(relid);
+
+	if (name == NULL)
+		no_table(relid);
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
+}
+
+/* As somebody who reads a message can type it, with the schema where that is needed. */
+char *
+AuditTableLiteral(Oid relid)
+{
+	return quote_literal_cstr(DatumGetCString(DirectFunctionCall1(regclassout,
+																  ObjectIdGetDatum(relid))));
+}
+
+/* ---- triggers --------------------------------------------------------------------------- */
+
+/* Drops the triggers of a table that call our function, but for clones and copies. */
+static int
+drop_triggers(Oid relid, Oid fnoid)
+{
+	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tup;
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
+
+		if (trigger->tgfoid == fnoid && AuditTriggerRoot(trigger->oid, relid) == relid)
+			names = lappend(names, pstrdup(NameStr(trigger->tgname)));
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+
+	foreach(lc, names)
+		SpiRun(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(lc)),
+						AuditQualifiedName(relid)));
+	return list_length(names);
+}
+
+/*
+ * Triggers of a row fire in the order of their names.  Another one that changes
+ * the same row again has to come after ours, or the log has the second change before
+ * the first: so the name begins with a character that sorts before digits and letters.
+ */
+#define TRIGGER_PREFIX	"!audit_"
+
+static char *
+trigger_name(const char *table, const char *suffix)
+{
+	int			room = NAMEDATALEN - 1 - strlen(TRIGGER_PREFIX) - strlen(suffix);
+
+	return psprintf(TRIGGER_PREFIX "%.*s%s", pg_mbcliplen(table, strlen(table), room), table, suffix);
+}
+
+/* Somebody may like names that sort even before that. */
+static void
+warn_of_earlier_trigger(Oid relid, const char *ours)
+{
+	Relation	rel = table_open(relid, NoLock);
+
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+		if (TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_AFTER(trigger->tgtype) &&
+			strcmp(trigger->tgname, ours) < 0)
+			ereport(WARNING,
+					(errmsg("trigger \"%s\" fires before the audit of table \"%s\"",
+							trigger->tgname, RelationGetRelationName(rel)),
+					 errdetail("Changes that it makes to the same rows are logged before the change that fired it."),
+					 errhint("Rename it so that it sorts after \"%s\".", ours)));
+	}
+	table_close(rel, NoLock);
+}
+
+static void
+add_argument(StringInfo args, const char *option, List *names)
+{
+	if (names == NIL)
+		return;
+	if (args->len > 0)
+		appendStringInfoString(args, ", ");
+	appendStringInfoString(args,
+						   quote_literal_cstr(psprintf("%s%s", option, AuditColumnList(names))));
+}
+
+static void
+create_trigger(Oid relid, Oid logid, const char *suffix, const char *events, const char *function,
+			   const char *args, bool replica)
+{
+	const char *table = AuditQualifiedName(relid);
+	const char *name = trigger_name(get_rel_name(relid), suffix);
+
+	SpiRun(psprintf("CREATE TRIGGER %s AFTER %s EXECUTE FUNCTION %s(%s)",
+					quote_identifier(name), psprintf(events, table), function, args));
+	AuditBindLog(get_trigger_oid(relid, name, false), logid);
+	if (replica)
+		SpiRun(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, quote_identifier(name)));
+}
+
+/* A set-returning function in materialize mode. */
+Tuplestorestate *
+AuditBeginSet(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext old;
+	TupleDesc	desc;
+
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
+		(rsinfo->allowedModes & SFRM_Materialize) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+	old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	rsinfo->returnMode = SFRM_Materialize;
+	rsinfo->setResult = tuplestore_begin_heap(rsinfo->allowedModes & SFRM_Materialize_Random,
+											  false, work_mem);
+	rsinfo->setDesc = CreateTupleDescCopy(desc);
+	MemoryContextSwitchTo(old);
+	return rsinfo->setResult;
+}
+
+/* Whether TRUNCATE can be logged; says why when not. */
+static bool
+can_log_truncate(Oid relid, Oid logid)
+{
+	const char *column;
+
+	if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE && !FOREIGN_TABLES_HAVE_TRUNCATE_TRIGGERS)
+	{
+		ereport(NOTICE,
+				(errmsg("TRUNCATE of \"%s\" will not be logged", get_rel_name(relid)),
+				 errdetail("This version of PostgreSQL has no TRUNCATE triggers on foreign tables.")));
+		return false;
+	}
+	column = AuditLogRefusesTruncate(logid);
+	if (column == NULL)
+		return true;
+	ereport(NOTICE,
+			(errmsg("TRUNCATE of \"%s\" will not be logged", get_rel_name(relid)),
+			 errdetail("Such a row has action 'T', no key and no data, which %s of log \"%s\" refuses.",
+					   column, get_rel_name(logid)),
+			 errhint("Drop or widen it and call audit_enable() again.")));
+	return false;
+}
+
+/* Times without a zone mean what the settings of whoever wrote them say. */
+static void
+tell_local_times(Relation log, AttrNumber changed_at)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(log), changed_at - 1);
+
+	if (getBaseType(att->atttypid) == TIMESTAMPTZOID)
+		return;
+	ereport(NOTICE,
+			(errmsg("the times in log \"%s\" follow the TimeZone of whoever makes a change",
+					RelationGetRelationName(log)),
+			 errdetail("Its column \"%s\" is of type %s.", NameStr(att->attname),
+					   format_type_be(att->atttypid)),
+			 errhint("Make it timestamp with time zone.")));
+}
+
+/*
+ * Refuses a log that could not take the rows of this table.  One that has record_id
+ * alone takes what reads as an integer.
+ */
+static void
+check_log(Relation rel, List *key, Oid logid)
+{
+	Relation	log = table_open(logid, AccessShareLock);
+	AuditLog	desc;
+	char		category;
+	bool		preferred;
+
+	AuditDescribeLog(&desc, log);
+	if (log->rd_rel->relispartition || OidIsValid(AuditHypertableOf(logid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" cannot serve as an audit log", RelationGetRelationName(log)),
+				 errdetail("It is a partition, which takes rows of its own limits only."),
+				 errhint("Name the partitioned table.")));
+	AuditRefuseForeignTypes(log);
+	AuditRefuseTriggers(logid, find_all_inheritors(logid, NoLock, NULL));
+	tell_local_times(log, desc.attnum[AUDIT_CHANGED_AT]);
+	table_close(log, AccessShareLock);
+	if (desc.attnum[AUDIT_RECORD_KEY] || desc.attnum[AUDIT_KEY_TEXT])
+		return;
+	if (list_length(key) == 1)
+	{
+		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), linitial(key));
+
+		get_type_category_preferred(getBaseType(get_atttype(RelationGetRelid(rel), attnum)),
+									&category, &preferred);
+		if (category == TYPCATEGORY_NUMERIC || category == TYPCATEGORY_STRING)
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("log \"%s\" has no room for the key of table \"%s\"", get_rel_name(logid),
+					RelationGetRelationName(rel)),
+			 errdetail("Its record_id takes one integer; the key is (%s).", AuditColumnList(key)),
+			 errhint("Add a column record_key of type jsonb or text to the log, or give another key.")));
+}
+
+/*
+ * A new chunk gets the triggers of its hypertable when a row wants it, in the name of
+ * the owner: an INSERT would fail some day for a right that this one has not.
+ */
+static void
+check_hypertable_owner(Relation rel, Oid trgoid)
+{
+	Oid			owner = rel->rd_rel->relowner;
+
+	if (object_aclcheck(ProcedureRelationId, trgoid, owner, ACL_EXECUTE) == ACLCHECK_OK ||
+		!AuditIsHypertable(RelationGetRelid(rel)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("the owner of \"%s\" may not execute fn_audit_trigger",
+					RelationGetRelationName(rel)),
+			 errdetail("Its rows are kept in other tables, and each new one gets the trigger in the name of \"%s\".",
+					   GetUserNameFromId(owner, false)),
+			 errhint("GRANT EXECUTE ON FUNCTION fn_audit_trigger TO \"%s\".",
+					 GetUserNameFromId(owner, false))));
+}
+
+/*
+ * A partition that has a clone of its parent's trigger needs none of its own:
+ * every change would be logged twice.
+ */
+static bool
+audited_through_parent(Oid relid, Oid fnoid, Oid logid)
+{
+	AuditArgs	args;
+	Oid			root;
+
+	if (!AuditFindTrigger(relid, fnoid, &args, &root) ||
+		AuditResolveLog(&args, fnoid, root, true) != logid)
+		return false;
+	ereport(NOTICE,
+			(errmsg("\"%s\" is audited as a partition of \"%s\"", get_rel_name(relid),
+					get_rel_name(root)),
+			 errdetail("Its changes are logged under that name; a trigger of its own would log them twice.")));
+	return true;
+}
+
+/* The same the other way round, where partitions (or chunks) were audited first. */
+static void
+drop_triggers_of_partitions(Oid relid, Oid fnoid, Oid logid)
+{
+	ListCell   *lc;
+
+	if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE &&
+		!(has_subclass(relid) && AuditIsHypertable(relid)))
+		return;
+	foreach(lc, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
+	{
+		Oid			part = lfirst_oid(lc);
+		AuditArgs	args;
+		Oid			root;
+
+		if (part == relid || !AuditFindTrigger(part, fnoid, &args, &root) || root != part ||
+			AuditResolveLog(&args, fnoid, part, true) != logid)
+			continue;
+		drop_triggers(part, fnoid);
+		ereport(NOTICE,
+				(errmsg("the triggers of partition \"%s\" are replaced by those of \"%s\"",
+						get_rel_name(part), get_rel_name(relid)),
+				 errdetail("Its changes are logged under the name of the partitioned table from now on.")));
+	}
+}
+
+/*
+ * The log that was named, or the default one.  It stays there, and what it is,
+ * until the transaction ends.
+ */
+static Oid
+choose_log(FunctionCallInfo fcinfo, AuditArgs *args, Oid relid)
+{
+	Oid			fnoid = fcinfo->flinfo->fn_oid;
+	Oid			logid;
+	Relation	log;
+
+	/* args have no trigger yet, so that any planted log is refused */
+	logid = PG_ARGISNULL(4) ? AuditResolveLog(args, fnoid, relid, false) : PG_GETARG_OID(4);
+	log = try_relation_open(logid, AccessShareLock);
+	if (log == NULL)
+		no_table(logid);
+	if (!PG_ARGISNULL(4))
+	{
+		args->log_schema = get_namespace_name(RelationGetNamespace(log));
+		args->log_name = pstrdup(RelationGetRelationName(log));
+	}
+	relation_close(log, NoLock);
+	return logid;
+}
+
+/* Whoever owns the log reads all changes of the table, and may change and delete them. */
+static void
+tell_log_owner(Relation rel, Oid logid, Oid fnoid)
+{
+	Oid			owner = UserCodeOwner(logid);
+
+	if (owner == GetUserId() || AuditTrustsLog(logid, RelationGetRelid(rel), fnoid))
+		return;
+	ereport(NOTICE,
+			(errmsg("changes of \"%s\" are logged where role \"%s\" can read, change and delete them",
+					RelationGetRelationName(rel), GetUserNameFromId(owner, false)),
+			 errdetail("It owns log \"%s\".", get_rel_name(logid))));
+}
+
+/*
+ * audit_enable(table, key, exclude, redact, log, replica)
+ *
+ * Called again, it replaces what an earlier call set up.
+ */
+Datum
+audit_enable(PG_FUNCTION_ARGS)
+{
+	Oid			relid;
+	Relation	rel;
+	AuditArgs	args = {0};
+	StringInfoData text;
+	Oid			trgoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
+	char	   *function = quote_qualified_identifier(get_namespace_name(get_func_namespace(trgoid)),
+													  "fn_audit_trigger");
+	Oid			logid;
+	bool		replica = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the table to audit must not be null"),
+				 errdetail("audit_enable(NULL) names no table."),
+				 errhint("Write audit_enable('schema.table').")));
+	relid = PG_GETARG_OID(0);
+	rel = open_audited(relid, ShareRowExclusiveLock);
+	args.key = names_argument(fcinfo, 1, "key");
+	args.exclude = names_argument(fcinfo, 2, "exclude");
+	args.redact = names_argument(fcinfo, 3, "redact");
+	args.log_name = "audit_log";
+	check_columns(rel, args.key, "key");
+	check_columns(rel, args.exclude, "exclude");
+	check_columns(rel, args.redact, "redact");
+	refuse_overlap(args.exclude, args.redact, "a column cannot be both excluded and redacted");
+	refuse_overlap(AuditKeyNames(rel, args.key), args.exclude,
+				   "a key column cannot be excluded from the audit");
+	refuse_overlap(AuditKeyNames(rel, args.key), args.redact,
+				   "a key column cannot be redacted");
+	logid = choose_log(fcinfo, &args, relid);
+	AuditRefuseOwnLog(rel, logid);
+
+	initStringInfo(&text);
+	add_argument(&text, "", args.key);
+	add_argument(&text, "exclude=", args.exclude);
+	add_argument(&text, "redact=", args.redact);
+	if (args.log_schema)
+	{
+		if (text.len > 0)
+			appendStringInfoString(&text, ", ");
+		appendStringInfoString(&text, quote_literal_cstr(psprintf("log=%s",
+																  AuditQualifiedName(logid))));
+	}
+
+	check_log(rel, AuditKeyNames(rel, args.key), logid);
+	tell_log_owner(rel, logid, fcinfo->flinfo->fn_oid);
+	check_hypertable_owner(rel, trgoid);
+
+	/* DDL refuses a table that its session has open; the lock stays */
+	table_close(rel, NoLock);
+	SPI_connect();
+	drop_triggers(relid, trgoid);
+	if (!audited_through_parent(relid, trgoid, logid))
+	{
+		drop_triggers_of_partitions(relid, trgoid, logid);
+		create_trigger(relid, logid, "", "INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function,
+					   text.data, replica);
+		if (can_log_truncate(relid, logid))
+			create_trigger(relid, logid, "_truncate", "TRUNCATE ON %s FOR EACH STATEMENT", function,
+						   text.data, replica);
+		warn_of_earlier_trigger(relid, trigger_name(get_rel_name(relid), ""));
+	}
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+Datum
+audit_disable(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	Oid			trgoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
+
+	table_close(open_audited(relid, AccessExclusiveLock), NoLock);
+	SPI_connect();
+	if (drop_triggers(relid, trgoid) == 0)
+		ereport(NOTICE,
+				(errmsg("table \"%s\" is not audited", get_rel_name(relid))));
+	SPI_finish();
+	PG_RETURN_VOID();
+}

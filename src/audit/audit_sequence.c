@@ -1,0 +1,149 @@
+/*
+ * audit_sequence.c
+ *	  The next value of a log's own sequence, unseen by the session.
+ *
+ * nextval() makes its sequence the one that lastval() speaks of, and nothing can
+ * set that back: an application that asks for lastval() after its INSERT would get
+ * the number of an audit row.  So numbers for identity and serial columns of a log
+ * are drawn here, from the same sequence relation, under the same buffer lock and
+ * with the same WAL record as nextval(), but without the session's state.
+ *
+ * As nextval() does, a WAL record reserves SEQ_LOG_AHEAD values; a crash skips what
+ * was left of them.  The sequence's CACHE is not used: values come one at a time.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "catalog/pg_sequence.h"
+#include "commands/sequence.h"
+#include "common/int.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "audit/audit.h"
+#include "compat.h"
+
+#define SEQ_LOG_AHEAD 32
+
+/* value + increment, wrapped or refused at the ends of the sequence's range */
+static int64
+advance(int64 value, FormData_pg_sequence *def, bool *exhausted)
+{
+	int64		next;
+
+	*exhausted = false;
+	if (!pg_add_s64_overflow(value, def->seqincrement, &next) &&
+		next >= def->seqmin && next <= def->seqmax)
+		return next;
+	if (!def->seqcycle)
+		*exhausted = true;
+	return def->seqincrement > 0 ? def->seqmin : def->seqmax;
+}
+
+static void
+write_wal(Relation seqrel, Buffer buf, HeapTuple tuple)
+{
+	xl_seq_rec	record;
+	XLogRecPtr	end;
+
+	record.SEQ_LOCATOR = seqrel->RD_LOCATOR;
+	XLogBeginInsert();
+	XLogRegisterBuffer(0, buf, REGBUF_WILL_INIT);
+	XLogRegisterData((char *) &record, sizeof(record));
+	XLogRegisterData((char *) tuple->t_data, tuple->t_len);
+	end = XLogInsert(RM_SEQ_ID, XLOG_SEQ_LOG);
+	PageSetLSN(BufferGetPage(buf), end);
+}
+
+/* The value to hand out, and how many more the WAL already covers. */
+static int64
+draw(Relation seqrel, Buffer buf, FormData_pg_sequence *def)
+{
+	HeapTupleData tuple;
+	ItemId		item;
+	Page		page = BufferGetPage(buf);
+	Form_pg_sequence_data data;
+	int64		result;
+	int64		ahead;
+	int64		covered;
+	bool		exhausted = false;
+	bool		log;
+
+	item = PageGetItemId(page, FirstOffsetNumber);
+	tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+	tuple.t_len = ItemIdGetLength(item);
+	data = (Form_pg_sequence_data) GETSTRUCT(&tuple);
+
+	result = data->last_value;
+	if (data->is_called)
+		result = advance(result, def, &exhausted);
+	if (exhausted)
+		ereport(ERROR,
+				(errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
+				 errmsg("sequence \"%s\" of the audit log has no more values",
+						RelationGetRelationName(seqrel)),
+				 errdetail("Its last value was " INT64_FORMAT ".", data->last_value),
+				 errhint("Raise its limit with ALTER SEQUENCE.")));
+
+	/* also after a checkpoint, or replay from there would not know of us */
+	log = data->log_cnt < 1 || !data->is_called || PageGetLSN(page) <= GetRedoRecPtr();
+	covered = data->log_cnt - 1;
+	ahead = result;
+	if (log)
+	{
+		for (covered = 0; covered < SEQ_LOG_AHEAD; covered++)
+		{
+			int64		next = advance(ahead, def, &exhausted);
+
+			if (exhausted)
+				break;
+			ahead = next;
+		}
+		if (RelationNeedsWAL(seqrel))
+			GetTopTransactionId();
+	}
+
+	START_CRIT_SECTION();
+	MarkBufferDirty(buf);
+	if (log && RelationNeedsWAL(seqrel))
+	{
+		data->last_value = ahead;
+		data->is_called = true;
+		data->log_cnt = 0;
+		write_wal(seqrel, buf, &tuple);
+	}
+	data->last_value = result;
+	data->is_called = true;
+	data->log_cnt = covered;
+	END_CRIT_SECTION();
+	return result;
+}
+
+int64
+AuditNextval(Oid seqid)
+{
+	/* the lock that nextval() takes, for the same reason: no rewrite meanwhile */
+	Relation	seqrel = table_open(seqid, RowExclusiveLock);
+	HeapTuple	tup = SearchSysCache1(SEQRELID, ObjectIdGetDatum(seqid));
+	FormData_pg_sequence def;
+	Buffer		buf;
+	int64		result;
+
+	if (!HeapTupleIsValid(tup))
+		elog(ERROR, "cache lookup failed for sequence %u", seqid);
+	def = *(Form_pg_sequence) GETSTRUCT(tup);
+	ReleaseSysCache(tup);
+
+	buf = ReadBuffer(seqrel, 0);
+	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+	result = draw(seqrel, buf, &def);
+	UnlockReleaseBuffer(buf);
+	table_close(seqrel, NoLock);
+	return result;
+}

@@ -1,0 +1,244 @@
+/*
+ * audit_session.c
+ *	  Who is writing: app.current_user, app.session_id, app.context, the roles.
+ *
+ * The three settings belong to the application; they are read for every row,
+ * because any statement may change them, and an empty one counts as unset (that
+ * is what a transaction-local setting leaves behind in its session).  What a
+ * setting converts to is kept until its text changes.  Role names are kept until
+ * a role changes.
+ *
+ * A client may send any bytes with its start-up packet, and the name of a role may
+ * come from a database of another encoding; a log that holds such bytes could be
+ * dumped but not restored.  What is not valid is written in hexadecimal.
+ *
+ * Conversions take place in the current context, the trigger's per-row one;
+ * only their results are copied to who_cxt.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "audit/audit.h"
+#include "compat.h"
+
+#define MAX_USER_BYTES 2048
+#define MAX_CONTEXT_BYTES 8192
+
+/* a setting's last text, NULL before the first, and what it became */
+typedef struct Setting
+{
+	const char *name;
+	int			place;			/* among all settings, where it was last */
+	char	   *text;
+	Datum		value;
+	bool		isnull;
+	bool		(*convert) (const char *text, Datum *value);
+	bool		byref;
+} Setting;
+
+typedef struct RoleName
+{
+	Oid			roleid;			/* InvalidOid: nothing cached */
+	Datum		name;
+} RoleName;
+
+static MemoryContext who_cxt = NULL;
+static RoleName active_role;
+static RoleName session_role;
+
+/* ---- conversions: false is "as if unset" ---------------------------------------- */
+
+/* text itself, or with \xNN for every byte beyond ASCII when it is not valid */
+static const char *
+valid_text(const char *text)
+{
+	StringInfoData out;
+
+	if (likely(pg_verifymbstr(text, strlen(text), true)))
+		return text;
+	initStringInfo(&out);
+	for (; *text; text++)
+	{
+		if (IS_HIGHBIT_SET(*text))
+			appendStringInfo(&out, "\\x%02x", (unsigned char) *text);
+		else
+			appendStringInfoChar(&out, *text);
+	}
+	return out.data;
+}
+
+/* The beginning of a string that is longer than max bytes, and the MD5 of all of it. */
+static char *
+shorten(const char *string, int max)
+{
+	int			len = strlen(string);
+	Datum		md5 = DirectFunctionCall1(md5_text, PointerGetDatum(cstring_to_text_with_len(string, len)));
+
+	return psprintf("%.*s... %s", pg_mbcliplen(string, len, max - 40), string,
+					TextDatumGetCString(md5));
+}
+
+/*
+ * A user's name goes into a B-tree, whose entries end at 2,704 bytes, and no name
+ * may make a write fail: a longer one is cut and told apart by its MD5.
+ */
+static bool
+convert_user(const char *name, Datum *value)
+{
+	*value = CStringGetTextDatum(strlen(name) <= MAX_USER_BYTES ? name : shorten(name, MAX_USER_BYTES));
+	return true;
+}
+
+/* A bigint, blanks around it allowed; false when text is none. */
+bool
+AuditParseInteger(const char *text, int64 *value)
+{
+	char	   *end;
+
+	errno = 0;
+	*value = strtoll(text, &end, 10);
+	while (*end == ' ')
+		end++;
+	return errno == 0 && end != text && *end == '\0';
+}
+
+static bool
+convert_int8(const char *text, Datum *value)
+{
+	int64		number;
+
+	if (!AuditParseInteger(text, &number))
+		return false;
+	*value = Int64GetDatum(number);
+	return true;
+}
+
+/* Every row of the log has it: whoever writes shall not fill the disk with a few of them. */
+static bool
+convert_json(const char *text, Datum *value)
+{
+	if (strlen(text) > MAX_CONTEXT_BYTES)
+		*value = AuditJsonString(shorten(text, MAX_CONTEXT_BYTES));
+	else if (!AuditParseJson(text, value))
+		*value = AuditJsonString(text);
+	return true;
+}
+
+static Setting user_id = {.name = "app.current_user", .convert = convert_user, .byref = true};
+static Setting session_id = {.name = "app.session_id", .convert = convert_int8};
+static Setting app_context = {.name = "app.context", .convert = convert_json, .byref = true};
+
+/* ---- reading ---------------------------------------------------------------------- */
+
+static bool
+read_setting(Setting *s, Datum *value)
+{
+	const char *text = FindConfigOption(s->name, &s->place);
+	MemoryContext old;
+
+	if (text == NULL || text[0] == '\0')
+		return false;
+	if (s->text == NULL || strcmp(s->text, text) != 0)
+	{
+		Datum		fresh = (Datum) 0;
+		bool		isnull = !s->convert(valid_text(text), &fresh);
+		char	   *copy;
+
+		old = MemoryContextSwitchTo(who_cxt);
+		copy = pstrdup(text);
+		if (s->byref && !isnull)
+			fresh = datumCopy(fresh, false, -1);
+		MemoryContextSwitchTo(old);
+
+		if (s->text)
+			pfree(s->text);
+		if (s->byref && !s->isnull && s->value != (Datum) 0)
+			pfree(DatumGetPointer(s->value));
+		s->text = copy;
+		s->value = fresh;
+		s->isnull = isnull;
+	}
+	*value = s->value;
+	return !s->isnull;
+}
+
+static Datum
+role_name(RoleName *cache, Oid roleid)
+{
+	if (cache->roleid != roleid)
+	{
+		char	   *name = GetUserNameFromId(roleid, true);
+		MemoryContext old;
+		Datum		fresh;
+
+		/* a role dropped while its session goes on has no name any more */
+		if (name == NULL)
+			name = psprintf("%u", roleid);
+		fresh = CStringGetTextDatum(valid_text(name));
+		old = MemoryContextSwitchTo(who_cxt);
+		fresh = datumCopy(fresh, false, -1);
+		MemoryContextSwitchTo(old);
+		if (cache->name != (Datum) 0)
+			pfree(DatumGetPointer(cache->name));
+		cache->name = fresh;
+		cache->roleid = roleid;
+	}
+	return cache->name;
+}
+
+static void
+roles_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	active_role.roleid = InvalidOid;
+	session_role.roleid = InvalidOid;
+}
+
+void
+AuditFillWho(AuditRow *row, const AuditLog *log)
+{
+	static Datum system_user = (Datum) 0;
+
+	if (unlikely(system_user == (Datum) 0))
+	{
+		MemoryContext old = MemoryContextSwitchTo(who_cxt);
+
+		system_user = CStringGetTextDatum("system");
+		MemoryContextSwitchTo(old);
+	}
+	row->nulls[AUDIT_USER_ID] = false;
+	if (!read_setting(&user_id, &row->values[AUDIT_USER_ID]))
+		row->values[AUDIT_USER_ID] = system_user;
+	if (log->attnum[AUDIT_SESSION_ID])
+		row->nulls[AUDIT_SESSION_ID] = !read_setting(&session_id, &row->values[AUDIT_SESSION_ID]);
+	if (log->attnum[AUDIT_APP_CONTEXT])
+		row->nulls[AUDIT_APP_CONTEXT] = !read_setting(&app_context,
+													  &row->values[AUDIT_APP_CONTEXT]);
+	if (log->attnum[AUDIT_DB_USER])
+	{
+		row->values[AUDIT_DB_USER] = role_name(&active_role, GetUserId());
+		row->nulls[AUDIT_DB_USER] = false;
+	}
+	if (log->attnum[AUDIT_SESSION_USER])
+	{
+		row->values[AUDIT_SESSION_USER] = role_name(&session_role, GetSessionUserId());
+		row->nulls[AUDIT_SESSION_USER] = false;
+	}
+}
+
+void
+AuditWhoInit(void)
+{
+	who_cxt = AllocSetContextCreate(TopMemoryContext, "aquacis audit user",
+									ALLOCSET_SMALL_SIZES);
+	CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
+}

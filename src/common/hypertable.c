@@ -1,0 +1,143 @@
+/*
+ * hypertable.c
+ *	  Would an INSERT store its row in the table that it names?
+ *
+ * An ordinary table can be the front of something else: TimescaleDB keeps the rows
+ * of a hypertable in its chunks, Citus those of a distributed table on other
+ * servers.  The catalogs of PostgreSQL need not tell: a hypertable that has no chunk
+ * yet looks like any table.  A row stored in such a table without the executor is
+ * where no query finds it, and a scan of it finds nothing.
+ *
+ * What tells is the plan, which such an extension has to change (planner_hook).  So
+ * where there is a hook at all, an INSERT is planned, not executed, and has to
+ * come out as PostgreSQL plans it: a row of values into the table.
+ *
+ * Every column is given a parameter of its own type, and the planning is done as
+ * the table's owner, in a security-restricted operation: no default, conversion or
+ * policy comes in, and so no code of users that the planner would evaluate beforehand.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/plannodes.h"
+#include "optimizer/planner.h"
+#include "parser/parsetree.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+
+#include "common/hypertable.h"
+
+static SPIPlanPtr
+prepare(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Oid		   *types = palloc(sizeof(Oid) * Max(desc->natts, 1));
+	const char *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+												  RelationGetRelationName(rel));
+	StringInfoData columns;
+	StringInfoData params;
+	SPIPlanPtr	plan;
+	int			n = 0;
+
+	initStringInfo(&columns);
+	initStringInfo(&params);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped || att->attgenerated)
+			continue;
+		types[n++] = att->atttypid;
+		appendStringInfo(&columns, "%s%s", n > 1 ? ", " : "", quote_identifier(NameStr(att->attname)));
+		appendStringInfo(&params, "%s$%d", n > 1 ? ", " : "", n);
+	}
+	plan = SPI_prepare(n == 0 ? psprintf("INSERT INTO %s DEFAULT VALUES", name) :
+					   psprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE VALUES (%s)", name,
+								columns.data, params.data), n, types);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare an insertion into \"%s\": %s",
+			 RelationGetRelationName(rel), SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+static bool
+is_plain(CachedPlan *cached, Oid relid)
+{
+	PlannedStmt *stmt;
+	Plan	   *plan;
+	List	   *targets;
+
+	if (list_length(cached->stmt_list) != 1)
+		return false;
+	stmt = linitial_node(PlannedStmt, cached->stmt_list);
+	plan = stmt->planTree;
+	if (plan == NULL || !IsA(plan, ModifyTable) || outerPlan(plan) == NULL ||
+		!IsA(outerPlan(plan), Result))
+		return false;
+	targets = castNode(ModifyTable, plan)->resultRelations;
+	return list_length(targets) == 1 &&
+		rt_fetch(linitial_int(targets), stmt->rtable)->relid == relid;
+}
+
+/* Whether there is anybody who could have it otherwise. */
+bool
+InsertionIsHooked(void)
+{
+	return planner_hook != NULL;
+}
+
+/* False, too, for a view and a table with rules; the caller may know of those. */
+bool
+InsertionIsPlain(Relation rel)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	ResourceOwner mine;
+	Oid			saved_user;
+	int			saved_context;
+	CachedPlan *cached;
+	SPIPlanPtr	plan;
+	bool		plain;
+
+	if (!InsertionIsHooked())
+		return true;
+
+	/* its locks are given back: a plan of thousands of tables must not hold them all */
+	CurrentResourceOwner = mine = ResourceOwnerCreate(owner, "aquacis insertion");
+	GetUserIdAndSecContext(&saved_user, &saved_context);
+	SetUserIdAndSecContext(rel->rd_rel->relowner, saved_context | SECURITY_RESTRICTED_OPERATION |
+						   SECURITY_NOFORCE_RLS);
+	SPI_connect();
+	plan = prepare(rel);
+	cached = SPI_plan_get_cached_plan(plan);
+	plain = is_plain(cached, RelationGetRelid(rel));
+	ReleaseCachedPlan(cached, NULL);
+	SPI_freeplan(plan);
+	SPI_finish();
+	SetUserIdAndSecContext(saved_user, saved_context);
+
+	CurrentResourceOwner = owner;
+	ResourceOwnerRelease(mine, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
+	ResourceOwnerRelease(mine, RESOURCE_RELEASE_LOCKS, false, false);
+	ResourceOwnerRelease(mine, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
+	ResourceOwnerDelete(mine);
+	return plain;
+}
+
+/*
+ * The relation whose invalidation says that an ordinary table may have become
+ * another, where the table's own does not: an empty one that becomes a hypertable
+ * without an index changes in TimescaleDB's catalogs alone.  InvalidOid: none.
+ */
+Oid
+InsertionSignal(void)
+{
+	Oid			nsp = InsertionIsHooked() ? get_namespace_oid("_timescaledb_cache", true) : InvalidOid;
+
+	return OidIsValid(nsp) ? get_relname_relid("cache_inval_hypertable", nsp) : InvalidOid;
+}

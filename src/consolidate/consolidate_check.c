@@ -1,0 +1,374 @@
+/*
+ * consolidate_check.c
+ *	  May this table be consolidated?  What hangs on it, who owns it.
+ *
+ * Everything that DROP TABLE ... RESTRICT would refuse, and everything that
+ * consolidate_restore could not bring back, is found here by looking, so that
+ * no error (and no subtransaction) is needed for what is ordinary.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_attrdef.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_policy.h"
+#include "catalog/pg_publication_rel.h"
+#include "catalog/pg_rewrite.h"
+#include "catalog/pg_seclabel.h"
+#include "catalog/pg_statistic_ext.h"
+#include "catalog/pg_subscription_rel.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "common/hypertable.h"
+#include "compat.h"
+#include "consolidate/consolidate.h"
+
+/* Before anything is locked: may this role read the table, and drop it? */
+char *
+InspectRights(Oid relid)
+{
+	if (!object_ownercheck(RelationRelationId, relid, GetUserId()))
+		return psprintf("role \"%s\" is not its owner", GetUserNameFromId(GetUserId(), false));
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		return psprintf("role \"%s\" may not read it", GetUserNameFromId(GetUserId(), false));
+	return NULL;
+}
+
+/* A check, key or NOT NULL of the table itself (a CHECK depends on its columns). */
+static bool
+is_own_constraint(Oid constraint, Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
+	Form_pg_constraint form;
+	bool		own;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_constraint) GETSTRUCT(tuple);
+	own = form->conrelid == relid && form->contype != CONSTRAINT_FOREIGN;
+	ReleaseSysCache(tuple);
+	return own;
+}
+
+/*
+ * A default of the table itself that refers to a column of it, as generated
+ * ones do.  One that refers to the table (as a regclass) would have to be there
+ * before it.
+ */
+static bool
+is_own_default(Form_pg_depend dep)
+{
+	Relation	pg_attrdef;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		own;
+
+	if (dep->deptype != DEPENDENCY_NORMAL)
+		return true;
+	if (dep->refobjsubid == 0)
+		return false;
+	pg_attrdef = table_open(AttrDefaultRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_attrdef_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(dep->objid));
+	scan = systable_beginscan(pg_attrdef, AttrDefaultOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	own = HeapTupleIsValid(tuple) &&
+		((Form_pg_attrdef) GETSTRUCT(tuple))->adrelid == dep->refobjid;
+	systable_endscan(scan);
+	table_close(pg_attrdef, AccessShareLock);
+	return own;
+}
+
+/* In words; of a view, the view and not its rule. */
+static char *
+describe_dependant(Form_pg_depend dep)
+{
+	ObjectAddress address = {dep->classid, dep->objid, dep->objsubid};
+
+	if (dep->classid == RewriteRelationId)
+	{
+		Relation	rewrite = table_open(RewriteRelationId, AccessShareLock);
+		ScanKeyData key;
+		SysScanDesc scan;
+		HeapTuple	tuple;
+
+		ScanKeyInit(&key, Anum_pg_rewrite_oid, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(dep->objid));
+		scan = systable_beginscan(rewrite, RewriteOidIndexId, true, NULL, 1, &key);
+		if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			address.classId = RelationRelationId;
+			address.objectId = ((Form_pg_rewrite) GETSTRUCT(tuple))->ev_class;
+			address.objectSubId = 0;
+		}
+		systable_endscan(scan);
+		table_close(rewrite, AccessShareLock);
+	}
+	return psprintf("%s depends on it", getObjectDescription(&address, false));
+}
+
+static bool
+is_granted_by_others(Datum acl_datum, Oid owner)
+{
+	Acl		   *acl = DatumGetAclP(acl_datum);
+	int			i;
+
+	for (i = 0; i < ACL_NUM(acl); i++)
+		if (ACL_DAT(acl)[i].ai_grantor != owner)
+			return true;
+	return false;
+}
+
+/* Rights, on the table or on a column, that somebody else passed on would come back as the owner's. */
+static bool
+has_foreign_grants(Relation source)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(source)));
+	Relation	pg_attribute;
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	bool		isnull;
+	Datum		acl;
+	bool		found = false;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	acl = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
+	found = !isnull && is_granted_by_others(acl, source->rd_rel->relowner);
+	ReleaseSysCache(tuple);
+
+	pg_attribute = table_open(AttributeRelationId, AccessShareLock);
+	ScanKeyInit(&key[0], Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationGetRelid(source)));
+	ScanKeyInit(&key[1], Anum_pg_attribute_attnum, BTGreaterStrategyNumber, F_INT2GT,
+				Int16GetDatum(0));
+	scan = systable_beginscan(pg_attribute, AttributeRelidNumIndexId, true, NULL, 2, key);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		acl = heap_getattr(tuple, Anum_pg_attribute_attacl, RelationGetDescr(pg_attribute), &isnull);
+		found = !isnull && is_granted_by_others(acl, source->rd_rel->relowner);
+	}
+	systable_endscan(scan);
+	table_close(pg_attribute, AccessShareLock);
+	return found;
+}
+
+/* Is there a row with this OID in a column of a catalog?  The index begins with it. */
+static bool
+is_in_catalog(Oid catalog, Oid index, AttrNumber column, Oid relid)
+{
+	Relation	rel = table_open(catalog, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, index, true, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* What the definition does not say: what other objects say of the table. */
+static char *
+find_unwritten(Relation source)
+{
+	Oid			relid = RelationGetRelid(source);
+	HeapTuple	tuple;
+	bool		isnull;
+
+	if (has_foreign_grants(source))
+		return "has rights granted by somebody other than its owner";
+	if (is_in_catalog(SecLabelRelationId, SecLabelObjectIndexId, Anum_pg_seclabel_objoid, relid))
+		return "has a security label";
+	if (is_in_catalog(SubscriptionRelRelationId, SubscriptionRelSrrelidSrsubidIndexId,
+					  Anum_pg_subscription_rel_srrelid, relid))
+		return "is filled by a subscription";
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(source->rd_rel->reltype));
+	if (HeapTupleIsValid(tuple))
+	{
+		(void) SysCacheGetAttr(TYPEOID, tuple, Anum_pg_type_typacl, &isnull);
+		ReleaseSysCache(tuple);
+		if (!isnull)
+			return "has rights granted or revoked on its row type";
+	}
+	return NULL;
+}
+
+/* A deferrable key of its own has an internal trigger, and is no problem. */
+static char *
+find_trigger(Relation source)
+{
+	int			i;
+
+	for (i = 0; source->trigdesc && i < source->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &source->trigdesc->triggers[i];
+
+		if (!trigger->tgisinternal)
+			return psprintf("has a trigger (%s)", trigger->tgname);
+		if (OidIsValid(trigger->tgconstrrelid))
+			return psprintf("is part of a foreign key with \"%s\"",
+							get_rel_name(trigger->tgconstrrelid));
+	}
+	return NULL;
+}
+
+/* What of an index would not come back. */
+static char *
+inspect_index(Oid index)
+{
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	bool		valid;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for index %u", index);
+	valid = ((Form_pg_index) GETSTRUCT(tuple))->indisvalid;
+	ReleaseSysCache(tuple);
+	if (!valid)
+		return psprintf("has an invalid index (%s)", get_rel_name(index));
+	if (getAutoExtensionsOfObject(RelationRelationId, index) != NIL)
+		return psprintf("has an index (%s) that depends on an extension", get_rel_name(index));
+	return NULL;
+}
+
+/*
+ * The first object that depends on this one and would stop DROP ... RESTRICT,
+ * in words, or NULL.  What belongs to the table and goes with it is counted in
+ * *parts.
+ */
+static char *
+find_dependant(Oid classid, Oid objid, int *parts)
+{
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char	   *found = NULL;
+
+	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(classid));
+	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(objid));
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, key);
+	while (found == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend dep = (Form_pg_depend) GETSTRUCT(tuple);
+		bool		part = dep->deptype == DEPENDENCY_INTERNAL || dep->deptype == DEPENDENCY_AUTO;
+
+		if ((dep->classid == AttrDefaultRelationId && is_own_default(dep)) ||
+			(dep->classid == RelationRelationId && dep->objid == objid))
+		{
+			(*parts)++;
+			continue;
+		}
+		/* sequences of serial columns would be re-made with another state */
+		if (dep->classid == RelationRelationId && get_rel_relkind(dep->objid) == RELKIND_SEQUENCE)
+			part = false;
+		if (dep->classid == ConstraintRelationId && classid == RelationRelationId)
+			part = is_own_constraint(dep->objid, objid);
+		if (dep->classid == StatisticExtRelationId || dep->classid == PolicyRelationId ||
+			dep->classid == TriggerRelationId || dep->classid == PublicationRelRelationId)
+			part = false;
+		if (part)
+			(*parts)++;
+		else
+			found = describe_dependant(dep);
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+	return found;
+}
+
+/*
+ * The table is open and locked (or, for the plan, locked weakly).  Returns
+ * what is wrong with it, or NULL; *locks is about how many locks its drop
+ * takes.
+ */
+char *
+InspectSource(Relation source, int *locks)
+{
+	Form_pg_class form = source->rd_rel;
+	List	   *indexes;
+	ListCell   *lc;
+	char	   *dependant;
+	Oid			array_type;
+	int			parts = 0;
+
+	if (form->relkind != RELKIND_RELATION)
+		return "is not an ordinary table";
+	if (form->relpersistence == RELPERSISTENCE_TEMP)
+		return "is a temporary table";
+	if (form->relispartition)
+		return "is a partition";
+	if (form->relhassubclass && has_subclass(RelationGetRelid(source)))
+		return "has inheritance children";
+	if (has_superclass(RelationGetRelid(source)))
+		return "is an inheritance child";
+	if (OidIsValid(form->reloftype))
+		return "is a typed table";
+	/* relhasrules stays after the last rule has gone */
+	if (source->rd_rules != NULL)
+		return "has a rule";
+	if (form->relrowsecurity || form->relforcerowsecurity)
+		return "has row security";
+	if ((dependant = find_trigger(source)) != NULL || (dependant = find_unwritten(source)) != NULL)
+		return dependant;
+	if (OidIsValid(getExtensionOfObject(RelationRelationId, RelationGetRelid(source))))
+		return "belongs to an extension";
+
+	dependant = find_dependant(RelationRelationId, RelationGetRelid(source), &parts);
+	if (dependant == NULL)
+		dependant = find_dependant(TypeRelationId, form->reltype, &parts);
+	array_type = get_array_type(form->reltype);
+	if (dependant == NULL && OidIsValid(array_type))
+		dependant = find_dependant(TypeRelationId, array_type, &parts);
+	if (dependant)
+		return dependant;
+
+	indexes = RelationGetIndexList(source);
+	foreach(lc, indexes)
+	{
+		dependant = inspect_index(lfirst_oid(lc));
+		if (dependant == NULL)
+			dependant = find_dependant(RelationRelationId, lfirst_oid(lc), &parts);
+		if (dependant)
+			return dependant;
+	}
+	list_free(indexes);
+
+	/* the target gets columns of these types, and whoever inserts into it runs their code */
+	dependant = UserCodeInColumns(source, GetUserId());
+	if (dependant)
+		return dependant;
+
+	/* reading it would find nothing, and dropping it would drop what is there */
+	if (!InsertionIsPlain(source))
+		return "is a table whose rows an extension keeps elsewhere (a hypertable?)";
+
+	/* itself, its row type and array type, its toast table and that one's index */
+	*locks = 3 + parts + (OidIsValid(form->reltoastrelid) ? 2 : 0);
+	return NULL;
+}

@@ -1,0 +1,460 @@
+/*
+ * consolidate_columns.c
+ *	  The columns of a family, and how a source's values fit into them.
+ *
+ * The shape is made once a run, from the target when there is one and from the
+ * family's own definition (or that of most sources) when there is not.  Every
+ * source is then matched by column name.  A value is copied as it is or, among
+ * the exact numbers and among text and varchar, converted when nothing of it
+ * gets lost; ShapeFit never raises an error for a value that does not fit, it
+ * says no.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "parser/parse_type.h"
+#include "parser/scansup.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/rel.h"
+
+#include "consolidate/consolidate.h"
+
+static bool
+is_exact_number(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID || type == NUMERICOID;
+}
+
+static bool
+is_plain_text(Oid type)
+{
+	return type == TEXTOID || type == VARCHAROID;
+}
+
+/* How values of one type become another's; false where that is not ours to do. */
+static bool
+choose_fit(Oid from, int32 from_typmod, Oid to, int32 to_typmod, Fit *fit)
+{
+	if (from == to && (from_typmod == to_typmod || to_typmod < 0))
+		*fit = FIT_SAME;
+	else if (is_exact_number(from) && is_exact_number(to))
+		*fit = FIT_NUMBER;
+	else if (is_plain_text(from) && is_plain_text(to))
+		*fit = to_typmod < 0 ? FIT_SAME : FIT_LENGTH;
+	else
+		return false;
+	return true;
+}
+
+static char *
+type_name(Oid type, int32 typmod)
+{
+	return format_type_with_typemod(type, typmod);
+}
+
+/* Splits "name type" at the end of the (perhaps quoted) name. */
+static void
+parse_definition(const char *def, ShapeColumn *column)
+{
+	StringInfoData name;
+	const char *p = def;
+
+	initStringInfo(&name);
+	if (*p == '"')
+	{
+		for (p++; *p && !(*p == '"' && p[1] != '"'); p++)
+		{
+			if (*p == '"')
+				p++;
+			appendStringInfoChar(&name, *p);
+		}
+		if (*p == '"')
+			p++;
+	}
+	else
+	{
+		for (; *p && *p != ' '; p++)
+			appendStringInfoChar(&name, *p);
+		/* as anywhere in SQL */
+		if (name.len > 0)
+		{
+			char	   *folded = downcase_identifier(name.data, name.len, false, false);
+
+			resetStringInfo(&name);
+			appendStringInfoString(&name, folded);
+		}
+	}
+	if (name.len == 0 || *p != ' ')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column definition is not a name and a type"),
+				 errdetail("The definition is \"%s\".", def),
+				 errhint("Write the name, a blank and the type, as in \"importe numeric(18,2)\".")));
+	column->name = name.data;
+	parseTypeString(p + 1, &column->type, &column->typmod, 0);
+	column->collation = get_typcollation(column->type);
+}
+
+static ShapeColumn *
+find_column(const Shape *shape, const char *name)
+{
+	int			i;
+
+	for (i = 0; i < shape->ncolumns; i++)
+		if (strcmp(shape->columns[i].name, name) == 0)
+			return &shape->columns[i];
+	return NULL;
+}
+
+void
+ShapeFromDefinitions(Family *family, List *defs)
+{
+	Shape	   *shape = &family->shape;
+	ListCell   *lc;
+
+	shape->ncolumns = 0;
+	shape->columns = palloc0(sizeof(ShapeColumn) * list_length(defs));
+	foreach(lc, defs)
+		parse_definition(lfirst(lc), &shape->columns[shape->ncolumns++]);
+}
+
+/* Each column once, and none that the target has of its own. */
+void
+ShapeCheckNames(Family *family)
+{
+	Shape	   *shape = &family->shape;
+	int			i;
+
+	for (i = 0; i < shape->ncolumns; i++)
+	{
+		const char *name = shape->columns[i].name;
+
+		if (find_column(shape, name) != &shape->columns[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_COLUMN),
+					 errmsg("family \"%s\" has column \"%s\" twice", family->name, name)));
+		if (strcmp(name, PROCESS_COLUMN) == 0 || strcmp(name, CREATED_COLUMN) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_COLUMN),
+					 errmsg("column \"%s\" of family \"%s\" has a name that the target's own column has",
+							name, family->name),
+					 errhint("Rename the column in the sources.")));
+	}
+}
+
+/* The columns as text, for ShapeFromDefinitions under the same TextModes. */
+List *
+ShapeDefinitions(const Shape *shape)
+{
+	List	   *defs = NIL;
+	int			i;
+
+	for (i = 0; i < shape->ncolumns; i++)
+		defs = lappend(defs, psprintf("%s %s", quote_identifier(shape->columns[i].name),
+									  format_type_extended(shape->columns[i].type,
+														   shape->columns[i].typmod,
+														   FORMAT_TYPE_TYPEMOD_GIVEN |
+														   FORMAT_TYPE_FORCE_QUALIFY)));
+	return defs;
+}
+
+/*
+ * A family that defines its columns must find each of them in the target; for
+ * one that does not, the target's columns are its columns.
+ */
+void
+ShapeFromTarget(Family *family, Relation target)
+{
+	Shape	   *shape = &family->shape;
+	TupleDesc	desc = RelationGetDescr(target);
+	bool		defined = family->column_defs != NIL;
+	int			i;
+
+	if (defined)
+		ShapeFromDefinitions(family, family->column_defs);
+	else
+	{
+		shape->ncolumns = 0;
+		shape->columns = palloc0(sizeof(ShapeColumn) * desc->natts);
+	}
+
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		ShapeColumn *column;
+
+		if (att->attisdropped || att->attgenerated ||
+			strcmp(NameStr(att->attname), PROCESS_COLUMN) == 0 ||
+			strcmp(NameStr(att->attname), CREATED_COLUMN) == 0)
+			continue;
+		column = find_column(shape, NameStr(att->attname));
+		if (column == NULL && defined)
+			continue;			/* TargetCheck looks at those */
+		if (column == NULL)
+		{
+			column = &shape->columns[shape->ncolumns++];
+			column->name = pstrdup(NameStr(att->attname));
+		}
+		else
+		{
+			Fit			fit;
+
+			if (!choose_fit(column->type, column->typmod, att->atttypid, att->atttypmod, &fit))
+				ereport(ERROR,
+						(errcode(ERRCODE_DATATYPE_MISMATCH),
+						 errmsg("target \"%s.%s\" does not fit family \"%s\"",
+								family->schema, family->target, family->name),
+						 errdetail("Column \"%s\" is %s, the family's is %s.", column->name,
+								   type_name(att->atttypid, att->atttypmod),
+								   type_name(column->type, column->typmod)),
+						 errhint("Rename the table, or change the type of its column.")));
+		}
+		column->type = att->atttypid;
+		column->typmod = att->atttypmod;
+		column->collation = att->attcollation;
+		column->notnull = att->attnotnull;
+		column->target_attno = att->attnum;
+	}
+
+	for (i = 0; i < shape->ncolumns; i++)
+		if (shape->columns[i].target_attno == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("target \"%s.%s\" does not fit family \"%s\"",
+							family->schema, family->target, family->name),
+					 errdetail("It has no column \"%s\".", shape->columns[i].name),
+					 errhint("Add the column, or rename the table.")));
+}
+
+/* Key, caches: what is the same wherever the columns came from. */
+void
+ShapeFinish(Family *family)
+{
+	Shape	   *shape = &family->shape;
+	ListCell   *lc;
+	int			i;
+
+	shape->nkeys = 0;
+	shape->keys = palloc(sizeof(int) * list_length(family->key_columns));
+	foreach(lc, family->key_columns)
+	{
+		ShapeColumn *column = find_column(shape, lfirst(lc));
+
+		if (column == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("family \"%s\" has no column \"%s\" for its key",
+							family->name, (char *) lfirst(lc)),
+					 errhint("Define the family again with a key that its tables have.")));
+		column->key = true;
+		column->notnull = true;
+		shape->keys[shape->nkeys++] = column - shape->columns;
+	}
+	for (i = 0; i < shape->ncolumns; i++)
+		ChecksumPrepare(&shape->columns[i]);
+	for (i = 0; i < shape->nkeys; i++)
+	{
+		ShapeColumn *column = &shape->columns[shape->keys[i]];
+
+		if (!OidIsValid(column->cache->hash_extended_proc) || !OidIsValid(column->cache->eq_opr))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_FUNCTION),
+					 errmsg("key column \"%s\" of family \"%s\" cannot be a key",
+							column->name, family->name),
+					 errdetail("Type %s has no equality or no hash function.",
+							   type_name(column->type, column->typmod))));
+	}
+	{
+		Oid			type = shape->columns[shape->keys[0]].type;
+
+		shape->exact_key = shape->nkeys == 1 &&
+			(type == INT2OID || type == INT4OID || type == INT8OID);
+	}
+}
+
+/*
+ * Fills columns (one a shape column) for this source.  Returns NULL, or what
+ * is wrong with it: everything, since a renamed column shows as two faults.
+ */
+char *
+ShapeMatch(const Shape *shape, Relation source, SourceColumn *columns)
+{
+	TupleDesc	desc = RelationGetDescr(source);
+	StringInfoData faults;
+	int			i;
+
+	if (shape->ncolumns == 0)
+		return pstrdup("has no columns");
+	initStringInfo(&faults);
+	memset(columns, 0, sizeof(SourceColumn) * shape->ncolumns);
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		ShapeColumn *column;
+		SourceColumn *from;
+
+		if (att->attisdropped)
+			continue;
+		column = find_column(shape, NameStr(att->attname));
+		if (column == NULL)
+		{
+			appendStringInfo(&faults, "%scolumn \"%s\" is not in the family",
+							 faults.len ? ", " : "", NameStr(att->attname));
+			continue;
+		}
+		from = &columns[column - shape->columns];
+		from->attno = att->attnum;
+		from->type = att->atttypid;
+		if (att->attgenerated || att->attidentity)
+			appendStringInfo(&faults, "%scolumn \"%s\" is generated",
+							 faults.len ? ", " : "", NameStr(att->attname));
+		else if (!choose_fit(att->atttypid, att->atttypmod,
+							 column->type, column->typmod, &from->fit))
+			appendStringInfo(&faults, "%scolumn \"%s\" is %s, the target's is %s",
+							 faults.len ? ", " : "", NameStr(att->attname),
+							 type_name(att->atttypid, att->atttypmod),
+							 type_name(column->type, column->typmod));
+	}
+	for (i = 0; i < shape->ncolumns; i++)
+		if (columns[i].attno == 0)
+			appendStringInfo(&faults, "%scolumn \"%s\" is missing",
+							 faults.len ? ", " : "", shape->columns[i].name);
+	return faults.len ? faults.data : NULL;
+}
+
+/* ---- values ------------------------------------------------------------------ */
+
+static bool
+integer_range(Oid type, int64 *low, int64 *high)
+{
+	switch (type)
+	{
+		case INT2OID:
+			*low = PG_INT16_MIN, *high = PG_INT16_MAX;
+			return true;
+		case INT4OID:
+			*low = PG_INT32_MIN, *high = PG_INT32_MAX;
+			return true;
+		case INT8OID:
+			*low = PG_INT64_MIN, *high = PG_INT64_MAX;
+			return true;
+		default:
+			return false;
+	}
+}
+
+static int
+compare_numeric(Datum a, Datum b)
+{
+	return DatumGetInt32(DirectFunctionCall2(numeric_cmp, a, b));
+}
+
+/* Would numeric(p,s) hold this value unchanged? */
+static bool
+numeric_fits(Datum value, int32 typmod)
+{
+	int			precision,
+				scale;
+	Datum		rounded,
+				limit;
+	char		text[32];
+
+	if (typmod < VARHDRSZ || numeric_is_nan(DatumGetNumeric(value)))
+		return true;
+	if (numeric_is_inf(DatumGetNumeric(value)))
+		return false;
+	precision = ((typmod - VARHDRSZ) >> 16) & 0xffff;
+	scale = (((typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024;
+	rounded = DirectFunctionCall2(numeric_round, value, Int32GetDatum(scale));
+	if (compare_numeric(rounded, value) != 0)
+		return false;
+	snprintf(text, sizeof(text), "1e%d", precision - scale);
+	limit = DirectFunctionCall3(numeric_in, CStringGetDatum(text),
+								ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	return compare_numeric(DirectFunctionCall1(numeric_abs, value), limit) < 0;
+}
+
+static bool
+fit_number(const ShapeColumn *column, Oid from, Datum in, Datum *out)
+{
+	int64		low,
+				high,
+				value;
+
+	if (from != NUMERICOID)
+	{
+		value = from == INT2OID ? DatumGetInt16(in) :
+			from == INT4OID ? DatumGetInt32(in) : DatumGetInt64(in);
+		if (integer_range(column->type, &low, &high))
+		{
+			if (value < low || value > high)
+				return false;
+		}
+		else
+		{
+			*out = NumericGetDatum(int64_to_numeric(value));
+			/* ten digits hold every integer, the case that matters */
+			if (from == INT4OID && column->typmod >= VARHDRSZ &&
+				((column->typmod - VARHDRSZ) & 0x7ff) == 0 &&
+				(((column->typmod - VARHDRSZ) >> 16) & 0xffff) >= 10)
+				return true;
+			return numeric_fits(*out, column->typmod);
+		}
+	}
+	else if (!integer_range(column->type, &low, &high))
+	{
+		*out = in;
+		if (!numeric_fits(in, column->typmod))
+			return false;
+		/* sets the display scale */
+		if (column->typmod >= VARHDRSZ)
+			*out = DirectFunctionCall2(numeric, in, Int32GetDatum(column->typmod));
+		return true;
+	}
+	else
+	{
+		Numeric		number = DatumGetNumeric(in);
+
+		if (numeric_is_nan(number) || numeric_is_inf(number) ||
+			compare_numeric(in, NumericGetDatum(int64_to_numeric(low))) < 0 ||
+			compare_numeric(in, NumericGetDatum(int64_to_numeric(high))) > 0 ||
+			compare_numeric(in, DirectFunctionCall2(numeric_trunc, in, Int32GetDatum(0))) != 0)
+			return false;
+		value = DatumGetInt64(DirectFunctionCall1(numeric_int8, in));
+	}
+
+	*out = column->type == INT2OID ? Int16GetDatum((int16) value) :
+		column->type == INT4OID ? Int32GetDatum((int32) value) : Int64GetDatum(value);
+	return true;
+}
+
+/* *out is the value as the target holds it; false: the target cannot hold it. */
+bool
+ShapeFit(const ShapeColumn *column, const SourceColumn *from, Datum in, Datum *out)
+{
+	switch (from->fit)
+	{
+		case FIT_SAME:
+			*out = in;
+			return true;
+		case FIT_NUMBER:
+			return fit_number(column, from->type, in, out);
+		case FIT_LENGTH:
+			{
+				text	   *value = DatumGetTextPP(in);
+
+				*out = PointerGetDatum(value);
+				return pg_mbstrlen_with_len(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)) <=
+					column->typmod - VARHDRSZ;
+			}
+	}
+	return false;				/* keep the compiler quiet */
+}

@@ -1,0 +1,179 @@
+/*
+ * consolidate_compare.c
+ *	  Are the rows of a source the rows that the target holds for its process?
+ *
+ * Both are written down as bytes, a row each, sorted, and gone through side by side:
+ * every row of one has to be there in the other, as often.  A value is the same when
+ * its bytes are; of values that are equal but not the same (1.0 and 1.00, -0 and 0) the
+ * answer is no, and the source stays where it is.
+ *
+ * The sorts spill to disk beyond SORT_MEMORY_KB each.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/tuplesort.h"
+
+#include "compat.h"
+#include "consolidate/consolidate.h"
+
+#define SORT_MEMORY_KB	(6 * 1024)
+#define FETCH_ROWS		1000
+
+/* Rows as bytes, in order. */
+typedef struct Images
+{
+	const Shape *shape;
+	Tuplesortstate *sort;
+	StringInfoData row;
+} Images;
+
+static void
+begin_images(Images *images, const Shape *shape)
+{
+	images->shape = shape;
+	images->sort = tuplesort_begin_datum(BYTEAOID, ByteaLessOperator, InvalidOid, false, SORT_MEMORY_KB, NULL, 0);
+	initStringInfo(&images->row);
+}
+
+static void
+append_value(StringInfo row, const TypeCacheEntry *type, Datum value)
+{
+	int			len = type->typlen;
+	const char *bytes = DatumGetPointer(value);
+
+	if (type->typbyval)
+	{
+		appendBinaryStringInfo(row, (char *) &value, sizeof(Datum));
+		return;
+	}
+	if (len == -1)
+	{
+		struct varlena *packed = PG_DETOAST_DATUM_PACKED(value);
+
+		len = VARSIZE_ANY_EXHDR(packed);
+		bytes = VARDATA_ANY(packed);
+	}
+	else if (len == -2)
+		len = strlen(bytes);
+	/* the length first, so that no two rows read alike */
+	appendBinaryStringInfo(row, (char *) &len, sizeof(len));
+	appendBinaryStringInfo(row, bytes, len);
+}
+
+static void
+put_image(void *arg, Datum *values, bool *nulls)
+{
+	Images	   *images = arg;
+	StringInfo	row = &images->row;
+	int			i;
+
+	resetStringInfo(row);
+	appendStringInfoSpaces(row, VARHDRSZ);
+	for (i = 0; i < images->shape->ncolumns; i++)
+	{
+		appendStringInfoChar(row, nulls[i] ? 0 : 1);
+		if (!nulls[i])
+			append_value(row, images->shape->columns[i].cache, values[i]);
+	}
+	SET_VARSIZE(row->data, row->len);
+	tuplesort_putdatum(images->sort, PointerGetDatum(row->data), false);
+}
+
+/* Those of one process in the target. */
+static void
+put_target(Family *family, int64 process_id, Images *images)
+{
+	int			n = family->shape.ncolumns + 1;
+	MemoryContext keep = CurrentMemoryContext;
+	MemoryContext work = AllocSetContextCreate(keep, "aquacis compared row", ALLOCSET_DEFAULT_SIZES);
+	Datum	   *values = palloc(sizeof(Datum) * n);
+	bool	   *nulls = palloc(sizeof(bool) * n);
+	Oid			user = TargetUser(family, ACL_SELECT);
+	Portal		cursor = UserCodeCursor(user, TargetQuery(family, &process_id));
+	uint64		row;
+
+	for (;;)
+	{
+		UserCodeFetch(user, cursor, FETCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+		MemoryContextSwitchTo(work);
+		for (row = 0; row < SPI_processed; row++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			MemoryContextReset(work);
+			heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+			put_image(images, values + 1, nulls + 1);
+		}
+		MemoryContextSwitchTo(keep);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	SPI_cursor_close(cursor);
+	MemoryContextDelete(work);
+}
+
+/* The next row, or NULL; allocated in the current memory context. */
+static struct varlena *
+next_image(Images *images)
+{
+	Datum		image;
+	bool		isnull;
+
+	if (!tuplesort_getdatum(images->sort, true, true, &image, &isnull, NULL))
+		return NULL;
+	return (struct varlena *) DatumGetPointer(image);
+}
+
+static bool
+same_images(Images *a, Images *b)
+{
+	bool		same = true;
+
+	tuplesort_performsort(a->sort);
+	tuplesort_performsort(b->sort);
+	while (same)
+	{
+		struct varlena *x = next_image(a);
+		struct varlena *y = next_image(b);
+
+		CHECK_FOR_INTERRUPTS();
+		if (x == NULL && y == NULL)
+			break;
+		same = x != NULL && y != NULL && VARSIZE(x) == VARSIZE(y) &&
+			memcmp(x, y, VARSIZE(x)) == 0;
+		if (x)
+			pfree(x);
+		if (y)
+			pfree(y);
+	}
+	return same;
+}
+
+/* The rows that are not rejected, against those of the process in the target. */
+bool
+SameRows(Family *family, const Source *source, Relation rel, const SourceColumn *columns,
+		 Snapshot snapshot, const Contents *contents)
+{
+	Images		ours;
+	Images		theirs;
+	bool		same;
+
+	begin_images(&ours, &family->shape);
+	begin_images(&theirs, &family->shape);
+	ExamineRows(&family->shape, rel, columns, snapshot, contents, put_image, &ours);
+	put_target(family, source->process_id, &theirs);
+	same = same_images(&ours, &theirs);
+	tuplesort_end(ours.sort);
+	tuplesort_end(theirs.sort);
+	return same;
+}

@@ -1,0 +1,254 @@
+/*
+ * consolidate_define.c
+ *	  consolidate_define(): families of one's own.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "regex/regex.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/varlena.h"
+
+#include "compat.h"
+#include "consolidate/consolidate.h"
+
+/* Is there a | outside of parentheses?  Then ^ holds for one side, $ for the other. */
+static bool
+has_outer_alternative(const char *pattern)
+{
+	int			depth = 0;
+	bool		bracket = false;
+	const char *p;
+
+	for (p = pattern; *p; p++)
+	{
+		if (*p == '\\' && p[1])
+			p++;
+		else if (bracket)
+			bracket = *p != ']';
+		else if (*p == '[')
+		{
+			bracket = true;
+			/* a ] that comes first is one of the characters */
+			if (p[1] == '^')
+				p++;
+			if (p[1] == ']')
+				p++;
+		}
+		else if (*p == '(')
+			depth++;
+		else if (*p == ')')
+			depth--;
+		else if (*p == '|' && depth == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The whole name must match, and one group of it be the process id. */
+static void
+check_pattern(text *pattern)
+{
+	char	   *string = text_to_cstring(pattern);
+	int			len = strlen(string);
+	regex_t    *regex = RE_compile_and_cache(pattern, REG_ADVANCED, C_COLLATION_OID);
+
+	if (len < 2 || string[0] != '^' || string[len - 1] != '$' || string[len - 2] == '\\' ||
+		has_outer_alternative(string))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("pattern of a family must match whole names"),
+				 errdetail("The pattern is \"%s\".", string),
+				 errhint("Begin it with ^ and end it with $, as in ^mi_tmp_(\\d+)$; put alternatives into (?:...).")));
+	if (regex->re_nsub != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("pattern of a family must have exactly one group, the process id"),
+				 errdetail("The pattern \"%s\" has %d.", string, (int) regex->re_nsub),
+				 errhint("Put parentheses around the digits, as in ^mi_tmp_(\\d+)$; (?:...) groups without counting.")));
+}
+
+static void
+check_key(ArrayType *key)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n,
+				i,
+				j;
+
+	deconstruct_array(key, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	for (i = 0; i < n; i++)
+	{
+		char	   *column = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
+
+		if (column == NULL || column[0] == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("key columns of a family must have names")));
+		if (strcmp(column, PROCESS_COLUMN) == 0 || strcmp(column, CREATED_COLUMN) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("key column \"%s\" is a column of the target alone", column),
+					 errhint("Name the columns that identify a row within one source.")));
+		for (j = 0; j < i; j++)
+			if (strcmp(column, TextDatumGetCString(elements[j])) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_COLUMN),
+						 errmsg("key column \"%s\" is there twice", column)));
+	}
+	if (n == 0 || n >= INDEX_MAX_KEYS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key of a family must have between 1 and %d columns", INDEX_MAX_KEYS - 1),
+				 errdetail("It has %d.", n)));
+}
+
+/* Without columns of its own, a family's key is looked for in the sources. */
+static void
+check_key_defined(ArrayType *key, const Shape *shape)
+{
+	Datum	   *elements;
+	int			n,
+				i,
+				j;
+
+	deconstruct_array(key, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
+	for (i = 0; i < n; i++)
+	{
+		char	   *column = TextDatumGetCString(elements[i]);
+
+		for (j = 0; j < shape->ncolumns && strcmp(shape->columns[j].name, column) != 0; j++)
+			;
+		if (j == shape->ncolumns)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("key column \"%s\" is none of the columns of the family", column),
+					 errhint("Add it to the columns, or leave them out: then they are those of the sources.")));
+	}
+}
+
+static void
+check_redefinition(const char *extschema, const char *family)
+{
+	bool		builtin;
+
+	if (ConsolidateQuery(psprintf("SELECT builtin FROM %s.consolidate_family"
+								  " WHERE family OPERATOR(pg_catalog.=) $1", extschema),
+						 1, &family) == 0)
+		return;
+	builtin = strcmp(ConsolidateField(0, 1), "t") == 0;
+	if (builtin ||
+		ConsolidateQuery(psprintf("SELECT FROM %s.consolidate_source"
+								  " WHERE family OPERATOR(pg_catalog.=) $1"
+								  "  AND state OPERATOR(pg_catalog.<>) 'restored' LIMIT 1", extschema),
+						 1, &family) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("family \"%s\" is defined already", family),
+				 builtin ? errdetail("It is one of the extension's own.") :
+				 errdetail("Tables of it have been consolidated."),
+				 errhint("Choose another name.")));
+}
+
+/* Whether it reads as a name with its schema; a name may well have a dot in it. */
+static bool
+has_schema(const char *name)
+{
+	List	   *parts;
+
+	return SplitIdentifierString(pstrdup(name), '.', &parts) && list_length(parts) > 1;
+}
+
+/* Processes of two families in one target could not be told apart. */
+static void
+check_target(const char *extschema, const char *family, const char *target)
+{
+	const char *args[] = {family, target};
+
+	if (ConsolidateQuery(psprintf("SELECT family FROM %s.consolidate_family"
+								  " WHERE family OPERATOR(pg_catalog.<>) $1"
+								  "  AND target OPERATOR(pg_catalog.=) $2 LIMIT 1", extschema),
+						 2, args) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("target \"%s\" is that of family \"%s\"", target, ConsolidateField(0, 1)),
+				 errdetail("The processes of two families have ids of their own, which one target cannot tell apart."),
+				 errhint("Choose another target.")));
+}
+
+PG_FUNCTION_INFO_V1(consolidate_define);
+
+Datum
+consolidate_define(PG_FUNCTION_ARGS)
+{
+	const char *extschema =
+		quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)));
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
+	Datum		values[5];
+	char		nulls[] = "    n";
+	char	   *family;
+	char	   *target;
+	int			i,
+				result;
+	static const char *const names[] = {"family", "pattern", "target", "key"};
+
+	ConsolidateRefuseNull(fcinfo, "consolidate_define", names, lengthof(names));
+	family = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	check_pattern(PG_GETARG_TEXT_PP(1));
+	check_key(PG_GETARG_ARRAYTYPE_P(3));
+	target = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	if (target[0] == '\0' || strlen(target) >= NAMEDATALEN || has_schema(target))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("target of a family must be a table name without schema"),
+				 errdetail("The target is \"%s\".", target),
+				 errhint("Name a table, of at most %d bytes; it is made in the schema of the sources.",
+						 NAMEDATALEN - 1)));
+	if (!PG_ARGISNULL(4))
+	{
+		Family		probe = {.name = family};
+		Datum	   *elements;
+		List	   *defs = NIL;
+		int			n,
+					level = TextModes();
+
+		/* says now what is wrong with a name or a type */
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(4), TEXTOID, -1, false, TYPALIGN_INT,
+						  &elements, NULL, &n);
+		for (i = 0; i < n; i++)
+			defs = lappend(defs, TextDatumGetCString(elements[i]));
+		ShapeFromDefinitions(&probe, defs);
+		ShapeCheckNames(&probe);
+		TextModesEnd(level);
+		check_key_defined(PG_GETARG_ARRAYTYPE_P(3), &probe.shape);
+		nulls[4] = ' ';
+	}
+
+	SPI_connect();
+	CheckOwnTables(get_func_namespace(fcinfo->flinfo->fn_oid), true);
+	check_redefinition(extschema, family);
+	check_target(extschema, family, target);
+	ConsolidateQuery(psprintf("UPDATE %s.consolidate_target SET columns = NULL"
+							  " WHERE family OPERATOR(pg_catalog.=) $1", extschema),
+					 1, (const char *const *) &family);
+	for (i = 0; i < 5; i++)
+		values[i] = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
+	result = SPI_execute_with_args(psprintf("INSERT INTO %s.consolidate_family"
+											" (family, pattern, target, key_columns, columns)"
+											" VALUES ($1, $2, $3, $4, $5)"
+											" ON CONFLICT (family) DO UPDATE SET"
+											"  pattern = EXCLUDED.pattern, target = EXCLUDED.target,"
+											"  key_columns = EXCLUDED.key_columns,"
+											"  columns = EXCLUDED.columns", extschema),
+								   5, types, values, nulls, false, 0);
+	if (result < 0)
+		elog(ERROR, "defining family \"%s\" failed: %s", family, SPI_result_code_string(result));
+	SPI_finish();
+	PG_RETURN_VOID();
+}

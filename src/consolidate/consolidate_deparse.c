@@ -1,0 +1,534 @@
+/*
+ * consolidate_deparse.c
+ *	  The DDL that makes a source again, as text.
+ *
+ * Two pieces: what comes before the rows are put back (the table, its columns,
+ * its owner) and what comes after (constraints and indexes, rights, comments,
+ * replica identity).  Both are plain SQL with every name qualified, so that a
+ * DBA can read and run them without us.
+ *
+ * A plain table costs one scan of pg_attribute and one of pg_description;
+ * deparsing is for those that have something to deparse, under TextModes, which
+ * make the server qualify what it writes, and write it in one way.
+ *
+ * What cannot be written down here (row security, triggers, dependants, grants
+ * by others than the owner, ...) InspectSource has refused before.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/toast_compression.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_description.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "commands/comment.h"
+#include "commands/defrem.h"
+#include "commands/tablespace.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/nodes.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "consolidate/consolidate.h"
+
+typedef struct Writer
+{
+	Relation	rel;
+	char	   *name;			/* qualified and quoted */
+	StringInfoData before;
+	StringInfoData after;
+} Writer;
+
+/* ---- options and rights ---------------------------------------------------------- */
+
+/* Appends the elements of a text[] like {fillfactor=70} as fillfactor='70'. */
+static void
+append_options(StringInfo sql, Datum options, const char *prefix, const char **separator)
+{
+	Datum	   *elements;
+	int			n,
+				i;
+
+	deconstruct_array(DatumGetArrayTypeP(options), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, NULL, &n);
+	for (i = 0; i < n; i++)
+	{
+		char	   *option = TextDatumGetCString(elements[i]);
+		char	   *value = strchr(option, '=');
+
+		/* newer minor releases mark a column's age here; a new column has its own */
+		if (strncmp(option, "pg_", 3) == 0)
+			continue;
+		if (value)
+			*value++ = '\0';
+		appendStringInfo(sql, "%s%s%s", *separator, prefix, quote_identifier(option));
+		if (value)
+			appendStringInfo(sql, "=%s", quote_literal_cstr(value));
+		*separator = ", ";
+	}
+}
+
+static void
+append_privileges(StringInfo sql, AclMode mode, const char *columns)
+{
+	static const struct
+	{
+		AclMode		bit;
+		const char *name;
+	}			names[] = {
+		{ACL_INSERT, "INSERT"}, {ACL_SELECT, "SELECT"}, {ACL_UPDATE, "UPDATE"},
+		{ACL_DELETE, "DELETE"}, {ACL_TRUNCATE, "TRUNCATE"}, {ACL_REFERENCES, "REFERENCES"},
+		{ACL_TRIGGER, "TRIGGER"},
+#ifdef ACL_MAINTAIN
+		{ACL_MAINTAIN, "MAINTAIN"},
+#endif
+	};
+	const char *separator = "";
+	int			i;
+
+	for (i = 0; i < lengthof(names); i++)
+		if (mode & names[i].bit)
+		{
+			appendStringInfo(sql, "%s%s%s", separator, names[i].name, columns);
+			separator = ", ";
+		}
+}
+
+/* GRANTs that lead from no rights at all to this ACL. */
+static void
+append_grants(Writer *writer, Acl *acl, const char *columns)
+{
+	AclItem    *items = ACL_DAT(acl);
+	int			i,
+				with_option;
+
+	for (i = 0; i < ACL_NUM(acl); i++)
+		for (with_option = 0; with_option < 2; with_option++)
+		{
+			AclMode		options = ACLITEM_GET_GOPTIONS(items[i]);
+			AclMode		mode = ACLITEM_GET_PRIVS(items[i]) & (with_option ? options : ~options);
+
+			if (mode == 0)
+				continue;
+			appendStringInfoString(&writer->after, "GRANT ");
+			append_privileges(&writer->after, mode, columns);
+			appendStringInfo(&writer->after, " ON TABLE %s TO %s%s;\n", writer->name,
+							 items[i].ai_grantee == ACL_ID_PUBLIC ? "PUBLIC" :
+							 quote_identifier(GetUserNameFromId(items[i].ai_grantee, false)),
+							 with_option ? " WITH GRANT OPTION" : "");
+		}
+}
+
+/* ---- columns ------------------------------------------------------------------- */
+
+static const char *
+storage_name(char storage)
+{
+	switch (storage)
+	{
+		case TYPSTORAGE_PLAIN:
+			return "PLAIN";
+		case TYPSTORAGE_EXTERNAL:
+			return "EXTERNAL";
+		case TYPSTORAGE_EXTENDED:
+			return "EXTENDED";
+		default:
+			return "MAIN";
+	}
+}
+
+static char *
+default_expression(Relation rel, AttrNumber attno)
+{
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+	int			i;
+
+	for (i = 0; constr && i < constr->num_defval; i++)
+		if (constr->defval[i].adnum == attno)
+			return deparse_expression(stringToNode(constr->defval[i].adbin),
+									  deparse_context_for(RelationGetRelationName(rel),
+														  RelationGetRelid(rel)),
+									  false, false);
+	return NULL;
+}
+
+/* Otherwise than its type. */
+static bool
+is_collated(Form_pg_attribute att)
+{
+	return OidIsValid(att->attcollation) && !att->attisdropped &&
+		att->attcollation != get_typcollation(att->atttypid);
+}
+
+static void
+append_column(Writer *writer, Form_pg_attribute att, const char **separator)
+{
+	StringInfo	sql = &writer->before;
+	char	   *expression;
+
+	appendStringInfo(sql, "%s%s %s", *separator, quote_identifier(NameStr(att->attname)),
+					 format_type_extended(att->atttypid, att->atttypmod,
+										  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+	*separator = ", ";
+	if (CompressionMethodIsValid(att->attcompression))
+		appendStringInfo(sql, " COMPRESSION %s", GetCompressionMethodName(att->attcompression));
+	if (is_collated(att))
+		appendStringInfo(sql, " COLLATE %s", generate_collation_name(att->attcollation));
+	if (att->atthasdef &&
+		(expression = default_expression(writer->rel, att->attnum)) != NULL)
+		appendStringInfo(sql, " DEFAULT %s", expression);
+	/* since 18 it is a constraint with a name, see append_constraints */
+	if (att->attnotnull && !NOT_NULL_IS_CONSTRAINT)
+		appendStringInfoString(sql, " NOT NULL");
+}
+
+/* -1 for the default.  The tuple is of pg_attribute. */
+static int
+statistics_target(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, Anum_pg_attribute_attstattarget, desc, &isnull);
+
+	/* -1 or null, depending on the version, is the default */
+	if (isnull)
+		return -1;
+	return TupleDescAttr(desc, Anum_pg_attribute_attstattarget - 1)->attlen == 2 ?
+		DatumGetInt16(value) : DatumGetInt32(value);
+}
+
+/* What a column has beside its definition.  The tuple is of pg_attribute. */
+static void
+append_column_extras(Writer *writer, Relation pg_attribute, HeapTuple tuple)
+{
+	Form_pg_attribute att = (Form_pg_attribute) GETSTRUCT(tuple);
+	TupleDesc	desc = RelationGetDescr(pg_attribute);
+	const char *column = quote_identifier(NameStr(att->attname));
+	const char *separator = " SET (";
+	int			statistics;
+	Datum		value;
+	bool		isnull;
+
+	/* values that were TOASTed before a column became PLAIN may be too long for it */
+	if (att->attstorage != get_typstorage(att->atttypid))
+		appendStringInfo(att->attstorage == TYPSTORAGE_PLAIN ? &writer->after : &writer->before,
+						 "ALTER TABLE %s ALTER COLUMN %s SET STORAGE %s;\n",
+						 writer->name, column, storage_name(att->attstorage));
+	statistics = statistics_target(tuple, desc);
+	if (statistics >= 0)
+		appendStringInfo(&writer->before, "ALTER TABLE %s ALTER COLUMN %s SET STATISTICS %d;\n",
+						 writer->name, column, statistics);
+	value = heap_getattr(tuple, Anum_pg_attribute_attoptions, desc, &isnull);
+	if (!isnull)
+	{
+		StringInfoData options;
+
+		initStringInfo(&options);
+		append_options(&options, value, "", &separator);
+		if (options.len > 0)
+			appendStringInfo(&writer->before, "ALTER TABLE %s ALTER COLUMN %s%s);\n",
+							 writer->name, column, options.data);
+	}
+	value = heap_getattr(tuple, Anum_pg_attribute_attacl, desc, &isnull);
+	if (!isnull)
+		append_grants(writer, DatumGetAclP(value), psprintf(" (%s)", column));
+}
+
+/* The columns of a table or an index. */
+static SysScanDesc
+begin_column_scan(Relation pg_attribute, Oid relid)
+{
+	ScanKeyData key[2];
+
+	ScanKeyInit(&key[0], Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	ScanKeyInit(&key[1], Anum_pg_attribute_attnum, BTGreaterStrategyNumber, F_INT2GT,
+				Int16GetDatum(0));
+	return systable_beginscan(pg_attribute, AttributeRelidNumIndexId, true, NULL, 2, key);
+}
+
+static void
+append_all_column_extras(Writer *writer)
+{
+	Relation	pg_attribute = table_open(AttributeRelationId, AccessShareLock);
+	SysScanDesc scan = begin_column_scan(pg_attribute, RelationGetRelid(writer->rel));
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		if (!((Form_pg_attribute) GETSTRUCT(tuple))->attisdropped)
+			append_column_extras(writer, pg_attribute, tuple);
+	systable_endscan(scan);
+	table_close(pg_attribute, AccessShareLock);
+}
+
+/* ---- the table ------------------------------------------------------------------ */
+
+static void
+append_storage_parameters(Writer *writer, HeapTuple class_tuple)
+{
+	StringInfo	sql = &writer->before;
+	const char *separator = " WITH (";
+	Oid			toast = writer->rel->rd_rel->reltoastrelid;
+	Datum		options;
+	bool		isnull;
+
+	options = SysCacheGetAttr(RELOID, class_tuple, Anum_pg_class_reloptions, &isnull);
+	if (!isnull)
+		append_options(sql, options, "", &separator);
+	if (OidIsValid(toast))
+	{
+		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(toast));
+
+		if (HeapTupleIsValid(tuple))
+		{
+			options = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_reloptions, &isnull);
+			if (!isnull)
+				append_options(sql, options, "toast.", &separator);
+			ReleaseSysCache(tuple);
+		}
+	}
+	if (separator[0] == ',')
+		appendStringInfoChar(sql, ')');
+}
+
+static void
+append_table(Writer *writer, HeapTuple class_tuple)
+{
+	Form_pg_class form = writer->rel->rd_rel;
+	TupleDesc	desc = RelationGetDescr(writer->rel);
+	StringInfo	sql = &writer->before;
+	const char *separator = "";
+	int			i;
+
+	appendStringInfo(sql, "CREATE %sTABLE %s (",
+					 form->relpersistence == RELPERSISTENCE_UNLOGGED ? "UNLOGGED " : "",
+					 writer->name);
+	for (i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			append_column(writer, TupleDescAttr(desc, i), &separator);
+	/* always named, lest default_table_access_method changes it */
+	appendStringInfo(sql, ") USING %s", quote_identifier(get_am_name(form->relam)));
+	append_storage_parameters(writer, class_tuple);
+	/* what has none is in the database's, whose name another database may not know */
+	if (OidIsValid(form->reltablespace))
+		appendStringInfo(sql, " TABLESPACE %s",
+						 quote_identifier(get_tablespace_name(form->reltablespace)));
+	appendStringInfoString(sql, ";\n");
+	appendStringInfo(sql, "ALTER TABLE %s OWNER TO %s;\n", writer->name,
+					 quote_identifier(GetUserNameFromId(form->relowner, false)));
+}
+
+/* ---- constraints and indexes ------------------------------------------------------ */
+
+static void
+append_comment(Writer *writer, const char *kind, const char *object, Oid oid, Oid classid)
+{
+	char	   *comment = GetComment(oid, classid, 0);
+
+	if (comment)
+		appendStringInfo(&writer->after, "COMMENT ON %s %s IS %s;\n", kind, object,
+						 quote_literal_cstr(comment));
+}
+
+/* Commands end with or without a semicolon, depending on the function. */
+static void
+append_command(StringInfo sql, char *command)
+{
+	int			len = strlen(command);
+
+	while (len > 0 && command[len - 1] == ';')
+		len--;
+	appendBinaryStringInfo(sql, command, len);
+	appendStringInfoString(sql, ";\n");
+}
+
+/* Either those of NOT NULL, or all others. */
+static void
+append_constraints(Writer *writer, bool not_null)
+{
+	Relation	pg_constraint = table_open(ConstraintRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_constraint_conrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationGetRelid(writer->rel)));
+	scan = systable_beginscan(pg_constraint, ConstraintRelidTypidNameIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_constraint form = (Form_pg_constraint) GETSTRUCT(tuple);
+
+		if ((form->contype == 'n') != not_null)
+			continue;
+		append_command(&writer->after, pg_get_constraintdef_command(form->oid));
+		append_comment(writer, "CONSTRAINT",
+					   psprintf("%s ON %s", quote_identifier(NameStr(form->conname)), writer->name),
+					   form->oid, ConstraintRelationId);
+	}
+	systable_endscan(scan);
+	table_close(pg_constraint, AccessShareLock);
+}
+
+/* An index's expressions have no names, only numbers. */
+static void
+append_index_statistics(Writer *writer, Oid index, const char *name)
+{
+	Relation	pg_attribute = table_open(AttributeRelationId, AccessShareLock);
+	SysScanDesc scan = begin_column_scan(pg_attribute, index);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		int			statistics = statistics_target(tuple, RelationGetDescr(pg_attribute));
+
+		if (statistics >= 0)
+			appendStringInfo(&writer->after, "ALTER INDEX %s ALTER COLUMN %d SET STATISTICS %d;\n",
+							 name, ((Form_pg_attribute) GETSTRUCT(tuple))->attnum, statistics);
+	}
+	systable_endscan(scan);
+	table_close(pg_attribute, AccessShareLock);
+}
+
+static void
+append_indexes(Writer *writer)
+{
+	List	   *indexes = RelationGetIndexList(writer->rel);
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Oid			oid = lfirst_oid(lc);
+		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(oid));
+		Form_pg_index form;
+		const char *name = get_rel_name(oid);
+		const char *qualified =
+			quote_qualified_identifier(get_namespace_name(RelationGetNamespace(writer->rel)), name);
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for index %u", oid);
+		form = (Form_pg_index) GETSTRUCT(tuple);
+		if (!OidIsValid(get_index_constraint(oid)))
+			append_command(&writer->after, pg_get_indexdef_string(oid));
+		if (!heap_attisnull(tuple, Anum_pg_index_indexprs, NULL))
+			append_index_statistics(writer, oid, qualified);
+		append_comment(writer, "INDEX", qualified, oid, RelationRelationId);
+		if (form->indisclustered)
+			appendStringInfo(&writer->after, "ALTER TABLE %s CLUSTER ON %s;\n", writer->name,
+							 quote_identifier(name));
+		if (form->indisreplident)
+			appendStringInfo(&writer->after, "ALTER TABLE %s REPLICA IDENTITY USING INDEX %s;\n",
+							 writer->name, quote_identifier(name));
+		ReleaseSysCache(tuple);
+	}
+	list_free(indexes);
+}
+
+/* Comments on the table and on its columns, in one scan. */
+static void
+append_comments(Writer *writer)
+{
+	Relation	pg_description = table_open(DescriptionRelationId, AccessShareLock);
+	TupleDesc	columns = RelationGetDescr(writer->rel);
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key[0], Anum_pg_description_objoid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationGetRelid(writer->rel)));
+	ScanKeyInit(&key[1], Anum_pg_description_classoid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationRelationId));
+	scan = systable_beginscan(pg_description, DescriptionObjIndexId, true, NULL, 2, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		int			column = ((Form_pg_description) GETSTRUCT(tuple))->objsubid;
+		bool		isnull;
+		Datum		comment = heap_getattr(tuple, Anum_pg_description_description,
+										   RelationGetDescr(pg_description), &isnull);
+
+		if (column > 0 && TupleDescAttr(columns, column - 1)->attisdropped)
+			continue;
+		appendStringInfo(&writer->after, "COMMENT ON %s %s%s%s IS %s;\n",
+						 column > 0 ? "COLUMN" : "TABLE", writer->name, column > 0 ? "." : "",
+						 column > 0 ?
+						 quote_identifier(NameStr(TupleDescAttr(columns, column - 1)->attname)) : "",
+						 quote_literal_cstr(TextDatumGetCString(comment)));
+	}
+	systable_endscan(scan);
+	table_close(pg_description, AccessShareLock);
+}
+
+static bool
+has_collations(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			i;
+
+	for (i = 0; i < desc->natts; i++)
+		if (is_collated(TupleDescAttr(desc, i)))
+			return true;
+	return false;
+}
+
+/* Writes the two pieces of DDL, in the current memory context. */
+void
+DefinitionOf(Relation source, char **before, char **after)
+{
+	Form_pg_class form = source->rd_rel;
+	TupleConstr *constr = RelationGetDescr(source)->constr;
+	HeapTuple	class_tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(source)));
+	Writer		writer = {.rel = source};
+	bool		deparse = constr != NULL || form->relhasindex || form->relchecks > 0 ||
+		has_collations(source);
+	int			level;
+	Datum		acl;
+	bool		isnull;
+
+	if (!HeapTupleIsValid(class_tuple))
+		elog(ERROR, "cache lookup failed for relation %u", RelationGetRelid(source));
+	level = deparse ? TextModes() : 0;
+	initStringInfo(&writer.before);
+	initStringInfo(&writer.after);
+	writer.name = quote_qualified_identifier(get_namespace_name(form->relnamespace),
+											 NameStr(form->relname));
+	append_table(&writer, class_tuple);
+	if (deparse)
+	{
+		/* a primary key would make its own NOT NULLs, with other names */
+		append_constraints(&writer, true);
+		append_constraints(&writer, false);
+		append_indexes(&writer);
+	}
+	acl = SysCacheGetAttr(RELOID, class_tuple, Anum_pg_class_relacl, &isnull);
+	if (!isnull)
+	{
+		/* the owner, too, has what the ACL says and no more */
+		appendStringInfo(&writer.after, "REVOKE ALL ON TABLE %s FROM %s;\n", writer.name,
+						 quote_identifier(GetUserNameFromId(form->relowner, false)));
+		append_grants(&writer, DatumGetAclP(acl), "");
+	}
+	append_all_column_extras(&writer);
+	append_comments(&writer);
+	if (form->relreplident == REPLICA_IDENTITY_FULL || form->relreplident == REPLICA_IDENTITY_NOTHING)
+		appendStringInfo(&writer.after, "ALTER TABLE %s REPLICA IDENTITY %s;\n", writer.name,
+						 form->relreplident == REPLICA_IDENTITY_FULL ? "FULL" : "NOTHING");
+	if (deparse)
+		TextModesEnd(level);
+	ReleaseSysCache(class_tuple);
+	*before = writer.before.data;
+	*after = writer.after.data;
+}

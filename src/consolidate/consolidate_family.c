@@ -1,0 +1,465 @@
+/*
+ * consolidate_family.c
+ *	  Families, and the tables that belong to them.
+ *
+ * Candidates are found by name in pg_class, without opening or locking any of
+ * them: a source that somebody holds exclusively must not make us wait.
+ */
+#include "postgres.h"
+
+#include <sys/stat.h>
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "common/int.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "consolidate/consolidate.h"
+
+/*
+ * Runs SQL with text parameters; the results are in SPI_tuptable.  SPI would
+ * leave its own memory context behind as the current one, which lives as long
+ * as the call.
+ */
+uint64
+ConsolidateQuery(const char *sql, int nargs, const char *const *args)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Oid			types[8];
+	Datum		values[8];
+	char		nulls[8] = {0};
+	int			i,
+				result;
+
+	Assert(nargs <= 8);
+	for (i = 0; i < nargs; i++)
+	{
+		types[i] = TEXTOID;
+		nulls[i] = args[i] ? ' ' : 'n';
+		values[i] = args[i] ? CStringGetTextDatum(args[i]) : (Datum) 0;
+	}
+	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+	MemoryContextSwitchTo(caller);
+	if (result < 0)
+		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+/* A field of an SPI result, in the current memory context; NULL for null. */
+char *
+ConsolidateField(int row, int column)
+{
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+}
+
+static List *
+text_array(int row, int column)
+{
+	bool		isnull;
+	Datum		array = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+									  column, &isnull);
+	Datum	   *elements;
+	int			n,
+				i;
+	List	   *list = NIL;
+
+	if (isnull)
+		return NIL;
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, NULL, &n);
+	for (i = 0; i < n; i++)
+		list = lappend(list, TextDatumGetCString(elements[i]));
+	return list;
+}
+
+/* The columns that a family without a definition had when its target was first filled. */
+static void
+load_columns(Family *family)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	const char *args[] = {family->schema, family->name};
+
+	if (ConsolidateQuery(psprintf("SELECT columns FROM %s.consolidate_target"
+								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+								  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
+						 2, args) == 1)
+	{
+		MemoryContextSwitchTo(caller);
+		family->column_defs = text_array(0, 1);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	MemoryContextSwitchTo(caller);
+}
+
+/* The family in this schema.  The result lives in the current memory context. */
+Family *
+FamilyLoad(Oid extnamespace, const char *schema, const char *name)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Family	   *family = palloc0(sizeof(Family));
+
+	family->name = pstrdup(name);
+	family->schema = pstrdup(schema);
+	family->schema_oid = get_namespace_oid(schema, true);
+	family->extschema_name = get_namespace_name(extnamespace);
+	family->extschema = pstrdup(quote_identifier(family->extschema_name));
+	if (!OidIsValid(family->schema_oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 errmsg("schema \"%s\" does not exist", schema),
+				 errhint("The first argument is the schema of the tables, the second is their family.")));
+
+	if (object_aclcheck(NamespaceRelationId, family->schema_oid, GetUserId(),
+						ACL_USAGE) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, schema);
+	CheckOwnTables(extnamespace, false);
+
+	if (ConsolidateQuery(psprintf("SELECT pattern, target, key_columns, columns"
+								  " FROM %s.consolidate_family"
+								  " WHERE family OPERATOR(pg_catalog.=) $1", family->extschema),
+						 1, &name) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("family \"%s\" is not defined", name),
+				 errhint("Families are listed in consolidate_family; consolidate_define adds one.")));
+	MemoryContextSwitchTo(caller);
+	family->pattern = ConsolidateField(0, 1);
+	family->target = ConsolidateField(0, 2);
+	family->key_columns = text_array(0, 3);
+	family->column_defs = text_array(0, 4);
+	SPI_freetuptable(SPI_tuptable);
+	family->target_oid = get_relname_relid(family->target, family->schema_oid);
+	if (family->column_defs == NIL && OidIsValid(family->target_oid))
+		load_columns(family);
+	return family;
+}
+
+/* Size of a table's main fork, by its files: nothing is opened or locked. */
+static int64
+file_size(const char *path)
+{
+	int64		size = 0;
+	int			segment;
+	struct stat st;
+
+	if (path == NULL)
+		return 0;
+	for (segment = 0;; segment++)
+	{
+		char	   *file = segment ? psprintf("%s.%d", path, segment) : pstrdup(path);
+		bool		there = stat(file, &st) == 0;
+
+		pfree(file);
+		if (!there)
+			return size;
+		size += st.st_size;
+		/* only a full segment has a next one */
+		if (st.st_size < (off_t) RELSEG_SIZE * BLCKSZ)
+			return size;
+	}
+}
+
+/* ASCII digits that a bigint holds. */
+static bool
+parse_process_id(const char *text, int64 *id)
+{
+	int64		value = 0;
+	const char *p;
+
+	for (p = text; *p; p++)
+	{
+		if (*p < '0' || *p > '9' ||
+			pg_mul_s64_overflow(value, 10, &value) ||
+			pg_add_s64_overflow(value, *p - '0', &value))
+			return false;
+	}
+	*id = value;
+	return p > text;
+}
+
+static int
+compare_sources(const ListCell *a, const ListCell *b)
+{
+	const Source *left = lfirst(a);
+	const Source *right = lfirst(b);
+
+	if (left->has_id != right->has_id)
+		return left->has_id ? -1 : 1;
+	if (left->process_id != right->process_id)
+		return left->process_id < right->process_id ? -1 : 1;
+	/* of 7 and 007 the shorter name is the one that was meant */
+	if (strlen(left->name) != strlen(right->name))
+		return strlen(left->name) < strlen(right->name) ? -1 : 1;
+	return strcmp(left->name, right->name);
+}
+
+static char *
+relkind_problem(char relkind)
+{
+	switch (relkind)
+	{
+		case 'r':
+			return NULL;
+		case 'p':
+			return "is a partitioned table";
+		case 'v':
+			return "is a view";
+		case 'm':
+			return "is a materialized view";
+		case 'f':
+			return "is a foreign table";
+		default:
+			return "is not a table";
+	}
+}
+
+static int
+compare_process(const void *key, const void *element)
+{
+	int64		id = *(const int64 *) key;
+	const Source *source = lfirst((const ListCell *) element);
+
+	return id < source->process_id ? -1 : id > source->process_id;
+}
+
+/*
+ * What consolidate_source knows of processes whose tables are (again) there.
+ * The sources are sorted by process id.
+ */
+static void
+load_records(Family *family, List *sources)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	const char *args[] = {family->schema, family->name};
+	int			ids = 0;
+	uint64		n,
+				i;
+
+	while (ids < list_length(sources) && ((Source *) list_nth(sources, ids))->has_id)
+		ids++;
+	n = ConsolidateQuery(psprintf("SELECT process_id, source_table, state, row_count,"
+								  "  rejected_count, checksum FROM %s.consolidate_source"
+								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+								  "  AND family OPERATOR(pg_catalog.=) $2"
+								  "  AND state OPERATOR(pg_catalog.<>) 'restored'",
+								  family->extschema), 2, args);
+	for (i = 0; i < n && ids > 0; i++)
+	{
+		int64		id = strtoll(ConsolidateField(i, 1), NULL, 10);
+		ListCell   *cell = bsearch(&id, list_head(sources), ids, sizeof(ListCell), compare_process);
+		MemoryContext spi;
+		Source	   *source;
+		char	   *table;
+
+		if (cell == NULL)
+			continue;
+		/* of several tables of one process the first is not refused already */
+		while (cell > list_head(sources) &&
+			   ((Source *) lfirst(cell - 1))->process_id == id)
+			cell--;
+		spi = MemoryContextSwitchTo(caller);
+		source = lfirst(cell);
+		table = ConsolidateField(i, 2);
+		source->recorded = strcmp(ConsolidateField(i, 3), "copied") == 0 ?
+			RECORD_COPIED : RECORD_MOVED;
+		source->recorded_rows = strtoll(ConsolidateField(i, 4), NULL, 10);
+		source->recorded_rejects = strtoll(ConsolidateField(i, 5), NULL, 10);
+		source->recorded_checksum = ConsolidateField(i, 6);
+		if (source->problem == NULL && strcmp(table, source->name) != 0)
+			source->problem = psprintf("process %lld was consolidated from table \"%s\"",
+									   (long long) id, table);
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * Every relation of the family, in the order of the process ids, with the
+ * problems that show without opening it.
+ */
+List *
+FamilySources(Family *family)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *sources = NIL;
+	ListCell   *lc;
+	Source	   *previous = NULL;
+	uint64		n,
+				i;
+	const char *args[] = {family->schema, family->pattern, family->target};
+
+	n = ConsolidateQuery(
+								  "SELECT c.oid, c.relname, c.relkind, "
+								  "  pg_catalog.substring(c.relname::pg_catalog.text, $2), "
+								  "  CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'r'"
+								  "    THEN pg_catalog.pg_relation_filepath(c.oid) END, c.relowner "
+								  "FROM pg_catalog.pg_class c "
+								  "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+								  "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
+								  "  AND c.relname OPERATOR(pg_catalog.~) $2"
+								  "  AND c.relname OPERATOR(pg_catalog.<>) $3"
+								  "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}')",
+								  3, args);
+	for (i = 0; i < n; i++)
+	{
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+		Source	   *source = palloc0(sizeof(Source));
+		char	   *id;
+		char	   *path;
+
+		source->oid = strtoul(ConsolidateField(i, 1), NULL, 10);
+		source->name = ConsolidateField(i, 2);
+		id = ConsolidateField(i, 4);
+		source->has_id = id && parse_process_id(id, &source->process_id);
+		if (!source->has_id)
+			source->problem = id == NULL || id[0] == '\0' ? "its name has no process id" :
+				psprintf(strspn(id, "0123456789") == strlen(id) ?
+						 "process id \"%s\" does not fit bigint" :
+						 "process id \"%s\" is not a number without sign", id);
+		else
+			source->problem = relkind_problem(ConsolidateField(i, 3)[0]);
+		path = ConsolidateField(i, 5);
+		source->owner = strtoul(ConsolidateField(i, 6), NULL, 10);
+		source->bytes = file_size(path);
+		sources = lappend(sources, source);
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	MemoryContextSwitchTo(caller);
+
+	list_sort(sources, compare_sources);
+	foreach(lc, sources)
+	{
+		Source	   *source = lfirst(lc);
+
+		if (previous && source->has_id && source->process_id == previous->process_id &&
+			source->problem == NULL)
+			source->problem = psprintf("process %lld is table \"%s\" already",
+									   (long long) source->process_id, previous->name);
+		else
+			previous = source->has_id ? source : NULL;
+	}
+	load_records(family, sources);
+	return sources;
+}
+
+/*
+ * Tables whose names look like the family's and are not: another case, a
+ * suffix, no number.  The plan lists them so that nobody believes them gone.
+ */
+List *
+FamilyLookalikes(Family *family)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *names = NIL;
+	uint64		n,
+				i;
+	const char *args[] = {family->schema, family->pattern, family->target};
+
+	n = ConsolidateQuery("SELECT c.relname "
+						 "FROM pg_catalog.pg_class c "
+						 "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+						 "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
+						 "  AND c.relname OPERATOR(pg_catalog.!~) $2"
+						 "  AND pg_catalog.starts_with(pg_catalog.lower(c.relname::pg_catalog.text), "
+						 "    pg_catalog.lower($3) OPERATOR(pg_catalog.||) '_')"
+						 "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}') "
+						 "ORDER BY c.relname COLLATE pg_catalog.\"C\"", 3, args);
+	for (i = 0; i < n; i++)
+	{
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		names = lappend(names, ConsolidateField(i, 1));
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	MemoryContextSwitchTo(caller);
+	return names;
+}
+
+/*
+ * The columns that most tables of a family without a definition have; of
+ * equally many, those of the lowest process id.
+ */
+static List *
+majority_columns(Family *family)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	const char *args[] = {family->schema, family->pattern, family->target};
+	List	   *defs = NIL;
+
+	if (ConsolidateQuery("WITH cols AS ("
+						 "SELECT c.relname, pg_catalog.array_agg("
+						 "   pg_catalog.quote_ident(a.attname) OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||)"
+						 "   pg_catalog.format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum) AS defs "
+						 "FROM pg_catalog.pg_class c "
+						 "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+						 "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid"
+						 "  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped "
+						 "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
+						 "  AND c.relname OPERATOR(pg_catalog.~) $2"
+						 "  AND c.relname OPERATOR(pg_catalog.<>) $3"
+						 "  AND c.relkind OPERATOR(pg_catalog.=) 'r' "
+						 "GROUP BY c.relname) "
+						 "SELECT defs FROM cols GROUP BY defs ORDER BY pg_catalog.count(*) DESC,"
+						 "  pg_catalog.min(pg_catalog.length(relname::pg_catalog.text)),"
+						 "  pg_catalog.min(relname::pg_catalog.text COLLATE pg_catalog.\"C\") LIMIT 1",
+						 3, args) == 1)
+	{
+		MemoryContextSwitchTo(caller);
+		defs = text_array(0, 1);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	MemoryContextSwitchTo(caller);
+	return defs;
+}
+
+static bool
+resolve_shape(Family *family)
+{
+	if (OidIsValid(family->target_oid))
+	{
+		Relation	target = relation_open(family->target_oid, AccessShareLock);
+
+		ShapeFromTarget(family, target);
+		relation_close(target, AccessShareLock);
+	}
+	else
+	{
+		List	   *defs = family->column_defs ? family->column_defs : majority_columns(family);
+
+		if (defs == NIL)
+			return false;
+		ShapeFromDefinitions(family, defs);
+		ShapeCheckNames(family);
+	}
+	ShapeFinish(family);
+	return true;
+}
+
+/*
+ * Finds out the family's columns; false when nothing tells (no table at all).
+ * Types are written and read by name, so the session's path must not matter.
+ */
+bool
+FamilyResolveShape(Family *family)
+{
+	int			level = TextModes();
+	bool		found = resolve_shape(family);
+
+	TextModesEnd(level);
+	return found;
+}

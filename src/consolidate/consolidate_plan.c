@@ -1,0 +1,255 @@
+/*
+ * consolidate_plan.c
+ *	  consolidate_plan and consolidate_verify: looking without touching.
+ *
+ * The plan looks at every source the way a run would, under a lock that is
+ * given back before the next one, and reads all its rows: what it promises is
+ * what a run finds.  It writes nothing, and it does not wait: a source that
+ * cannot be locked even for reading is reported as in use, and so is one that
+ * could not be locked exclusively at this moment.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/relcache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "consolidate/consolidate.h"
+
+typedef struct PlanLine
+{
+	int64		rows;
+	int64		bytes;
+	bool		counted;
+	char	   *problem;
+} PlanLine;
+
+/* How many other transactions stand in the way of an exclusive lock? */
+static int
+count_holders(Oid relid)
+{
+	LOCKTAG		tag;
+	int			n = 0;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	(void) GetLockConflicts(&tag, AccessExclusiveLock, &n);
+	return n;
+}
+
+static void
+plan_open_source(Family *family, Source *source, Relation rel, Oid target_owner, HTAB *present,
+				 PlanLine *line)
+{
+	SourceColumn *columns = palloc(sizeof(SourceColumn) * family->shape.ncolumns);
+	Contents	contents;
+	Snapshot	snapshot;
+	bool		stored;
+	int			level,
+				locks,
+				holders;
+
+	line->bytes = DatumGetInt64(DirectFunctionCall1(pg_total_relation_size,
+													ObjectIdGetDatum(source->oid)));
+	line->problem = OwnersProblem(family, source->oid, target_owner);
+	if (line->problem == NULL)
+		line->problem = InspectSource(rel, &locks);
+	if (line->problem == NULL)
+		line->problem = ShapeMatch(&family->shape, rel, columns);
+	if (line->problem != NULL)
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	level = TextModesOfChecksums(&family->shape);
+	ExamineSource(&family->shape, rel, columns, snapshot, &contents);
+	line->rows = contents.rows;
+	line->counted = true;
+	line->problem = TargetHolds(family, present, source, rel, columns, snapshot, &contents, &stored);
+	UnregisterSnapshot(snapshot);
+	if (line->problem == NULL)
+		line->problem = ContentsProblem(&family->shape, source, &contents, false);
+	TextModesEnd(level);
+	holders = count_holders(source->oid);
+	if (line->problem == NULL && holders > 0)
+		line->problem = psprintf("is in use by %d other transaction(s)", holders);
+}
+
+static void
+plan_source(Family *family, Source *source, Oid target_owner, HTAB *present, PlanLine *line)
+{
+	Relation	rel;
+
+	line->bytes = source->bytes;
+	line->problem = source->problem;
+	if (line->problem != NULL)
+		return;
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->oid)))
+	{
+		line->problem = "has been dropped by somebody else";
+		return;
+	}
+	line->problem = InspectRights(source->oid);
+	if (line->problem != NULL)
+		return;
+	if (!ConditionalLockRelationOid(source->oid, AccessShareLock))
+	{
+		line->problem = psprintf("is in use by %d other transaction(s)",
+								 count_holders(source->oid));
+		return;
+	}
+	rel = try_relation_open(source->oid, NoLock);
+	if (rel == NULL)
+		line->problem = "has been dropped by somebody else";
+	else
+	{
+		plan_open_source(family, source, rel, target_owner, present, line);
+		relation_close(rel, NoLock);
+		/* thousands of descriptors would stay in the relation cache */
+		RelationCacheInvalidateEntry(source->oid);
+	}
+	UnlockRelationOid(source->oid, AccessShareLock);
+}
+
+static void
+put_plan_line(ReturnSetInfo *result, const char *name, const Source *source, const PlanLine *line)
+{
+	Datum		values[5] = {0};
+	bool		nulls[5] = {false};
+
+	values[0] = CStringGetTextDatum(name);
+	nulls[1] = source == NULL || !source->has_id;
+	nulls[2] = !line->counted;
+	nulls[3] = source == NULL;
+	nulls[4] = line->problem == NULL;
+	if (!nulls[1])
+		values[1] = Int64GetDatum(source->process_id);
+	values[2] = Int64GetDatum(line->rows);
+	values[3] = Int64GetDatum(line->bytes);
+	if (!nulls[4])
+		values[4] = CStringGetTextDatum(line->problem);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+PG_FUNCTION_INFO_V1(consolidate_plan);
+
+Datum
+consolidate_plan(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext per_source;
+	Family	   *family;
+	List	   *sources;
+	HTAB	   *present = NULL;
+	Oid			target_owner;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	family = FamilyLoad(get_func_namespace(fcinfo->flinfo->fn_oid),
+						text_to_cstring(PG_GETARG_TEXT_PP(0)),
+						text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	sources = FamilySources(family);
+	if (FamilyResolveShape(family))
+	{
+		if (OidIsValid(family->target_oid))
+		{
+			TargetCheck(family);
+			present = TargetPresent(family, sources);
+		}
+		else
+			TargetTellPublications(family);
+	}
+	target_owner = OidIsValid(family->target_oid) ? UserCodeOwner(family->target_oid) :
+		TargetOwnerOf(family, sources);
+	per_source = AllocSetContextCreate(CurrentMemoryContext, "aquacis plan",
+									   ALLOCSET_DEFAULT_SIZES);
+	foreach(lc, sources)
+	{
+		Source	   *source = lfirst(lc);
+		PlanLine	line = {0};
+		MemoryContext old = MemoryContextSwitchTo(per_source);
+
+		CHECK_FOR_INTERRUPTS();
+		plan_source(family, source, target_owner, present, &line);
+		put_plan_line(result, source->name, source, &line);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(per_source);
+	}
+	foreach(lc, FamilyLookalikes(family))
+	{
+		PlanLine	line = {.problem = psprintf("its name does not match %s", family->pattern)};
+
+		put_plan_line(result, lfirst(lc), NULL, &line);
+	}
+	SPI_finish();
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(consolidate_verify);
+
+Datum
+consolidate_verify(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext keep;
+	Family	   *family;
+	HTAB	   *sums = NULL;
+	const char *args[2];
+	uint64		n,
+				i;
+
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	keep = CurrentMemoryContext;
+	family = FamilyLoad(get_func_namespace(fcinfo->flinfo->fn_oid),
+						text_to_cstring(PG_GETARG_TEXT_PP(0)),
+						text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	if (OidIsValid(family->target_oid) && FamilyResolveShape(family))
+	{
+		int			level = TextModesOfChecksums(&family->shape);
+
+		sums = TargetSums(family, NULL);
+		TextModesEnd(level);
+	}
+	args[0] = family->schema;
+	args[1] = family->name;
+	n = ConsolidateQuery(psprintf("SELECT process_id, row_count, checksum"
+								  " FROM %s.consolidate_source"
+								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+								  "  AND family OPERATOR(pg_catalog.=) $2"
+								  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
+								  " ORDER BY process_id", family->extschema), 2, args);
+	MemoryContextSwitchTo(keep);
+	for (i = 0; i < n; i++)
+	{
+		int64		id = strtoll(ConsolidateField(i, 1), NULL, 10);
+		int64		rows = strtoll(ConsolidateField(i, 2), NULL, 10);
+		char	   *recorded = ConsolidateField(i, 3);
+		ProcessSum *sum = sums ? hash_search(sums, &id, HASH_FIND, NULL) : NULL;
+		char	   *now = ChecksumText(sum ? sum->checksum : 0);
+		Datum		values[6];
+		bool		nulls[6] = {false};
+
+		values[0] = Int64GetDatum(id);
+		values[1] = Int64GetDatum(rows);
+		values[2] = CStringGetTextDatum(recorded);
+		values[3] = Int64GetDatum(sum ? sum->rows : 0);
+		values[4] = CStringGetTextDatum(now);
+		values[5] = BoolGetDatum(rows == (sum ? sum->rows : 0) && strcmp(recorded, now) == 0);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	SPI_finish();
+	return (Datum) 0;
+}

@@ -1,0 +1,226 @@
+/*
+ * consolidate_reject.c
+ *	  Rows that the target refuses, kept in consolidate_rejected.
+ *
+ * The table is an ordinary one in the extension's schema, made when it is
+ * first needed and owned by who needed it; it survives DROP EXTENSION.  A row
+ * is one JSON object: integers, numbers and booleans as themselves, everything
+ * else as the string that its type writes and reads back exactly.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/rel.h"
+
+#include "common/rights.h"
+#include "common/spi.h"
+#include "compat.h"
+#include "consolidate/consolidate.h"
+
+#define ROWS_A_STATEMENT 1000
+
+/*
+ * Makes the table if it is not there.  A role that may not is none the worse,
+ * unless it wants to keep rows there.
+ */
+void
+RejectedMakeTable(Family *family, bool needed)
+{
+	static const char *const statements[] = {
+		"CREATE TABLE %s.consolidate_rejected ("
+		" family pg_catalog.text NOT NULL,"
+		" process_id pg_catalog.int8 NOT NULL,"
+		" source_schema pg_catalog.text NOT NULL,"
+		" source_table pg_catalog.text NOT NULL,"
+		" row_data pg_catalog.jsonb NOT NULL,"
+		" reason pg_catalog.text NOT NULL,"
+		" rejected_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now())",
+		"CREATE INDEX consolidate_rejected_process ON %s.consolidate_rejected"
+		" (source_schema, family, process_id)",
+		"COMMENT ON TABLE %s.consolidate_rejected IS"
+		" 'rows of consolidated process tables that the target refused'",
+	};
+	Oid			namespace = get_namespace_oid(family->extschema_name, false);
+	Oid			there = get_relname_relid("consolidate_rejected", namespace);
+	int			i;
+
+	if (OidIsValid(there))
+	{
+		if (needed)
+			TrustRejected(there);
+		return;
+	}
+	if (!needed && object_aclcheck(NamespaceRelationId, namespace, GetUserId(),
+								   ACL_CREATE) != ACLCHECK_OK)
+		return;
+	/* two first calls at once would both make it */
+	ConsolidateLockAll(family);
+	if (OidIsValid(get_relname_relid("consolidate_rejected", namespace)))
+	{
+		RejectedMakeTable(family, needed);
+		return;
+	}
+	for (i = 0; i < lengthof(statements); i++)
+		SpiRun(psprintf(statements[i], family->extschema));
+	RightsOfOwnerAlone(get_relname_relid("consolidate_rejected", namespace));
+}
+
+static void
+append_value(StringInfo json, Form_pg_attribute att, Datum value)
+{
+	Oid			function;
+	bool		varlena;
+	char	   *text;
+
+	getTypeOutputInfo(att->atttypid, &function, &varlena);
+	text = OidOutputFunctionCall(function, value);
+	switch (att->atttypid)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			appendStringInfoString(json, text);
+			break;
+		case BOOLOID:
+			appendStringInfoString(json, DatumGetBool(value) ? "true" : "false");
+			break;
+		case NUMERICOID:
+			if (!numeric_is_nan(DatumGetNumeric(value)) && !numeric_is_inf(DatumGetNumeric(value)))
+			{
+				appendStringInfoString(json, text);
+				break;
+			}
+			/* FALLTHROUGH */
+		default:
+			escape_json(json, text);
+	}
+}
+
+static char *
+row_as_json(TupleDesc desc, TupleTableSlot *slot)
+{
+	StringInfoData json;
+	int			i;
+
+	initStringInfo(&json);
+	slot_getallattrs(slot);
+	appendStringInfoChar(&json, '{');
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped)
+			continue;
+		if (json.len > 1)
+			appendStringInfoChar(&json, ',');
+		escape_json(&json, NameStr(att->attname));
+		appendStringInfoChar(&json, ':');
+		if (slot->tts_isnull[i])
+			appendStringInfoString(&json, "null");
+		else
+			append_value(&json, att, slot->tts_values[i]);
+	}
+	appendStringInfoChar(&json, '}');
+	return json.data;
+}
+
+static void
+insert_rows(Family *family, Source *source, Datum *rows, Datum *reasons, int n)
+{
+	Oid			types[] = {TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[6];
+	char	   *sql;
+	int			result;
+
+	sql = psprintf("INSERT INTO %s.consolidate_rejected"
+				   " (family, process_id, source_schema, source_table, row_data, reason)"
+				   " SELECT $1, $2, $3, $4, u.data::pg_catalog.jsonb, u.reason"
+				   " FROM ROWS FROM (pg_catalog.unnest($5), pg_catalog.unnest($6)) u(data, reason)",
+				   family->extschema);
+	values[0] = CStringGetTextDatum(family->name);
+	values[1] = Int64GetDatum(source->process_id);
+	values[2] = CStringGetTextDatum(family->schema);
+	values[3] = CStringGetTextDatum(source->name);
+	values[4] = PointerGetDatum(construct_array(rows, n, TEXTOID, -1, false, TYPALIGN_INT));
+	values[5] = PointerGetDatum(construct_array(reasons, n, TEXTOID, -1, false, TYPALIGN_INT));
+	result = SPI_execute_with_args(sql, 6, types, values, NULL, false, 0);
+	MemoryContextSwitchTo(caller);
+	if (result < 0)
+		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
+	if (SPI_processed != n)
+		elog(ERROR, "kept %llu of %d rejected rows of \"%s\"",
+			 (unsigned long long) SPI_processed, n, source->name);
+}
+
+/* Takes the rejected rows of a source out again, for RejectedWrite to write them anew. */
+void
+RejectedForget(Family *family, Source *source)
+{
+	const char *args[] = {
+		family->name, psprintf("%lld", (long long) source->process_id), family->schema, source->name
+	};
+
+	ConsolidateQuery(psprintf("DELETE FROM %s.consolidate_rejected"
+							  " WHERE family OPERATOR(pg_catalog.=) $1"
+							  "  AND process_id OPERATOR(pg_catalog.=) $2::pg_catalog.int8"
+							  "  AND source_schema OPERATOR(pg_catalog.=) $3"
+							  "  AND source_table OPERATOR(pg_catalog.=) $4", family->extschema),
+					 4, args);
+}
+
+/* Writes the rejected rows of a source into consolidate_rejected. */
+void
+RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
+			  const Contents *contents)
+{
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "aquacis rejected rows",
+											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(work);
+	Datum	   *rows = palloc(sizeof(Datum) * ROWS_A_STATEMENT);
+	Datum	   *reasons = palloc(sizeof(Datum) * ROWS_A_STATEMENT);
+	MemoryContext chunk = AllocSetContextCreate(work, "aquacis rejected chunk",
+												ALLOCSET_DEFAULT_SIZES);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	int			level = TextModes();
+	int			n = 0;
+	int64		i;
+
+	MemoryContextSwitchTo(chunk);
+	for (i = 0; i < contents->nrejects; i++)
+	{
+		const Reject *reject = &contents->rejects[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (!table_tuple_fetch_row_version(rel, (ItemPointer) &reject->tid, snapshot, slot))
+			elog(ERROR, "a row of \"%s\" is gone while it was locked", source->name);
+		rows[n] = CStringGetTextDatum(row_as_json(RelationGetDescr(rel), slot));
+		reasons[n] = CStringGetTextDatum(RejectReason(&family->shape, reject));
+		ExecClearTuple(slot);
+		if (++n == ROWS_A_STATEMENT || i == contents->nrejects - 1)
+		{
+			insert_rows(family, source, rows, reasons, n);
+			MemoryContextReset(chunk);
+			n = 0;
+		}
+	}
+	TextModesEnd(level);
+	MemoryContextSwitchTo(old);
+	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextDelete(work);
+}

@@ -1,0 +1,748 @@
+/*
+ * consolidate_restore.c
+ *	  CALL consolidate_restore(): a process's table is back.
+ *
+ * For each process, in this order: the recorded DDL, the rows from the target,
+ * the rows from consolidate_rejected, the second half of the DDL (indexes and
+ * constraints after the rows are in; rights and comments), and the rows leave
+ * target and consolidate_rejected.  All in one transaction, "batch" processes a
+ * commit; what goes wrong with one process is undone by a subtransaction and
+ * reported, and the others go on.  Asked for one process, its error is ours.
+ *
+ * Whose code.  The definitions are trusted (TrustRecords says when), what they bring
+ * back is not: the table's owner has written its defaults, checks and index
+ * expressions.  Literals in them go through the input functions of their types when
+ * they are parsed, adding a check evaluates it.  So a table of an owner who is not
+ * trusted is made bare and given to him, and what has expressions is done as him.  Rows
+ * leave the target as its owner does it, and enter the table as its own does: see
+ * common/rows.h.
+ *
+ * Rows that changed in the target since they were consolidated are not put
+ * back unless force is given; then they go back as they are now.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "parser/parser.h"
+#include "storage/lock.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "common/rights.h"
+#include "common/rows.h"
+#include "common/spi.h"
+#include "compat.h"
+#include "consolidate/consolidate.h"
+
+#define FETCH_ROWS	1000
+
+bool		ConsolidateRestoring = false;
+
+/* One row of consolidate_source. */
+typedef struct Record
+{
+	int64		process_id;
+	char	   *table;
+	char	   *state;
+	int64		rows;
+	int64		rejects;
+	char	   *checksum;
+	char	   *before;
+	char	   *after;
+} Record;
+
+/* ---- definitions ------------------------------------------------------------------ */
+
+/* Runs DDL under the search path that it was recorded under. */
+static void
+run_statements(const char *sql)
+{
+	int			level;
+
+	if (sql[0] == '\0')
+		return;
+	level = TextModes();
+	SpiRun(sql);
+	TextModesEnd(level);
+}
+
+static void
+run_statement(Node *statement, const char *sql)
+{
+	PlannedStmt *wrapper = makeNode(PlannedStmt);
+	int			level = TextModes();
+
+	wrapper->commandType = CMD_UTILITY;
+	wrapper->utilityStmt = statement;
+	wrapper->stmt_len = strlen(sql);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ProcessUtility(wrapper, sql, false, PROCESS_UTILITY_QUERY, NULL, NULL, None_Receiver, NULL);
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+	TextModesEnd(level);
+}
+
+/* The role to which a statement gives the table, or InvalidOid. */
+static Oid
+new_owner(Node *statement)
+{
+	ListCell   *lc;
+
+	if (IsA(statement, AlterTableStmt))
+		foreach(lc, ((AlterTableStmt *) statement)->cmds)
+		{
+			AlterTableCmd *command = lfirst_node(AlterTableCmd, lc);
+
+			if (command->subtype == AT_ChangeOwner)
+				return get_rolespec_oid(command->newowner, false);
+		}
+	return InvalidOid;
+}
+
+/* Takes the defaults out of CREATE TABLE, and returns ALTER TABLE ... SET DEFAULT of them. */
+static List *
+take_defaults(CreateStmt *create)
+{
+	List	   *defaults = NIL;
+	ListCell   *lc;
+
+	foreach(lc, create->tableElts)
+	{
+		ColumnDef  *column = lfirst_node(ColumnDef, lc);
+		List	   *kept = NIL;
+		ListCell   *l;
+
+		foreach(l, column->constraints)
+		{
+			Constraint *constraint = lfirst_node(Constraint, l);
+			AlterTableStmt *alter;
+			AlterTableCmd *command;
+
+			if (constraint->contype != CONSTR_DEFAULT)
+			{
+				kept = lappend(kept, constraint);
+				continue;
+			}
+			command = makeNode(AlterTableCmd);
+			command->subtype = AT_ColumnDefault;
+			command->name = pstrdup(column->colname);
+			command->def = constraint->raw_expr;
+			alter = makeNode(AlterTableStmt);
+			alter->relation = copyObject(create->relation);
+			alter->cmds = list_make1(command);
+			alter->objtype = OBJECT_TABLE;
+			defaults = lappend(defaults, alter);
+		}
+		column->constraints = kept;
+	}
+	return defaults;
+}
+
+static bool
+is_constraint(AlterTableCmd *command, ConstrType type)
+{
+	return command->subtype == AT_AddConstraint && IsA(command->def, Constraint) &&
+		((Constraint *) command->def)->contype == type;
+}
+
+/* In which order, and as whom, the statements of a definition are run; see finish_table. */
+typedef enum Turn
+{
+	TURN_KEY,					/* a key or an index on columns */
+	TURN_OWNER,					/* has expressions, which the table's owner has written */
+	TURN_REST					/* rights, comments, storage, ... */
+} Turn;
+
+static Turn
+turn_of_index(IndexStmt *index)
+{
+	ListCell   *lc;
+
+	if (index->whereClause != NULL)
+		return TURN_OWNER;
+	foreach(lc, index->indexParams)
+		if (lfirst_node(IndexElem, lc)->expr != NULL)
+			return TURN_OWNER;
+	return TURN_KEY;
+}
+
+static Turn
+turn_of(Node *statement)
+{
+	Turn		turn = TURN_REST;
+	ListCell   *lc;
+
+	if (IsA(statement, IndexStmt))
+		return turn_of_index((IndexStmt *) statement);
+	if (!IsA(statement, AlterTableStmt))
+		return TURN_REST;
+	foreach(lc, ((AlterTableStmt *) statement)->cmds)
+	{
+		AlterTableCmd *command = lfirst_node(AlterTableCmd, lc);
+
+		if (is_constraint(command, CONSTR_PRIMARY) || is_constraint(command, CONSTR_UNIQUE) ||
+			is_constraint(command, CONSTR_NOTNULL))
+			turn = TURN_KEY;
+		else if (command->subtype == AT_AddConstraint || command->subtype == AT_ColumnDefault)
+			return TURN_OWNER;
+	}
+	return turn;
+}
+
+/* The statements of a definition, as parse trees. */
+static List *
+parse_definition(const char *sql)
+{
+	int			level = TextModes();
+	List	   *parsed = raw_parser(sql, RAW_PARSE_DEFAULT);
+	List	   *statements = NIL;
+	ListCell   *lc;
+
+	TextModesEnd(level);
+	foreach(lc, parsed)
+		statements = lappend(statements, lfirst_node(RawStmt, lc)->stmt);
+	return statements;
+}
+
+static void
+run_turn(List *statements, Turn turn, const char *sql)
+{
+	ListCell   *lc;
+
+	foreach(lc, statements)
+		if (turn_of(lfirst(lc)) == turn)
+			run_statement(lfirst(lc), sql);
+}
+
+/* The first half of a definition: the table and its columns, before the rows. */
+static void
+make_table(Record *record)
+{
+	List	   *statements = parse_definition(record->before);
+	List	   *defaults;
+	Oid			owner = InvalidOid;
+	ListCell   *lc;
+	UserCodeScope scope;
+
+	foreach(lc, statements)
+		if (!OidIsValid(owner))
+			owner = new_owner(lfirst(lc));
+	if (!OidIsValid(owner) || UserCodeRoleIsTrusted(owner))
+	{
+		run_statements(record->before);
+		return;
+	}
+	if (!IsA(linitial(statements), CreateStmt))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("the recorded definition of \"%s\" does not begin with CREATE TABLE", record->table),
+				 errhint("Look at column definition of consolidate_source.")));
+	defaults = take_defaults(linitial(statements));
+	foreach(lc, statements)
+		run_statement(lfirst(lc), record->before);
+	UserCodeEnter(&scope, owner);
+	run_turn(defaults, TURN_OWNER, record->before);
+	UserCodeLeave(&scope);
+}
+
+/*
+ * The second half, when the rows are in.  Keys come first: adding one asks the table's
+ * checks whether its columns can be null.  What has expressions is parsed, and
+ * computed, as the table's owner.  The rest computes nothing, and may refer to what
+ * was made before.
+ */
+static void
+finish_table(Record *record, Oid owner)
+{
+	List	   *statements;
+	UserCodeScope scope;
+
+	if (UserCodeRoleIsTrusted(owner))
+	{
+		run_statements(record->after);
+		return;
+	}
+	statements = parse_definition(record->after);
+	run_turn(statements, TURN_KEY, record->after);
+	UserCodeEnter(&scope, owner);
+	run_turn(statements, TURN_OWNER, record->after);
+	UserCodeLeave(&scope);
+	run_turn(statements, TURN_REST, record->after);
+}
+
+/* ---- rows ------------------------------------------------------------------------- */
+
+static char *
+column_list(Shape *shape)
+{
+	StringInfoData list;
+	int			i;
+
+	initStringInfo(&list);
+	for (i = 0; i < shape->ncolumns; i++)
+		appendStringInfo(&list, "%s%s", i ? ", " : "", quote_identifier(shape->columns[i].name));
+	return list.data;
+}
+
+/* A column of the table, and how a text becomes its value. */
+typedef struct Column
+{
+	const char *name;
+	int32		typmod;
+	FmgrInfo	input;
+	Oid			ioparam;
+} Column;
+
+static Column *
+describe_columns(TupleDesc desc)
+{
+	Column	   *columns = palloc0(sizeof(Column) * desc->natts);
+	int			i;
+
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Oid			function;
+
+		columns[i].name = NameStr(att->attname);
+		columns[i].typmod = att->atttypmod;
+		getTypeInputInfo(att->atttypid, &function, &columns[i].ioparam);
+		fmgr_info(function, &columns[i].input);
+	}
+	return columns;
+}
+
+/* The rows just fetched, whose fields are texts, as rows of the table. */
+static void
+convert_rows(Column *columns, Rows *rows, MemoryContext per_row)
+{
+	Datum	   *values = palloc(sizeof(Datum) * rows->desc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * rows->desc->natts);
+	uint64		row;
+	int			i;
+
+	for (row = 0; row < SPI_processed; row++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(per_row);
+
+		CHECK_FOR_INTERRUPTS();
+		for (i = 0; i < rows->desc->natts; i++)
+		{
+			char	   *text = ConsolidateField(row, i + 1);
+
+			nulls[i] = text == NULL;
+			values[i] = InputFunctionCall(&columns[i].input, text, columns[i].ioparam,
+										  columns[i].typmod);
+		}
+		RowsPut(rows, values, nulls);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(per_row);
+	}
+}
+
+/* A query for the fields of the rejected rows, in the order of the table's columns. */
+static char *
+rejected_query(TupleDesc desc, const char *from)
+{
+	StringInfoData sql;
+	int			i;
+
+	initStringInfo(&sql);
+	for (i = 0; i < desc->natts; i++)
+		appendStringInfo(&sql, "%srow_data OPERATOR(pg_catalog.->>) %s", i ? ", " : "SELECT ",
+						 quote_literal_cstr(NameStr(TupleDescAttr(desc, i)->attname)));
+	appendStringInfo(&sql, " FROM %s", from);
+	return sql.data;
+}
+
+/*
+ * The rejected rows come from JSON.  They are read with the caller's rights, but each
+ * value goes through its type's input function as the table's owner.
+ */
+static Rows *
+read_rejected(TupleDesc desc, const char *from, Oid owner)
+{
+	MemoryContext keep = CurrentMemoryContext;
+	MemoryContext per_row = AllocSetContextCreate(keep, "aquacis rejected row", ALLOCSET_DEFAULT_SIZES);
+	Column	   *columns = describe_columns(desc);
+	Rows	   *rows = RowsBegin(desc);
+	Portal		cursor = SPI_cursor_open_with_args(NULL, rejected_query(desc, from), 0, NULL, NULL,
+												   NULL, false, CURSOR_OPT_NO_SCROLL);
+	UserCodeScope scope;
+
+	for (;;)
+	{
+		SPI_cursor_fetch(cursor, true, FETCH_ROWS);
+		MemoryContextSwitchTo(keep);
+		if (SPI_processed == 0)
+			break;
+		UserCodeEnter(&scope, owner);
+		convert_rows(columns, rows, per_row);
+		UserCodeLeave(&scope);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	SPI_cursor_close(cursor);
+	MemoryContextDelete(per_row);
+	return rows;
+}
+
+/* The table's columns, without those that were dropped: it has just been made. */
+static char *
+all_columns(TupleDesc desc)
+{
+	StringInfoData list;
+	int			i;
+
+	initStringInfo(&list);
+	for (i = 0; i < desc->natts; i++)
+		appendStringInfo(&list, "%s%s", i ? ", " : "",
+						 quote_identifier(NameStr(TupleDescAttr(desc, i)->attname)));
+	return list.data;
+}
+
+static void
+insert_rows(Rows *rows, const char *table, const char *columns, Oid owner)
+{
+	RowsInto(rows, owner, psprintf("INSERT INTO %s (%s) SELECT %s FROM " ROWS_NAME, table, columns,
+								   columns));
+}
+
+/* Returns how many rejected rows came back. */
+static int64
+restore_rejected(Family *family, Record *record, Oid relid, const char *table, Oid owner)
+{
+	const char *from = psprintf("%s.consolidate_rejected WHERE family OPERATOR(pg_catalog.=) %s"
+								" AND process_id OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8"
+								" AND source_schema OPERATOR(pg_catalog.=) %s"
+								" AND source_table OPERATOR(pg_catalog.=) %s", family->extschema,
+								quote_literal_cstr(family->name), record->process_id,
+								quote_literal_cstr(family->schema), quote_literal_cstr(record->table));
+	Oid			rejected = get_relname_relid("consolidate_rejected",
+											 get_namespace_oid(family->extschema_name, false));
+	int			level = TextModes();
+	Relation	rel = relation_open(relid, AccessShareLock);
+	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(rel));
+	Rows	   *rows;
+	int64		restored;
+
+	relation_close(rel, NoLock);
+	if (OidIsValid(rejected))
+		TrustRejected(rejected);
+	rows = read_rejected(desc, from, owner);
+	restored = rows->count;
+	insert_rows(rows, table, all_columns(desc), owner);
+	if (SpiRun(psprintf("DELETE FROM %s", from)) != restored)
+		elog(ERROR, "rejected rows of \"%s\" changed on the way", record->table);
+	TextModesEnd(level);
+	return restored;
+}
+
+/*
+ * Takes the rows of the process out of the target and puts them into its table.
+ * What one statement deletes is what the next inserts, whoever else writes to the
+ * target.
+ */
+static void
+restore_rows(Family *family, Record *record, const char *table, Oid owner)
+{
+	char	   *columns = column_list(&family->shape);
+	Oid			user = TargetUser(family, ACL_SELECT | ACL_DELETE);
+	Rows	   *rows;
+
+	/* nothing can be deferred in a security-restricted operation */
+	if (!UserCodeRoleIsTrusted(user))
+		ConsolidateFireDeferred();
+	rows = RowsOfQuery(user, psprintf("DELETE FROM %s WHERE %s OPERATOR(pg_catalog.=) " INT64_FORMAT
+									  "::pg_catalog.int8 RETURNING %s",
+									  quote_qualified_identifier(family->schema, family->target),
+									  PROCESS_COLUMN, record->process_id, columns));
+	insert_rows(rows, table, columns, owner);
+}
+
+/* The one process of these sums; rows and checksum 0 when it has no rows. */
+static ProcessSum
+only_sum(HTAB *sums, int64 process_id)
+{
+	ProcessSum *found = hash_search(sums, &process_id, HASH_FIND, NULL);
+	ProcessSum	sum = {0};
+
+	if (found)
+		sum = *found;
+	hash_destroy(sums);
+	return sum;
+}
+
+/* Rows of the process in the target; an error when they are not the recorded ones. */
+static ProcessSum
+check_rows(Family *family, Record *record, bool force)
+{
+	ProcessSum	sum = only_sum(TargetSums(family, &record->process_id), record->process_id);
+
+	if (!force && (sum.rows != record->rows ||
+				   strcmp(record->checksum, ChecksumText(sum.checksum)) != 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("rows of process %lld have changed since they were consolidated",
+						(long long) record->process_id),
+				 errdetail("Recorded: %lld rows, checksum %s. Now: %lld rows, checksum %s.",
+						   (long long) record->rows, record->checksum, (long long) sum.rows,
+						   ChecksumText(sum.checksum)),
+				 errhint("force => true puts them back as they are now.")));
+	return sum;
+}
+
+/* Are the rows that came back those that were looked at? */
+static void
+check_restored(Family *family, Record *record, const char *table, Oid owner,
+			   const ProcessSum *expected)
+{
+	ProcessSum	sum = only_sum(TargetSumsOfSource(family, table, owner, record->process_id),
+							   record->process_id);
+
+	if (sum.rows != expected->rows || sum.checksum != expected->checksum)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("rows of process %lld are not the same in the restored table",
+						(long long) record->process_id),
+				 errdetail("In the target: %lld rows, checksum %s. In the table: %lld rows, checksum %s.",
+						   (long long) expected->rows, ChecksumText(expected->checksum),
+						   (long long) sum.rows, ChecksumText(sum.checksum)),
+				 errhint("If somebody wrote to the target meanwhile, call again. Otherwise a value in the target has been changed to one that does not fit a column of the table.")));
+}
+
+static void
+restore_process(Family *family, Record *record, bool force)
+{
+	const char *table = quote_qualified_identifier(family->schema, record->table);
+	const char *args[] = {
+		family->schema, family->name, psprintf("%lld", (long long) record->process_id)
+	};
+	ProcessSum	rows;
+	int64		rejects;
+	int			level;
+	Oid			relid,
+				owner;
+
+	if (OidIsValid(get_relname_relid(record->table, family->schema_oid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("table \"%s.%s\" exists", family->schema, record->table),
+				 strcmp(record->state, "copied") == 0 ?
+				 errdetail("It was copied and kept (drop_source => false).") : 0,
+				 errhint("Rename or drop it first.")));
+	level = TextModesOfChecksums(&family->shape);
+	rows = check_rows(family, record, force);
+	TextModesEnd(level);
+	make_table(record);
+	relid = get_relname_relid(record->table, family->schema_oid);
+	if (!OidIsValid(relid))
+		elog(ERROR, "the recorded definition of \"%s\" made no such table", record->table);
+	/* whatever default privileges say of new tables */
+	RightsOfOwnerAlone(relid);
+	owner = UserCodeOwner(relid);
+	restore_rows(family, record, table, owner);
+	level = TextModesOfChecksums(&family->shape);
+	check_restored(family, record, table, owner, &rows);
+	TextModesEnd(level);
+	rejects = record->rejects > 0 ? restore_rejected(family, record, relid, table, owner) : 0;
+	if (rejects != record->rejects && !force)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("consolidate_rejected has %lld of %lld rejected rows of process %lld",
+						(long long) rejects, (long long) record->rejects,
+						(long long) record->process_id),
+				 errhint("force => true goes on without the missing ones.")));
+	finish_table(record, owner);
+	ConsolidateFireDeferred();
+	ConsolidateQuery(psprintf("UPDATE %s.consolidate_source SET state = 'restored',"
+							  "  changed_at = pg_catalog.clock_timestamp()"
+							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+							  "  AND family OPERATOR(pg_catalog.=) $2"
+							  "  AND process_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8",
+							  family->extschema), 3, args);
+}
+
+/* The arguments of restore_process. */
+typedef struct Restore
+{
+	Family	   *family;
+	Record	   *record;
+	bool		force;
+} Restore;
+
+static void
+run_restore(void *arg)
+{
+	Restore    *restore = arg;
+
+	restore_process(restore->family, restore->record, restore->force);
+}
+
+/* The same, with its error caught.  Returns whether it went well. */
+static bool
+try_restore_process(Family *family, Record *record, bool force)
+{
+	Restore		restore = {family, record, force};
+	ErrorData  *error = SpiTry(run_restore, &restore);
+
+	if (error == NULL)
+		return true;
+	if (ConsolidateMustStop(error->sqlerrcode))
+		ReThrowError(error);
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("consolidate_restore: \"%s.%s\" left where it is: %s", family->schema,
+					record->table, error->message)));
+	return false;
+}
+
+static List *
+load_records(Family *family, const char *process_id)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	const char *args[] = {family->schema, family->name, process_id};
+	List	   *records = NIL;
+	uint64		n,
+				i;
+
+	n = ConsolidateQuery(psprintf("SELECT process_id, source_table, state, row_count,"
+								  "  rejected_count, checksum, definition, definition_after"
+								  " FROM %s.consolidate_source"
+								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+								  "  AND family OPERATOR(pg_catalog.=) $2"
+								  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
+								  "  AND ($3 IS NOT NULL AND process_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8"
+								  "       OR $3 IS NULL AND state OPERATOR(pg_catalog.=) 'moved')"
+								  " ORDER BY process_id", family->extschema), 3, args);
+	MemoryContextSwitchTo(caller);
+	for (i = 0; i < n; i++)
+	{
+		Record	   *record = palloc(sizeof(Record));
+
+		record->process_id = strtoll(ConsolidateField(i, 1), NULL, 10);
+		record->table = ConsolidateField(i, 2);
+		record->state = ConsolidateField(i, 3);
+		record->rows = strtoll(ConsolidateField(i, 4), NULL, 10);
+		record->rejects = strtoll(ConsolidateField(i, 5), NULL, 10);
+		record->checksum = ConsolidateField(i, 6);
+		record->before = ConsolidateField(i, 7);
+		record->after = ConsolidateField(i, 8);
+		records = lappend(records, record);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return records;
+}
+
+static void
+restore_family(Oid extnamespace, Family *family, const char *process_id, int batch, bool force,
+			   MemoryContext context)
+{
+	List	   *records = load_records(family, process_id);
+	MemoryContext work = AllocSetContextCreate(context, "aquacis restore", ALLOCSET_DEFAULT_SIZES);
+	ListCell   *lc;
+	int64		restored = 0;
+	int			in_batch = 0;
+
+	if (process_id && records == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("process %s of family \"%s\" in schema \"%s\" is not consolidated",
+						process_id, family->name, family->schema),
+				 errhint("consolidate_source lists what is.")));
+	if (records && (!OidIsValid(family->target_oid) || !FamilyResolveShape(family)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("target \"%s.%s\" does not exist", family->schema, family->target),
+				 errhint("The rows are in it: if it was renamed or moved, rename or move it back.")));
+	foreach(lc, records)
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(work);
+		if (in_batch == 0)
+			CheckOwnTables(extnamespace, true);
+		/* a session's default tablespace must not move what had none */
+		(void) set_config_option("default_tablespace", "", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
+		if (process_id)
+		{
+			restore_process(family, lfirst(lc), force);
+			restored++;
+		}
+		else if (try_restore_process(family, lfirst(lc), force))
+			restored++;
+		if (++in_batch == batch || lnext(records, lc) == NULL)
+		{
+			SpiNextTransaction();
+			in_batch = 0;
+		}
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(work);
+	}
+	ereport(NOTICE,
+			(errmsg("consolidate_restore: %lld of %d tables of \"%s\" in \"%s\" are back",
+					(long long) restored, list_length(records), family->name, family->schema)));
+}
+
+PG_FUNCTION_INFO_V1(consolidate_restore);
+
+Datum
+consolidate_restore(PG_FUNCTION_ARGS)
+{
+	Family	   *family;
+	MemoryContext context;
+	LOCKTAG		tag;
+	char	   *process_id;
+	int			batch;
+	bool		force;
+	Oid			extnamespace = get_func_namespace(fcinfo->flinfo->fn_oid);
+	static const char *const names[] = {"source_schema", "family", NULL, "batch", "force"};
+
+	PreventCommandDuringRecovery("consolidate_restore");
+	ConsolidateRequireNonatomic(fcinfo, "consolidate_restore");
+	ConsolidateRefuseNull(fcinfo, "consolidate_restore", names, lengthof(names));
+	batch = PG_GETARG_INT32(3);
+	if (batch < 1 || batch > 60)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch must be between 1 and 60"),
+				 errdetail("It is %d.", batch)));
+	force = PG_GETARG_BOOL(4);
+
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	context = AllocSetContextCreate(CurrentMemoryContext, "aquacis consolidate_restore",
+									ALLOCSET_DEFAULT_SIZES);
+	SpiNextTransaction();
+	MemoryContextSwitchTo(context);
+	process_id = PG_ARGISNULL(2) ? NULL : psprintf("%lld", (long long) PG_GETARG_INT64(2));
+	family = FamilyLoad(extnamespace, text_to_cstring(PG_GETARG_TEXT_PP(0)),
+						text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	TrustRecords(family);
+	ConsolidateLock(&tag, family);
+	PG_TRY();
+	{
+		ConsolidateRestoring = true;
+		restore_family(extnamespace, family, process_id, batch, force, context);
+	}
+	PG_FINALLY();
+	{
+		ConsolidateRestoring = false;
+		ConsolidateUnlock(&tag);
+	}
+	PG_END_TRY();
+	SPI_finish();
+	PG_RETURN_VOID();
+}

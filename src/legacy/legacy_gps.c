@@ -1,0 +1,386 @@
+/*
+ * legacy_gps.c
+ *	  A place from the two texts that forty years of hands and devices typed.
+ *
+ * One coordinate is, with blanks around any of it:
+ *
+ *		[hemisphere] [sign] degrees [mark] [minutes [mark] [seconds [mark]]] [hemisphere]
+ *
+ * Only the last number can have decimals; '.' and ',' both introduce them.
+ * The marks are the degree sign and primes in the spellings that keyboards
+ * and encodings produce.  Three numbers may stand without marks (20 35 17),
+ * two may not: "20 35" is as likely 20.35.
+ *
+ * Nothing is guessed.  What can be read in two ways is malformed: a sign
+ * beside a hemisphere, a second decimal mark, a letter O touching a digit
+ * (oeste or zero?).  Where both texts are sound but cannot be this latitude
+ * and this longitude, the point is refused as out of range, or as swapped if
+ * exchanging the two would give a place.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "legacy/legacy.h"
+
+typedef enum Token
+{
+	TOKEN_END,
+	TOKEN_BLANK,
+	TOKEN_DIGIT,				/* or a decimal mark; not consumed */
+	TOKEN_PLUS,
+	TOKEN_MINUS,
+	TOKEN_DEGREE,
+	TOKEN_PRIME,
+	TOKEN_DOUBLE_PRIME,
+	TOKEN_NORTH,
+	TOKEN_SOUTH,
+	TOKEN_EAST,
+	TOKEN_WEST,
+	TOKEN_OESTE,				/* the letter that looks like a zero */
+	TOKEN_OTHER
+} Token;
+
+typedef struct Reader
+{
+	const unsigned char *at;
+	const unsigned char *end;
+	Token		token;			/* the one before "at", unless TOKEN_DIGIT */
+} Reader;
+
+typedef enum Axis
+{
+	AXIS_UNSAID,
+	AXIS_LAT,
+	AXIS_LNG
+} Axis;
+
+typedef struct Coordinate
+{
+	double		value;
+	Axis		axis;			/* what its hemisphere says it is */
+} Coordinate;
+
+/* Spellings beyond ASCII, UTF-8 first; the longest that fits is taken. */
+static const struct
+{
+	const char *bytes;
+	uint8_t		len;
+	uint8_t		token;
+}			spellings[] = {
+	{"\xC3\x82\xC2\xB0", 4, TOKEN_DEGREE},	/* UTF-8 read as Latin-1 once */
+	{"\xC3\x82\xC2\xBA", 4, TOKEN_DEGREE},
+	{"\xC3\x82\xC2\xB4", 4, TOKEN_PRIME},
+	{"\xE2\x80\xB2", 3, TOKEN_PRIME},	/* U+2032 */
+	{"\xE2\x80\x99", 3, TOKEN_PRIME},	/* U+2019, right quote */
+	{"\xE2\x80\xB3", 3, TOKEN_DOUBLE_PRIME},	/* U+2033 */
+	{"\xE2\x80\x9D", 3, TOKEN_DOUBLE_PRIME},	/* U+201D, right quotes */
+	{"\xE2\x88\x92", 3, TOKEN_MINUS},	/* U+2212 */
+	{"\xC2\xB0", 2, TOKEN_DEGREE},	/* U+00B0 */
+	{"\xC2\xBA", 2, TOKEN_DEGREE},	/* U+00BA, what Spanish keyboards have */
+	{"\xCB\x9A", 2, TOKEN_DEGREE},	/* U+02DA, ring above */
+	{"\xC2\xB4", 2, TOKEN_PRIME},	/* U+00B4, acute accent */
+	{"\xC2\xA0", 2, TOKEN_BLANK},	/* U+00A0 */
+	{"\xB0", 1, TOKEN_DEGREE},	/* Latin-1 */
+	{"\xBA", 1, TOKEN_DEGREE},
+	{"\xB4", 1, TOKEN_PRIME},
+	{"\xA0", 1, TOKEN_BLANK},
+};
+
+static Token
+beyond_ascii(Reader *reader)
+{
+	size_t		left = (size_t) (reader->end - reader->at);
+
+	for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++)
+	{
+		if (left >= spellings[i].len &&
+			memcmp(reader->at, spellings[i].bytes, spellings[i].len) == 0)
+		{
+			reader->at += spellings[i].len;
+			return (Token) spellings[i].token;
+		}
+	}
+	return TOKEN_OTHER;
+}
+
+static Token
+ascii(unsigned char c)
+{
+	switch (c)
+	{
+		case ' ':
+		case '\t':
+		case '\n':
+		case '\r':
+			return TOKEN_BLANK;
+		case '+':
+			return TOKEN_PLUS;
+		case '-':
+			return TOKEN_MINUS;
+		case '\'':
+			return TOKEN_PRIME;
+		case '"':
+			return TOKEN_DOUBLE_PRIME;
+		case 'N':
+		case 'n':
+			return TOKEN_NORTH;
+		case 'S':
+		case 's':
+			return TOKEN_SOUTH;
+		case 'E':
+		case 'e':
+			return TOKEN_EAST;
+		case 'W':
+		case 'w':
+			return TOKEN_WEST;
+		case 'O':
+		case 'o':
+			return TOKEN_OESTE;
+		default:
+			return TOKEN_OTHER;
+	}
+}
+
+static inline bool
+is_digit(unsigned char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* Moves to the next token; two primes in a row are a double prime. */
+static void
+next(Reader *reader)
+{
+	unsigned char c;
+
+	if (reader->at >= reader->end)
+	{
+		reader->token = TOKEN_END;
+		return;
+	}
+	c = *reader->at;
+	if (is_digit(c) || c == '.' || c == ',')
+	{
+		reader->token = TOKEN_DIGIT;
+		return;
+	}
+	if (c < 0x80)
+	{
+		reader->token = ascii(c);
+		reader->at++;
+	}
+	else
+		reader->token = beyond_ascii(reader);
+
+	if (reader->token == TOKEN_PRIME)
+	{
+		Reader		ahead = *reader;
+
+		if (ahead.at < ahead.end &&
+			(*ahead.at < 0x80 ? ascii(*ahead.at++) : beyond_ascii(&ahead)) == TOKEN_PRIME)
+		{
+			reader->at = ahead.at;
+			reader->token = TOKEN_DOUBLE_PRIME;
+		}
+	}
+}
+
+/* True when there was any. */
+static bool
+skip_blanks(Reader *reader)
+{
+	bool		any = false;
+
+	while (reader->token == TOKEN_BLANK)
+	{
+		any = true;
+		next(reader);
+	}
+	return any;
+}
+
+/*
+ * One number: digits with at most one decimal mark, at least one digit.
+ * Leaves the reader on the token behind it.
+ */
+static bool
+read_number(Reader *reader, double *value, bool *is_integer)
+{
+	const unsigned char *start = reader->at;
+	size_t		digits = 0;
+	size_t		marks = 0;
+
+	for (; reader->at < reader->end; reader->at++)
+	{
+		if (is_digit(*reader->at))
+			digits++;
+		else if (*reader->at == '.' || *reader->at == ',')
+			marks++;
+		else
+			break;
+	}
+	if (digits == 0 || marks > 1)
+		return false;
+	*value = LegacyDecimalToDouble((const char *) start, (size_t) (reader->at - start));
+	*is_integer = marks == 0;
+	next(reader);
+	return true;
+}
+
+/*
+ * Degrees, perhaps minutes and seconds.  "apart" tells whether something
+ * other than a digit stands before the reader's token.
+ */
+static bool
+read_angle(Reader *reader, double *value, bool *apart)
+{
+	static const Token mark_of[] = {TOKEN_DEGREE, TOKEN_PRIME, TOKEN_DOUBLE_PRIME};
+	double		part[3];
+	bool		marked = false;
+	int			n = 0;
+
+	for (;;)
+	{
+		bool		is_integer;
+
+		if (!read_number(reader, &part[n], &is_integer))
+			return false;
+		if (n > 0 && part[n] >= 60)
+			return false;
+		*apart = skip_blanks(reader);
+		if (reader->token == mark_of[n])
+		{
+			marked = *apart = true;
+			next(reader);
+			skip_blanks(reader);
+		}
+		n++;
+		if (reader->token != TOKEN_DIGIT)
+			break;
+		if (n == 3 || !is_integer)
+			return false;
+	}
+	if (n == 2 && !marked)
+		return false;
+
+	/* the integers are exact, so the division is the only rounding */
+	if (n == 1)
+		*value = part[0];
+	else if (n == 2)
+		*value = (part[0] * 60 + part[1]) / 60;
+	else
+		*value = (part[0] * 3600 + part[1] * 60 + part[2]) / 3600;
+	return true;
+}
+
+/* Takes a hemisphere if the reader is on one. */
+static bool
+read_hemisphere(Reader *reader, Coordinate *coordinate, bool *negative)
+{
+	switch (reader->token)
+	{
+		case TOKEN_NORTH:
+		case TOKEN_SOUTH:
+			coordinate->axis = AXIS_LAT;
+			break;
+		case TOKEN_EAST:
+		case TOKEN_WEST:
+		case TOKEN_OESTE:
+			coordinate->axis = AXIS_LNG;
+			break;
+		default:
+			return false;
+	}
+	*negative = reader->token != TOKEN_NORTH && reader->token != TOKEN_EAST;
+	next(reader);
+	return true;
+}
+
+/* LEGACY_GPS_OK, LEGACY_GPS_MISSING or LEGACY_GPS_MALFORMED */
+static LegacyGpsStatus
+read_coordinate(const char *text, size_t len, Coordinate *coordinate)
+{
+	const unsigned char *start = (const unsigned char *) text;
+	Reader		reader = {start, start + len, TOKEN_END};
+	bool		negative = false;
+	bool		said = false;	/* by a sign or a hemisphere */
+	bool		apart;
+
+	coordinate->axis = AXIS_UNSAID;
+	next(&reader);
+	skip_blanks(&reader);
+	if (reader.token == TOKEN_END)
+		return LEGACY_GPS_MISSING;
+
+	if (reader.token == TOKEN_PLUS || reader.token == TOKEN_MINUS)
+	{
+		negative = reader.token == TOKEN_MINUS;
+		said = true;
+		next(&reader);
+	}
+	else
+	{
+		bool		is_oeste = reader.token == TOKEN_OESTE;
+
+		said = read_hemisphere(&reader, coordinate, &negative);
+		if (said && !skip_blanks(&reader) && is_oeste)
+			return LEGACY_GPS_MALFORMED;
+	}
+
+	if (reader.token != TOKEN_DIGIT || !read_angle(&reader, &coordinate->value, &apart))
+		return LEGACY_GPS_MALFORMED;
+
+	if (reader.token != TOKEN_END)
+	{
+		if (said || (reader.token == TOKEN_OESTE && !apart) ||
+			!read_hemisphere(&reader, coordinate, &negative))
+			return LEGACY_GPS_MALFORMED;
+		skip_blanks(&reader);
+		if (reader.token != TOKEN_END)
+			return LEGACY_GPS_MALFORMED;
+	}
+	if (negative)
+		coordinate->value = -coordinate->value;
+	return LEGACY_GPS_OK;
+}
+
+static LegacyGpsStatus
+judge(const Coordinate *lat, const Coordinate *lng)
+{
+	bool		lat_fits = fabs(lat->value) <= 90 && lat->axis != AXIS_LNG;
+	bool		lng_fits = fabs(lng->value) <= 180 && lng->axis != AXIS_LAT;
+
+	if (lat->axis != AXIS_UNSAID && lat->axis == lng->axis)
+		return LEGACY_GPS_MALFORMED;
+	if (lat_fits && lng_fits)
+		return lat->value == 0 && lng->value == 0 ? LEGACY_GPS_ZERO : LEGACY_GPS_OK;
+	if (fabs(lng->value) <= 90 && lng->axis != AXIS_LNG &&
+		fabs(lat->value) <= 180 && lat->axis != AXIS_LAT)
+		return LEGACY_GPS_SWAPPED;
+	/* a hemisphere of the other axis with a value that fits neither way */
+	return LEGACY_GPS_OUT_OF_RANGE;
+}
+
+LegacyGpsStatus
+LegacyGpsParse(const char *lat, size_t lat_len, const char *lng, size_t lng_len,
+			   LegacyGpsPoint *point)
+{
+	Coordinate	y;
+	Coordinate	x;
+	LegacyGpsStatus lat_status = read_coordinate(lat, lat_len, &y);
+	LegacyGpsStatus lng_status = read_coordinate(lng, lng_len, &x);
+	LegacyGpsStatus status;
+
+	if (lat_status == LEGACY_GPS_MISSING || lng_status == LEGACY_GPS_MISSING)
+		return LEGACY_GPS_MISSING;
+	if (lat_status != LEGACY_GPS_OK || lng_status != LEGACY_GPS_OK)
+		return LEGACY_GPS_MALFORMED;
+
+	status = judge(&y, &x);
+	if (status == LEGACY_GPS_OK || status == LEGACY_GPS_ZERO)
+	{
+		point->lat = y.value;
+		point->lng = x.value;
+	}
+	return status;
+}

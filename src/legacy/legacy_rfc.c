@@ -1,0 +1,96 @@
+/*
+ * legacy_rfc.c
+ *	  The taxpayer's key of Mexico (Registro Federal de Contribuyentes).
+ *
+ * Structure, as SAT publishes it for electronic invoices (type t_RFC of
+ * http://www.sat.gob.mx/sitio_internet/cfd/tipoDatos/tdCFDI/tdCFDI.xsd):
+ *
+ *		[A-Z&Ñ]{3,4} [0-9]{2} (0[1-9]|1[012]) (0[1-9]|[12][0-9]|3[01]) [A-Z0-9]{2} [0-9A]
+ *
+ * that is, three letters for a company and four for a person, the date of
+ * birth or foundation, two characters that tell namesakes apart, one that
+ * checks the others.  The check is SAT's answer to request 0610100135506
+ * ("Algoritmo para generar el RFC con homoclave", annex 3): each character has
+ * a value (0 to 9, A to N 10 to 23, & 24, O to Z 25 to 36, blank 37, Ñ 38), a
+ * company's key is preceded by a blank, the first value counts 13 times, the
+ * next 12 times, and so on down to 2; the sum modulo 11 taken from 11 is the
+ * digit, 10 is A, 11 is 0.
+ *
+ * The year has no century.  A day that exists in 19yy or in 20yy is a day.
+ */
+#include <string.h>
+
+#include "legacy/legacy.h"
+
+#define LENGTH 13
+
+/* For those who have no key: the public at large, foreigners. */
+static const char *const generic[] = {"XAXX010101000", "XEXX010101000"};
+
+static int
+value_of(uint8_t c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'A' && c <= 'N')
+		return c - 'A' + 10;
+	if (c >= 'O' && c <= 'Z')
+		return c - 'O' + 25;
+	if (c == '&')
+		return 24;
+	return c == LEGACY_KEY_ENYE ? 38 : 37;
+}
+
+static uint8_t
+check_of(const LegacyKey *key)
+{
+	int			sum = 0;
+	int			digit;
+	int			weight = LENGTH;
+
+	if (key->len < LENGTH)
+		sum += value_of(' ') * weight--;
+	for (size_t i = 0; i + 1 < key->len; i++)
+		sum += value_of(key->at[i]) * weight--;
+	digit = (11 - sum % 11) % 11;
+	return (uint8_t) (digit == 10 ? 'A' : '0' + digit);
+}
+
+static bool
+has_structure(const LegacyKey *key, size_t initials)
+{
+	for (size_t i = 0; i < initials; i++)
+		if (!LegacyKeyHasLetters(key, i, i + 1) &&
+			key->at[i] != '&' && key->at[i] != LEGACY_KEY_ENYE)
+			return false;
+	for (size_t i = initials + 6; i < initials + 8; i++)
+		if (!LegacyKeyHasLetters(key, i, i + 1) && !LegacyKeyHasDigits(key, i, i + 1))
+			return false;
+	return LegacyKeyHasDigits(key, initials, initials + 6) &&
+		(key->at[initials + 8] == 'A' || LegacyKeyHasDigits(key, initials + 8, initials + 9));
+}
+
+LegacyKeyStatus
+LegacyRfcParse(const char *text, size_t len, LegacyKey *key)
+{
+	size_t		initials;
+
+	LegacyKeyRead(text, len, key);
+	if (key->len == 0)
+		return LEGACY_KEY_EMPTY;
+	if (key->len != LENGTH && key->len != LENGTH - 1)
+		return LEGACY_KEY_LENGTH;
+
+	initials = key->len - 9;
+	if (!has_structure(key, initials))
+		return LEGACY_KEY_STRUCTURE;
+	if (!LegacyKeyHasDate(key, initials, true))
+		return LEGACY_KEY_DATE;
+
+	for (size_t i = 0; i < sizeof(generic) / sizeof(generic[0]); i++)
+		if (key->len == LENGTH && memcmp(key->at, generic[i], LENGTH) == 0)
+			return LEGACY_KEY_OK;
+
+	key->check = check_of(key);
+	return key->at[key->len - 1] == key->check ? LEGACY_KEY_OK : LEGACY_KEY_CHECK;
+}
