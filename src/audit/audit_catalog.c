@@ -42,6 +42,7 @@
 #include "utils/syscache.h"
 
 #include "audit/audit.h"
+#include "common/catalog.h"
 #include "common/hypertable.h"
 #include "common/usercode.h"
 #include "compat.h"
@@ -62,23 +63,18 @@ AuditTriggerFunction(Oid fnoid)
 static Oid
 only_parent(Oid relid)
 {
-	Relation	catalog = table_open(InheritsRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
+	CatalogRows rows;
 	HeapTuple	tup;
 	Oid			parent = InvalidOid;
 
-	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relid));
-	scan = systable_beginscan(catalog, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
-	if (HeapTupleIsValid(tup = systable_getnext(scan)))
+	CatalogBegin(&rows, InheritsRelationId, InheritsRelidSeqnoIndexId, Anum_pg_inherits_inhrelid, relid);
+	if (HeapTupleIsValid(tup = CatalogNext(&rows)))
 	{
 		parent = ((Form_pg_inherits) GETSTRUCT(tup))->inhparent;
-		if (HeapTupleIsValid(systable_getnext(scan)))
+		if (HeapTupleIsValid(CatalogNext(&rows)))
 			parent = InvalidOid;
 	}
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
+	CatalogEnd(&rows);
 	return parent;
 }
 
@@ -112,23 +108,18 @@ AuditHypertableOf(Oid relid)
 static bool
 read_trigger(Oid tgoid, FormData_pg_trigger *trigger, bool *conditional)
 {
-	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
+	CatalogRows rows;
 	HeapTuple	tup;
 	bool		found;
 
-	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(tgoid));
-	scan = systable_beginscan(catalog, TriggerOidIndexId, true, NULL, 1, &key);
-	tup = systable_getnext(scan);
+	CatalogBegin(&rows, TriggerRelationId, TriggerOidIndexId, Anum_pg_trigger_oid, tgoid);
+	tup = CatalogNext(&rows);
 	found = HeapTupleIsValid(tup);
 	if (found)
 		memcpy(trigger, GETSTRUCT(tup), sizeof(FormData_pg_trigger));
 	if (found && conditional)
-		*conditional = !heap_attisnull(tup, Anum_pg_trigger_tgqual, RelationGetDescr(catalog));
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
+		*conditional = !heap_attisnull(tup, Anum_pg_trigger_tgqual, RelationGetDescr(rows.catalog));
+	CatalogEnd(&rows);
 	return found;
 }
 
@@ -188,9 +179,7 @@ void
 AuditReadBinding(Oid tgoid, AuditArgs *args)
 {
 	FormData_pg_trigger trigger;
-	Relation	depend;
-	ScanKeyData key[2];
-	SysScanDesc scan;
+	CatalogRows rows;
 	HeapTuple	tup;
 	bool		conditional = false;
 
@@ -200,13 +189,9 @@ AuditReadBinding(Oid tgoid, AuditArgs *args)
 	args->tgoid = trigger.oid;
 	if (conditional)
 		return;
-	depend = table_open(DependRelationId, AccessShareLock);
-	ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(TriggerRelationId));
-	ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(trigger.oid));
-	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, key);
-	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	CatalogBeginPair(&rows, DependRelationId, DependDependerIndexId, Anum_pg_depend_classid, TriggerRelationId,
+					 Anum_pg_depend_objid, trigger.oid);
+	while (HeapTupleIsValid(tup = CatalogNext(&rows)))
 	{
 		Form_pg_depend dep = (Form_pg_depend) GETSTRUCT(tup);
 
@@ -214,8 +199,7 @@ AuditReadBinding(Oid tgoid, AuditArgs *args)
 			dep->refobjsubid == 0 && dep->refobjid != trigger.tgrelid)
 			args->bound_log = dep->refobjid;
 	}
-	systable_endscan(scan);
-	table_close(depend, AccessShareLock);
+	CatalogEnd(&rows);
 }
 
 /*
@@ -225,22 +209,18 @@ AuditReadBinding(Oid tgoid, AuditArgs *args)
 bool
 AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root)
 {
-	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
+	CatalogRows rows;
 	HeapTuple	tup;
 	Oid			tgoid = InvalidOid;
 
-	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relid));
-	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
-	while (!OidIsValid(tgoid) && HeapTupleIsValid(tup = systable_getnext(scan)))
+	CatalogBegin(&rows, TriggerRelationId, TriggerRelidNameIndexId, Anum_pg_trigger_tgrelid, relid);
+	while (!OidIsValid(tgoid) && HeapTupleIsValid(tup = CatalogNext(&rows)))
 	{
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
 
 		if (trigger->tgfoid != fnoid || !TRIGGER_FOR_ROW(trigger->tgtype))
 			continue;
-		if (!AuditReadArgs(tup, RelationGetDescr(catalog), args))
+		if (!AuditReadArgs(tup, RelationGetDescr(rows.catalog), args))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the arguments of trigger \"%s\" on table \"%s\" cannot be read",
@@ -248,8 +228,7 @@ AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root)
 					 errhint("Call audit_enable(%s), or drop the trigger.", AuditTableLiteral(relid))));
 		tgoid = trigger->oid;
 	}
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
+	CatalogEnd(&rows);
 	if (OidIsValid(tgoid))
 	{
 		*root = AuditTriggerRoot(tgoid, relid);
@@ -363,32 +342,6 @@ AuditIntegerKey(Relation rel, const char *column)
 
 /* ---- logs ------------------------------------------------------------------------ */
 
-/* The owner that a row of a catalog has; InvalidOid when there is no such row. */
-static Oid
-owner_of(int cache, Oid oid, AttrNumber attnum)
-{
-	HeapTuple	tup = SearchSysCache1(cache, ObjectIdGetDatum(oid));
-	bool		isnull;
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tup))
-		return InvalidOid;
-	owner = DatumGetObjectId(SysCacheGetAttr(cache, tup, attnum, &isnull));
-	ReleaseSysCache(tup);
-	return owner;
-}
-
-/* The owner of a schema; of "public", who owns the database. */
-static Oid
-schema_owner(Oid nsp)
-{
-	Oid			owner = owner_of(NAMESPACEOID, nsp, Anum_pg_namespace_nspowner);
-
-	if (owner == ROLE_PG_DATABASE_OWNER)
-		owner = owner_of(DATABASEOID, MyDatabaseId, Anum_pg_database_datdba);
-	return owner;
-}
-
 /*
  * Does this log belong to somebody who is trusted with the changes of the audited
  * table anyhow: a superuser, the owner of the extension, of the log's schema or of
@@ -397,12 +350,12 @@ schema_owner(Oid nsp)
 bool
 AuditTrustsLog(Oid logid, Oid relid, Oid fnoid)
 {
-	Oid			owner = owner_of(RELOID, logid, Anum_pg_class_relowner);
+	Oid			owner = CatalogOid(RELOID, logid, Anum_pg_class_relowner);
 
 	return superuser_arg(owner) ||
-		owner == owner_of(PROCOID, fnoid, Anum_pg_proc_proowner) ||
-		owner == schema_owner(get_rel_namespace(logid)) ||
-		(OidIsValid(relid) && owner == owner_of(RELOID, relid, Anum_pg_class_relowner));
+		owner == CatalogOid(PROCOID, fnoid, Anum_pg_proc_proowner) ||
+		owner == CatalogSchemaOwner(get_rel_namespace(logid)) ||
+		(OidIsValid(relid) && owner == CatalogOid(RELOID, relid, Anum_pg_class_relowner));
 }
 
 /* It was found by its name alone, and is not trusted; a table can be given it by name. */
@@ -413,7 +366,7 @@ AuditRefuseLog(Oid logid, bool can_be_named)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("table \"%s\" is not trusted as an audit log", get_rel_name(logid)),
 			 errdetail("It belongs to role \"%s\", which owns neither the schema nor the extension.",
-					   GetUserNameFromId(owner_of(RELOID, logid, Anum_pg_class_relowner), true)),
+					   GetUserNameFromId(CatalogOid(RELOID, logid, Anum_pg_class_relowner), true)),
 			 can_be_named ?
 			 errhint("Rename it, or make yourself its owner. If it is the right one, name it: audit_enable(..., log => %s).",
 					 AuditTableLiteral(logid)) :
@@ -429,7 +382,7 @@ AuditCouldBePlanted(Oid logid, Oid relid, Oid fnoid)
 {
 	return !AuditTrustsLog(logid, relid, fnoid) &&
 		object_aclcheck(NamespaceRelationId, get_rel_namespace(logid),
-						owner_of(RELOID, logid, Anum_pg_class_relowner),
+						CatalogOid(RELOID, logid, Anum_pg_class_relowner),
 						ACL_CREATE) == ACLCHECK_OK;
 }
 
@@ -490,7 +443,7 @@ AuditRefuseForeignTypes(Relation log)
 void
 AuditRefuseTriggers(Oid logid, List *tables)
 {
-	Oid			owner = UserCodeOwner(logid);
+	Oid			owner = CatalogOwner(logid);
 	ListCell   *lc;
 
 	foreach(lc, tables)
@@ -524,7 +477,7 @@ AuditRefuseStranger(List *tables)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("partition \"%s\" of audit log \"%s\" belongs to role \"%s\", which is not to be trusted with the rights of the log's owner",
 						name, get_rel_name(linitial_oid(tables)),
-						GetUserNameFromId(owner_of(RELOID, stranger, Anum_pg_class_relowner), true)),
+						GetUserNameFromId(CatalogOid(RELOID, stranger, Anum_pg_class_relowner), true)),
 				 errhint("ALTER TABLE ... OWNER TO the owner of the log, or detach the partition.")));
 	log = try_relation_open(linitial_oid(tables), AccessShareLock);
 	if (log == NULL)
@@ -550,8 +503,8 @@ AuditResolveLog(const AuditArgs *args, Oid fnoid, Oid relid, bool missing_ok)
 		bound = InvalidOid;
 	if (OidIsValid(bound) && (!OidIsValid(named) ||
 							  (named != bound && !AuditTrustsLog(named, relid, fnoid) &&
-							   owner_of(RELOID, named, Anum_pg_class_relowner) !=
-							   owner_of(RELOID, bound, Anum_pg_class_relowner))))
+							   CatalogOid(RELOID, named, Anum_pg_class_relowner) !=
+							   CatalogOid(RELOID, bound, Anum_pg_class_relowner))))
 		return bound;
 	if (OidIsValid(named) && !OidIsValid(bound) && args->log_schema == NULL &&
 		named > args->tgoid && AuditCouldBePlanted(named, relid, fnoid))

@@ -33,6 +33,7 @@
 #include "utils/syscache.h"
 
 #include "audit/audit.h"
+#include "common/catalog.h"
 #include "common/spi.h"
 #include "common/usercode.h"
 #include "compat.h"
@@ -172,25 +173,20 @@ AuditTableLiteral(Oid relid)
 static int
 drop_triggers(Oid relid, Oid fnoid)
 {
-	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
+	CatalogRows rows;
 	HeapTuple	tup;
 	List	   *names = NIL;
 	ListCell   *lc;
 
-	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relid));
-	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
-	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	CatalogBegin(&rows, TriggerRelationId, TriggerRelidNameIndexId, Anum_pg_trigger_tgrelid, relid);
+	while (HeapTupleIsValid(tup = CatalogNext(&rows)))
 	{
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
 
 		if (trigger->tgfoid == fnoid && AuditTriggerRoot(trigger->oid, relid) == relid)
 			names = lappend(names, pstrdup(NameStr(trigger->tgname)));
 	}
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
+	CatalogEnd(&rows);
 
 	foreach(lc, names)
 		SpiRun(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(lc)),
@@ -462,7 +458,7 @@ choose_log(FunctionCallInfo fcinfo, AuditArgs *args, Oid relid)
 static void
 tell_log_owner(Relation rel, Oid logid, Oid fnoid)
 {
-	Oid			owner = UserCodeOwner(logid);
+	Oid			owner = CatalogOwner(logid);
 
 	if (owner == GetUserId() || AuditTrustsLog(logid, RelationGetRelid(rel), fnoid))
 		return;

@@ -22,6 +22,7 @@
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
+#include "common/catalog.h"
 #include "common/rights.h"
 #include "common/spi.h"
 #include "common/usercode.h"
@@ -119,7 +120,7 @@ audit_install(PG_FUNCTION_ARGS)
 	if (!OidIsValid(get_relname_relid("audit_log", nsp)))
 		create_log(nsp, gin);
 	logid = get_relname_relid("audit_log", nsp);
-	if (UserCodeOwner(logid) != GetUserId() &&
+	if (CatalogOwner(logid) != GetUserId() &&
 		!AuditTrustsLog(logid, InvalidOid, fcinfo->flinfo->fn_oid))
 		AuditRefuseLog(logid, false);
 	AuditRefuseStranger(find_all_inheritors(logid, NoLock, NULL));

@@ -40,6 +40,7 @@
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
+#include "common/catalog.h"
 #include "common/spi.h"
 #include "common/usercode.h"
 #include "compat.h"
@@ -247,7 +248,7 @@ months_in_default(Oid logid)
 	column = quote_identifier(get_attname(ranges.default_part, log.attnum[AUDIT_CHANGED_AT],
 										  false));
 	table_close(rel, NoLock);
-	n = UserCodeQuery(UserCodeOwner(ranges.default_part),
+	n = UserCodeQuery(CatalogOwner(ranges.default_part),
 					  psprintf("SELECT DISTINCT pg_catalog.date_trunc('month', %s, 'UTC') FROM %s "
 							   "WHERE pg_catalog.isfinite(%s) ORDER BY 1", column,
 							   AuditQualifiedName(ranges.default_part), column),

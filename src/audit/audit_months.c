@@ -36,6 +36,7 @@
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
+#include "common/catalog.h"
 #include "common/rights.h"
 #include "common/rows.h"
 #include "common/spi.h"
@@ -188,7 +189,7 @@ static const char *
 take_rows(Oid logid, Oid default_part, const char *from, const char *to)
 {
 	const char *column = time_column(logid);
-	Oid			owner = UserCodeOwner(logid);
+	Oid			owner = CatalogOwner(logid);
 	bool		own = pg_class_aclcheck(default_part, owner, ACL_DELETE) == ACLCHECK_OK &&
 		pg_class_aclcheck(default_part, owner, ACL_SELECT) == ACLCHECK_OK;
 
@@ -250,7 +251,7 @@ lock_default(Oid logid, Oid default_part)
 void
 AuditAlterAsOwner(Oid relid, const char *command)
 {
-	Oid			owner = UserCodeOwner(relid);
+	Oid			owner = CatalogOwner(relid);
 	Oid			nsp = get_rel_namespace(relid);
 	UserCodeScope scope;
 
@@ -279,7 +280,7 @@ static uint64
 attach_partition(Oid logid, Oid default_part, const char *name, const char *from, const char *to,
 				 bool published)
 {
-	Oid			owner = UserCodeOwner(logid);
+	Oid			owner = CatalogOwner(logid);
 	const char *columns = stored_columns(logid);
 	const char *take = OidIsValid(default_part) ? take_rows(logid, default_part, from, to) : NULL;
 	Rows	   *rows = NULL;

@@ -32,6 +32,7 @@
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
+#include "common/catalog.h"
 #include "compat.h"
 
 PG_FUNCTION_INFO_V1(audit_tables);
@@ -51,12 +52,12 @@ typedef struct Audited
 static List *
 audited_tables(Oid fnoid)
 {
-	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	CatalogRows rows;
 	List	   *found = NIL;
 	HeapTuple	tup;
 
-	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	CatalogBeginAll(&rows, TriggerRelationId);
+	while (HeapTupleIsValid(tup = CatalogNext(&rows)))
 	{
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
 		Audited    *one;
@@ -68,12 +69,11 @@ audited_tables(Oid fnoid)
 		one->relid = trigger->tgrelid;
 		one->enabled = trigger->tgenabled != TRIGGER_DISABLED;
 		one->always = trigger->tgenabled == TRIGGER_FIRES_ALWAYS;
-		one->readable = AuditReadArgs(tup, RelationGetDescr(catalog), &one->args);
+		one->readable = AuditReadArgs(tup, RelationGetDescr(rows.catalog), &one->args);
 		AuditReadBinding(trigger->oid, &one->args);
 		found = lappend(found, one);
 	}
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
+	CatalogEnd(&rows);
 	return found;
 }
 

@@ -62,6 +62,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "common/catalog.h"
 #include "common/usercode.h"
 
 /* ---- roles ------------------------------------------------------------------------ */
@@ -73,20 +74,11 @@ UserCodeRoleIsTrusted(Oid role)
 	return role == GetUserId() || superuser_arg(role);
 }
 
-/* The owner of a relation; an error when there is no such relation. */
-Oid
-UserCodeOwner(Oid relid)
+/* Does an object of this owner (InvalidOid: there is none) belong to a superuser or to a trusted role? */
+static bool
+belongs_to(Oid owner, Oid trusted)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
+	return OidIsValid(owner) && (owner == trusted || superuser_arg(owner));
 }
 
 /* ---- types ------------------------------------------------------------------------ */
@@ -98,17 +90,8 @@ UserCodeOwner(Oid relid)
 bool
 UserCodeTypeIsTrusted(Oid type, Oid trusted)
 {
-	HeapTuple	tuple;
-	Oid			owner;
-
-	if (type < FirstNormalObjectId)
-		return true;
-	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	owner = ((Form_pg_type) GETSTRUCT(tuple))->typowner;
-	ReleaseSysCache(tuple);
-	return owner == trusted || superuser_arg(owner);
+	return type < FirstNormalObjectId ||
+		belongs_to(CatalogOid(TYPEOID, type, Anum_pg_type_typowner), trusted);
 }
 
 static bool
@@ -177,7 +160,7 @@ UserCodeInType(Oid type, Oid trusted)
 	memcpy(&form, GETSTRUCT(tuple), sizeof(form));
 	ReleaseSysCache(tuple);
 
-	own = form.typowner == trusted || superuser_arg(form.typowner);
+	own = belongs_to(form.typowner, trusted);
 	switch (form.typtype)
 	{
 		case TYPTYPE_BASE:
@@ -292,25 +275,6 @@ typedef struct Walk
 	Node	   *node;			/* whose functions are looked at */
 } Walk;
 
-static Oid
-owner_of_function(Oid function)
-{
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-static bool
-belongs_to(Oid owner, Oid trusted)
-{
-	return OidIsValid(owner) && (owner == trusted || superuser_arg(owner));
-}
-
 /* Immutable is not enough for what lies outside of pg_catalog; of pg_catalog, some run the SQL they are given. */
 static bool
 is_foreign_function(Oid function, void *context)
@@ -320,7 +284,7 @@ is_foreign_function(Oid function, void *context)
 	Node	   *args;
 
 	if (function >= FirstNormalObjectId)
-		return !OidIsValid(walk->trusted) || !belongs_to(owner_of_function(function), walk->trusted);
+		return !OidIsValid(walk->trusted) || !belongs_to(CatalogOid(PROCOID, function, Anum_pg_proc_proowner), walk->trusted);
 	if (func_volatile(function) == PROVOLATILE_IMMUTABLE)
 		return false;
 	name = get_func_name(function);
@@ -420,9 +384,7 @@ is_checked_domain(Oid type)
 	while (get_typtype(type) == TYPTYPE_DOMAIN)
 	{
 		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
-		Relation	pg_constraint;
-		ScanKeyData key;
-		SysScanDesc scan;
+		CatalogRows rows;
 		Oid			basetype;
 		bool		found;
 
@@ -432,13 +394,9 @@ is_checked_domain(Oid type)
 		basetype = ((Form_pg_type) GETSTRUCT(tuple))->typbasetype;
 		ReleaseSysCache(tuple);
 
-		pg_constraint = table_open(ConstraintRelationId, AccessShareLock);
-		ScanKeyInit(&key, Anum_pg_constraint_contypid, BTEqualStrategyNumber, F_OIDEQ,
-					ObjectIdGetDatum(type));
-		scan = systable_beginscan(pg_constraint, ConstraintTypidIndexId, true, NULL, 1, &key);
-		found = HeapTupleIsValid(systable_getnext(scan)) || found;
-		systable_endscan(scan);
-		table_close(pg_constraint, AccessShareLock);
+		CatalogBegin(&rows, ConstraintRelationId, ConstraintTypidIndexId, Anum_pg_constraint_contypid, type);
+		found = HeapTupleIsValid(CatalogNext(&rows)) || found;
+		CatalogEnd(&rows);
 		if (found)
 			return true;
 		type = basetype;
@@ -532,7 +490,7 @@ problem_of_trigger(HeapTuple tuple, TupleDesc desc, Oid trusted, bool strict)
 	Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
 	const char *name = NameStr(trigger->tgname);
 	const char *table = get_rel_name(trigger->tgrelid);
-	Oid			owner = owner_of_function(trigger->tgfoid);
+	Oid			owner = CatalogOid(PROCOID, trigger->tgfoid, Anum_pg_proc_proowner);
 	Walk		walk = {trusted};
 	bool		isnull;
 	Datum		condition;
@@ -561,20 +519,15 @@ problem_of_trigger(HeapTuple tuple, TupleDesc desc, Oid trusted, bool strict)
 char *
 UserCodeInTriggers(Oid relid, Oid trusted, bool strict)
 {
-	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
+	CatalogRows rows;
 	HeapTuple	tuple;
 	char	   *problem = NULL;
 
-	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relid));
-	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
-	while (problem == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	CatalogBegin(&rows, TriggerRelationId, TriggerRelidNameIndexId, Anum_pg_trigger_tgrelid, relid);
+	while (problem == NULL && HeapTupleIsValid(tuple = CatalogNext(&rows)))
 		if (!((Form_pg_trigger) GETSTRUCT(tuple))->tgisinternal)
-			problem = problem_of_trigger(tuple, RelationGetDescr(catalog), trusted, strict);
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
+			problem = problem_of_trigger(tuple, RelationGetDescr(rows.catalog), trusted, strict);
+	CatalogEnd(&rows);
 	return problem;
 }
 
@@ -587,19 +540,16 @@ UserCodeInTriggers(Oid relid, Oid trusted, bool strict)
 Oid
 UserCodeStranger(List *tables)
 {
-	Oid			owner = UserCodeOwner(linitial_oid(tables));
+	Oid			owner = CatalogOwner(linitial_oid(tables));
 	ListCell   *lc;
 
 	foreach(lc, tables)
 	{
-		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(lc)));
-		Oid			its;
+		Oid			its = CatalogOid(RELOID, lfirst_oid(lc), Anum_pg_class_relowner);
 
-		if (!HeapTupleIsValid(tuple))
+		if (!OidIsValid(its))
 			continue;			/* dropped meanwhile */
-		its = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-		ReleaseSysCache(tuple);
-		if (its != owner && !superuser_arg(its))
+		if (!belongs_to(its, owner))
 			return lfirst_oid(lc);
 	}
 	return InvalidOid;

@@ -19,7 +19,6 @@ typedef struct UserCodeScope
 } UserCodeScope;
 
 extern bool UserCodeRoleIsTrusted(Oid role);
-extern Oid	UserCodeOwner(Oid relid);
 
 extern bool UserCodeInExpression(Node *expr);
 extern bool UserCodeTypeIsTrusted(Oid type, Oid trusted);

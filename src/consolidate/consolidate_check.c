@@ -39,6 +39,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "common/catalog.h"
 #include "common/hypertable.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
@@ -78,9 +79,7 @@ is_own_constraint(Oid constraint, Oid relid)
 static bool
 is_own_default(Form_pg_depend dep)
 {
-	Relation	pg_attrdef;
-	ScanKeyData key;
-	SysScanDesc scan;
+	CatalogRows rows;
 	HeapTuple	tuple;
 	bool		own;
 
@@ -88,15 +87,11 @@ is_own_default(Form_pg_depend dep)
 		return true;
 	if (dep->refobjsubid == 0)
 		return false;
-	pg_attrdef = table_open(AttrDefaultRelationId, AccessShareLock);
-	ScanKeyInit(&key, Anum_pg_attrdef_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(dep->objid));
-	scan = systable_beginscan(pg_attrdef, AttrDefaultOidIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
+	CatalogBegin(&rows, AttrDefaultRelationId, AttrDefaultOidIndexId, Anum_pg_attrdef_oid, dep->objid);
+	tuple = CatalogNext(&rows);
 	own = HeapTupleIsValid(tuple) &&
 		((Form_pg_attrdef) GETSTRUCT(tuple))->adrelid == dep->refobjid;
-	systable_endscan(scan);
-	table_close(pg_attrdef, AccessShareLock);
+	CatalogEnd(&rows);
 	return own;
 }
 
@@ -108,22 +103,17 @@ describe_dependant(Form_pg_depend dep)
 
 	if (dep->classid == RewriteRelationId)
 	{
-		Relation	rewrite = table_open(RewriteRelationId, AccessShareLock);
-		ScanKeyData key;
-		SysScanDesc scan;
+			CatalogRows rows;
 		HeapTuple	tuple;
 
-		ScanKeyInit(&key, Anum_pg_rewrite_oid, BTEqualStrategyNumber, F_OIDEQ,
-					ObjectIdGetDatum(dep->objid));
-		scan = systable_beginscan(rewrite, RewriteOidIndexId, true, NULL, 1, &key);
-		if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		CatalogBegin(&rows, RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, dep->objid);
+		if (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 		{
 			address.classId = RelationRelationId;
 			address.objectId = ((Form_pg_rewrite) GETSTRUCT(tuple))->ev_class;
 			address.objectSubId = 0;
 		}
-		systable_endscan(scan);
-		table_close(rewrite, AccessShareLock);
+		CatalogEnd(&rows);
 	}
 	return psprintf("%s depends on it", getObjectDescription(&address, false));
 }
@@ -145,9 +135,7 @@ static bool
 has_foreign_grants(Relation source)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(source)));
-	Relation	pg_attribute;
-	ScanKeyData key[2];
-	SysScanDesc scan;
+	CatalogRows rows;
 	bool		isnull;
 	Datum		acl;
 	bool		found = false;
@@ -158,19 +146,14 @@ has_foreign_grants(Relation source)
 	found = !isnull && is_granted_by_others(acl, source->rd_rel->relowner);
 	ReleaseSysCache(tuple);
 
-	pg_attribute = table_open(AttributeRelationId, AccessShareLock);
-	ScanKeyInit(&key[0], Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(RelationGetRelid(source)));
-	ScanKeyInit(&key[1], Anum_pg_attribute_attnum, BTGreaterStrategyNumber, F_INT2GT,
-				Int16GetDatum(0));
-	scan = systable_beginscan(pg_attribute, AttributeRelidNumIndexId, true, NULL, 2, key);
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	CatalogBegin(&rows, AttributeRelationId, AttributeRelidNumIndexId,
+				 Anum_pg_attribute_attrelid, RelationGetRelid(source));
+	while (!found && HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
-		acl = heap_getattr(tuple, Anum_pg_attribute_attacl, RelationGetDescr(pg_attribute), &isnull);
+		acl = CatalogField(&rows, tuple, Anum_pg_attribute_attacl, &isnull);
 		found = !isnull && is_granted_by_others(acl, source->rd_rel->relowner);
 	}
-	systable_endscan(scan);
-	table_close(pg_attribute, AccessShareLock);
+	CatalogEnd(&rows);
 	return found;
 }
 
@@ -178,16 +161,12 @@ has_foreign_grants(Relation source)
 static bool
 is_in_catalog(Oid catalog, Oid index, AttrNumber column, Oid relid)
 {
-	Relation	rel = table_open(catalog, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
+	CatalogRows rows;
 	bool		found;
 
-	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
-	scan = systable_beginscan(rel, index, true, NULL, 1, &key);
-	found = HeapTupleIsValid(systable_getnext(scan));
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	CatalogBegin(&rows, catalog, index, column, relid);
+	found = HeapTupleIsValid(CatalogNext(&rows));
+	CatalogEnd(&rows);
 	return found;
 }
 
@@ -262,18 +241,13 @@ inspect_index(Oid index)
 static char *
 find_dependant(Oid classid, Oid objid, int *parts)
 {
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	ScanKeyData key[2];
-	SysScanDesc scan;
+	CatalogRows rows;
 	HeapTuple	tuple;
 	char	   *found = NULL;
 
-	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(classid));
-	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(objid));
-	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, key);
-	while (found == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	CatalogBeginPair(&rows, DependRelationId, DependReferenceIndexId, Anum_pg_depend_refclassid, classid,
+					 Anum_pg_depend_refobjid, objid);
+	while (found == NULL && HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
 		Form_pg_depend dep = (Form_pg_depend) GETSTRUCT(tuple);
 		bool		part = dep->deptype == DEPENDENCY_INTERNAL || dep->deptype == DEPENDENCY_AUTO;
@@ -297,8 +271,7 @@ find_dependant(Oid classid, Oid objid, int *parts)
 		else
 			found = describe_dependant(dep);
 	}
-	systable_endscan(scan);
-	table_close(depend, AccessShareLock);
+	CatalogEnd(&rows);
 	return found;
 }
 

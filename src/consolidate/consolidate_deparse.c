@@ -44,6 +44,7 @@
 #include "utils/ruleutils.h"
 #include "utils/syscache.h"
 
+#include "common/catalog.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -249,31 +250,27 @@ append_column_extras(Writer *writer, Relation pg_attribute, HeapTuple tuple)
 		append_grants(writer, DatumGetAclP(value), psprintf(" (%s)", column));
 }
 
-/* The columns of a table or an index. */
-static SysScanDesc
-begin_column_scan(Relation pg_attribute, Oid relid)
+/* Is this a column, and not one of the system's or one that was dropped? */
+static bool
+is_column(HeapTuple tuple)
 {
-	ScanKeyData key[2];
+	Form_pg_attribute att = (Form_pg_attribute) GETSTRUCT(tuple);
 
-	ScanKeyInit(&key[0], Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relid));
-	ScanKeyInit(&key[1], Anum_pg_attribute_attnum, BTGreaterStrategyNumber, F_INT2GT,
-				Int16GetDatum(0));
-	return systable_beginscan(pg_attribute, AttributeRelidNumIndexId, true, NULL, 2, key);
+	return att->attnum > 0 && !att->attisdropped;
 }
 
 static void
 append_all_column_extras(Writer *writer)
 {
-	Relation	pg_attribute = table_open(AttributeRelationId, AccessShareLock);
-	SysScanDesc scan = begin_column_scan(pg_attribute, RelationGetRelid(writer->rel));
+	CatalogRows rows;
 	HeapTuple	tuple;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		if (!((Form_pg_attribute) GETSTRUCT(tuple))->attisdropped)
-			append_column_extras(writer, pg_attribute, tuple);
-	systable_endscan(scan);
-	table_close(pg_attribute, AccessShareLock);
+	CatalogBegin(&rows, AttributeRelationId, AttributeRelidNumIndexId,
+				 Anum_pg_attribute_attrelid, RelationGetRelid(writer->rel));
+	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
+		if (is_column(tuple))
+			append_column_extras(writer, rows.catalog, tuple);
+	CatalogEnd(&rows);
 }
 
 /* ---- the table ------------------------------------------------------------------ */
@@ -361,15 +358,11 @@ append_command(StringInfo sql, char *command)
 static void
 append_constraints(Writer *writer, bool not_null)
 {
-	Relation	pg_constraint = table_open(ConstraintRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
+	CatalogRows rows;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, Anum_pg_constraint_conrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(RelationGetRelid(writer->rel)));
-	scan = systable_beginscan(pg_constraint, ConstraintRelidTypidNameIndexId, true, NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	CatalogBegin(&rows, ConstraintRelationId, ConstraintRelidTypidNameIndexId, Anum_pg_constraint_conrelid, RelationGetRelid(writer->rel));
+	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
 		Form_pg_constraint form = (Form_pg_constraint) GETSTRUCT(tuple);
 
@@ -380,28 +373,28 @@ append_constraints(Writer *writer, bool not_null)
 					   psprintf("%s ON %s", quote_identifier(NameStr(form->conname)), writer->name),
 					   form->oid, ConstraintRelationId);
 	}
-	systable_endscan(scan);
-	table_close(pg_constraint, AccessShareLock);
+	CatalogEnd(&rows);
 }
 
 /* An index's expressions have no names, only numbers. */
 static void
 append_index_statistics(Writer *writer, Oid index, const char *name)
 {
-	Relation	pg_attribute = table_open(AttributeRelationId, AccessShareLock);
-	SysScanDesc scan = begin_column_scan(pg_attribute, index);
+	CatalogRows rows;
 	HeapTuple	tuple;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	CatalogBegin(&rows, AttributeRelationId, AttributeRelidNumIndexId,
+				 Anum_pg_attribute_attrelid, index);
+	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
-		int			statistics = statistics_target(tuple, RelationGetDescr(pg_attribute));
+		int			statistics = is_column(tuple) ?
+			statistics_target(tuple, RelationGetDescr(rows.catalog)) : -1;
 
 		if (statistics >= 0)
 			appendStringInfo(&writer->after, "ALTER INDEX %s ALTER COLUMN %d SET STATISTICS %d;\n",
 							 name, ((Form_pg_attribute) GETSTRUCT(tuple))->attnum, statistics);
 	}
-	systable_endscan(scan);
-	table_close(pg_attribute, AccessShareLock);
+	CatalogEnd(&rows);
 }
 
 static void
@@ -442,23 +435,17 @@ append_indexes(Writer *writer)
 static void
 append_comments(Writer *writer)
 {
-	Relation	pg_description = table_open(DescriptionRelationId, AccessShareLock);
 	TupleDesc	columns = RelationGetDescr(writer->rel);
-	ScanKeyData key[2];
-	SysScanDesc scan;
+	CatalogRows rows;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key[0], Anum_pg_description_objoid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(RelationGetRelid(writer->rel)));
-	ScanKeyInit(&key[1], Anum_pg_description_classoid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(RelationRelationId));
-	scan = systable_beginscan(pg_description, DescriptionObjIndexId, true, NULL, 2, key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	CatalogBeginPair(&rows, DescriptionRelationId, DescriptionObjIndexId, Anum_pg_description_objoid, RelationGetRelid(writer->rel),
+					 Anum_pg_description_classoid, RelationRelationId);
+	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
 		int			column = ((Form_pg_description) GETSTRUCT(tuple))->objsubid;
 		bool		isnull;
-		Datum		comment = heap_getattr(tuple, Anum_pg_description_description,
-										   RelationGetDescr(pg_description), &isnull);
+		Datum		comment = CatalogField(&rows, tuple, Anum_pg_description_description, &isnull);
 
 		if (column > 0 && TupleDescAttr(columns, column - 1)->attisdropped)
 			continue;
@@ -468,8 +455,7 @@ append_comments(Writer *writer)
 						 quote_identifier(NameStr(TupleDescAttr(columns, column - 1)->attname)) : "",
 						 quote_literal_cstr(TextDatumGetCString(comment)));
 	}
-	systable_endscan(scan);
-	table_close(pg_description, AccessShareLock);
+	CatalogEnd(&rows);
 }
 
 static bool

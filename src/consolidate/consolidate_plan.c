@@ -27,6 +27,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "common/catalog.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -171,7 +172,7 @@ consolidate_plan(PG_FUNCTION_ARGS)
 		else
 			TargetTellPublications(family);
 	}
-	target_owner = OidIsValid(family->target_oid) ? UserCodeOwner(family->target_oid) :
+	target_owner = OidIsValid(family->target_oid) ? CatalogOwner(family->target_oid) :
 		TargetOwnerOf(family, sources);
 	per_source = AllocSetContextCreate(CurrentMemoryContext, "aquacis plan",
 									   ALLOCSET_DEFAULT_SIZES);

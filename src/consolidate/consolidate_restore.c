@@ -41,6 +41,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "common/catalog.h"
 #include "common/rights.h"
 #include "common/rows.h"
 #include "common/spi.h"
@@ -553,7 +554,7 @@ restore_process(Family *family, Record *record, bool force)
 		elog(ERROR, "the recorded definition of \"%s\" made no such table", record->table);
 	/* whatever default privileges say of new tables */
 	RightsOfOwnerAlone(relid);
-	owner = UserCodeOwner(relid);
+	owner = CatalogOwner(relid);
 	restore_rows(family, record, table, owner);
 	level = TextModesOfChecksums(&family->shape);
 	check_restored(family, record, table, owner, &rows);

@@ -56,6 +56,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "common/catalog.h"
 #include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
@@ -204,7 +205,7 @@ process_source(Batch *batch, Source *source)
 	if (rel->rd_refcnt > 1 || AfterTriggerPendingOnRel(source->oid))
 		problem = "is in use by this session";
 	if (problem == NULL && OidIsValid(run->family->target_oid))
-		problem = OwnersProblem(run->family, source->oid, UserCodeOwner(run->family->target_oid));
+		problem = OwnersProblem(run->family, source->oid, CatalogOwner(run->family->target_oid));
 	if (problem == NULL)
 		problem = InspectSource(rel, &locks);
 	if (problem == NULL)

@@ -36,6 +36,7 @@
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
+#include "common/catalog.h"
 #include "common/rights.h"
 #include "common/spi.h"
 #include "compat.h"
@@ -402,7 +403,7 @@ enter_for_index(Family *family, UserCodeScope *scope)
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, family->target);
 	foreach(lc, family->key_columns)
 		nullable = nullable || may_be_null(family, lfirst(lc));
-	UserCodeEnter(scope, nullable ? UserCodeOwner(family->target_oid) : GetUserId());
+	UserCodeEnter(scope, nullable ? CatalogOwner(family->target_oid) : GetUserId());
 }
 
 /* Primary key, and an index on the key by itself. */

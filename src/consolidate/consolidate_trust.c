@@ -44,6 +44,7 @@
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
+#include "common/catalog.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -89,7 +90,7 @@ TargetRefuseTriggers(Family *family, LOCKMODE lockmode)
 {
 	List	   *tables = has_subclass(family->target_oid) ?
 		find_all_inheritors(family->target_oid, lockmode, NULL) : list_make1_oid(family->target_oid);
-	Oid			user = UserCodeOwner(family->target_oid);
+	Oid			user = CatalogOwner(family->target_oid);
 	ListCell   *lc;
 
 	if (UserCodeRoleIsTrusted(user))
@@ -145,7 +146,7 @@ TargetUser(Family *family, AclMode rights)
 	bool		writing = (rights & (ACL_INSERT | ACL_DELETE)) != 0;
 
 	TargetCheckName(family, writing ? RowExclusiveLock : AccessShareLock);
-	owner = UserCodeOwner(family->target_oid);
+	owner = CatalogOwner(family->target_oid);
 	tables = has_subclass(family->target_oid) ?
 		find_all_inheritors(family->target_oid, NoLock, NULL) : list_make1_oid(family->target_oid);
 	stranger = UserCodeStranger(tables);
@@ -153,7 +154,7 @@ TargetUser(Family *family, AclMode rights)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("target \"%s.%s\" could run code of role \"%s\"", family->schema, family->target,
-						GetUserNameFromId(UserCodeOwner(stranger), false)),
+						GetUserNameFromId(CatalogOwner(stranger), false)),
 				 errdetail("Its partition or child \"%s\" belongs to that role.", get_rel_name(stranger)),
 				 errhint("ALTER TABLE ... OWNER TO the owner of the target.")));
 	if (!UserCodeRoleIsTrusted(owner))
@@ -165,27 +166,6 @@ TargetUser(Family *family, AclMode rights)
 }
 
 /* ---- sources and target ------------------------------------------------------------ */
-
-/* The owner of a schema; of "public", who owns the database. */
-static Oid
-schema_owner(Oid schema)
-{
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
-	if (owner != ROLE_PG_DATABASE_OWNER)
-		return owner;
-	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_database) GETSTRUCT(tuple))->datdba;
-	ReleaseSysCache(tuple);
-	return owner;
-}
 
 /* An owner can give himself what he has revoked from himself. */
 static bool
@@ -211,8 +191,8 @@ may_read_and_delete(Oid role, Oid relid, Oid owner)
 char *
 OwnersProblem(Family *family, Oid source, Oid target_owner)
 {
-	Oid			schema = schema_owner(family->schema_oid);
-	Oid			owner = UserCodeOwner(source);
+	Oid			schema = CatalogSchemaOwner(family->schema_oid);
+	Oid			owner = CatalogOwner(source);
 
 	if (!UserCodeRoleIsTrusted(target_owner) && target_owner != schema &&
 		!may_read_and_delete(target_owner, source, owner))
@@ -355,11 +335,11 @@ check_writers(Datum acl_datum, const char *table)
 static void
 check_write_all_data(const char *table)
 {
-	Relation	pg_authid = table_open(AuthIdRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(pg_authid, InvalidOid, false, NULL, 0, NULL);
+	CatalogRows rows;
 	HeapTuple	tuple;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	CatalogBeginAll(&rows, AuthIdRelationId);
+	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
 		Oid			role = ((Form_pg_authid) GETSTRUCT(tuple))->oid;
 
@@ -367,8 +347,7 @@ check_write_all_data(const char *table)
 			is_member_of_role_nosuper(role, ROLE_PG_WRITE_ALL_DATA))
 			refuse_writer(table, role, "It is a member of pg_write_all_data: REVOKE that, look at column definition, and call again.");
 	}
-	systable_endscan(scan);
-	table_close(pg_authid, AccessShareLock);
+	CatalogEnd(&rows);
 }
 
 /*
@@ -381,9 +360,7 @@ TrustRecords(Family *family)
 	const char *table = "consolidate_source";
 	Oid			relid = get_relname_relid(table, get_namespace_oid(family->extschema_name, false));
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Relation	pg_attribute;
-	ScanKeyData key;
-	SysScanDesc scan;
+	CatalogRows rows;
 	bool		isnull;
 	Datum		acl;
 
@@ -395,18 +372,14 @@ TrustRecords(Family *family)
 	ReleaseSysCache(tuple);
 	check_write_all_data(table);
 
-	pg_attribute = table_open(AttributeRelationId, AccessShareLock);
-	ScanKeyInit(&key, Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relid));
-	scan = systable_beginscan(pg_attribute, AttributeRelidNumIndexId, true, NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	CatalogBegin(&rows, AttributeRelationId, AttributeRelidNumIndexId, Anum_pg_attribute_attrelid, relid);
+	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
-		acl = heap_getattr(tuple, Anum_pg_attribute_attacl, RelationGetDescr(pg_attribute), &isnull);
+		acl = CatalogField(&rows, tuple, Anum_pg_attribute_attacl, &isnull);
 		if (!isnull)
 			check_writers(acl, table);
 	}
-	systable_endscan(scan);
-	table_close(pg_attribute, AccessShareLock);
+	CatalogEnd(&rows);
 }
 
 /*
@@ -416,7 +389,7 @@ TrustRecords(Family *family)
 void
 TrustRejected(Oid relid)
 {
-	Oid			owner = UserCodeOwner(relid);
+	Oid			owner = CatalogOwner(relid);
 
 	if (get_rel_relkind(relid) != RELKIND_RELATION || !UserCodeRoleIsTrusted(owner))
 		ereport(ERROR,
