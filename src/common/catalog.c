@@ -16,6 +16,7 @@
 #include "catalog/pg_namespace.h"
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "common/catalog.h"

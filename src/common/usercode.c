@@ -63,6 +63,7 @@
 #include "utils/typcache.h"
 
 #include "common/catalog.h"
+#include "common/settings.h"
 #include "common/usercode.h"
 
 /* ---- roles ------------------------------------------------------------------------ */
@@ -561,9 +562,8 @@ static void
 begin_settings(UserCodeScope *scope)
 {
 	GetUserIdAndSecContext(&scope->user, &scope->context);
-	scope->level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	scope->level = SettingsBegin();
+	SettingsSet("search_path", "pg_catalog, pg_temp");
 }
 
 static void
@@ -594,7 +594,7 @@ UserCodeLeave(UserCodeScope *scope)
 {
 	if (scope->level == 0)
 		return;
-	AtEOXact_GUC(false, scope->level);
+	SettingsEnd(scope->level);
 	SetUserIdAndSecContext(scope->user, scope->context);
 	scope->level = 0;
 }

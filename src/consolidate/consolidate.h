@@ -171,8 +171,6 @@ typedef struct CopyState CopyState;
 extern void ConsolidateInit(void);
 
 /* consolidate_family.c */
-extern uint64 ConsolidateQuery(const char *sql, int nargs, const char *const *args);
-extern char *ConsolidateField(int row, int column);
 extern Family *FamilyLoad(Oid extnamespace, const char *schema, const char *name);
 extern List *FamilySources(Family *family);
 extern List *FamilyLookalikes(Family *family);
@@ -256,18 +254,11 @@ extern bool SameRows(Family *family, const Source *source, Relation rel,
 					 const SourceColumn *columns, Snapshot snapshot, const Contents *contents);
 
 /* consolidate_lock.c */
-extern int TextModes(void);
-extern void TextModesEnd(int level);
-extern int TextModesOfChecksums(const Shape *shape);
-extern void ConsolidateFireDeferred(void);
+extern int	ConsolidateChecksumSettings(const Shape *shape);
 extern int32 ConsolidateLockKey(Family *family);
 extern void ConsolidateLock(LOCKTAG *tag, Family *family);
 extern void ConsolidateUnlock(const LOCKTAG *tag);
 extern void ConsolidateLockAll(Family *family);
-extern void ConsolidateRequireNonatomic(FunctionCallInfo fcinfo, const char *procedure);
-extern void ConsolidateRefuseNull(FunctionCallInfo fcinfo, const char *function,
-								  const char *const *names, int n);
-extern bool ConsolidateMustStop(int sqlerrcode);
 
 /* consolidate_restore.c */
 extern bool ConsolidateRestoring;

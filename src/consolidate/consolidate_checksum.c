@@ -8,7 +8,7 @@
  * there twice counts twice.  What is hashed are the values as the target holds
  * them: integers and dates as they are, text as its bytes, everything else by
  * its type's extended hash function, which hash partitioning obliges to stay
- * the same over versions, or by its text, written under TextModesOfChecksums.
+ * the same over versions, or by its text, written under ConsolidateChecksumSettings.
  * Values that are equal hash equally, 1.0 and 1.00 too.
  */
 #include "postgres.h"

@@ -150,7 +150,7 @@ ShapeCheckNames(Family *family)
 	}
 }
 
-/* The columns as text, for ShapeFromDefinitions under the same TextModes. */
+/* The columns as text, for ShapeFromDefinitions under the same SettingsForText. */
 List *
 ShapeDefinitions(const Shape *shape)
 {

@@ -46,6 +46,7 @@
 
 #include "common/hypertable.h"
 #include "common/rows.h"
+#include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -228,7 +229,7 @@ CopyOpen(CopyState *copy)
 	UserCodeLeave(&scope);
 	/* nothing can be deferred in a security-restricted operation */
 	if (!copy->plain && !UserCodeRoleIsTrusted(copy->owner))
-		ConsolidateFireDeferred();
+		SpiFireDeferred();
 	copy->nused = 0;
 	copy->bytes = 0;
 	copy->npending = 0;

@@ -14,6 +14,10 @@
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
 
+#include "common/args.h"
+#include "common/settings.h"
+#include "common/spi.h"
+#include "common/textarray.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -73,19 +77,13 @@ check_pattern(text *pattern)
 				 errhint("Put parentheses around the digits, as in ^mi_tmp_(\\d+)$; (?:...) groups without counting.")));
 }
 
+/* The key's columns: named, each once, none of those that only the target has. */
 static void
-check_key(ArrayType *key)
+check_key(List *key)
 {
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n,
-				i,
-				j;
-
-	deconstruct_array(key, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < list_length(key); i++)
 	{
-		char	   *column = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
+		char	   *column = list_nth(key, i);
 
 		if (column == NULL || column[0] == '\0')
 			ereport(ERROR,
@@ -96,36 +94,33 @@ check_key(ArrayType *key)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("key column \"%s\" is a column of the target alone", column),
 					 errhint("Name the columns that identify a row within one source.")));
-		for (j = 0; j < i; j++)
-			if (strcmp(column, TextDatumGetCString(elements[j])) == 0)
+		for (int j = 0; j < i; j++)
+			if (strcmp(column, list_nth(key, j)) == 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_DUPLICATE_COLUMN),
 						 errmsg("key column \"%s\" is there twice", column)));
 	}
-	if (n == 0 || n >= INDEX_MAX_KEYS)
+	if (key == NIL || list_length(key) >= INDEX_MAX_KEYS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("key of a family must have between 1 and %d columns", INDEX_MAX_KEYS - 1),
-				 errdetail("It has %d.", n)));
+				 errdetail("It has %d.", list_length(key))));
 }
 
 /* Without columns of its own, a family's key is looked for in the sources. */
 static void
-check_key_defined(ArrayType *key, const Shape *shape)
+check_key_defined(List *key, const Shape *shape)
 {
-	Datum	   *elements;
-	int			n,
-				i,
-				j;
+	ListCell   *lc;
 
-	deconstruct_array(key, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
-	for (i = 0; i < n; i++)
+	foreach(lc, key)
 	{
-		char	   *column = TextDatumGetCString(elements[i]);
+		char	   *column = lfirst(lc);
+		int			i;
 
-		for (j = 0; j < shape->ncolumns && strcmp(shape->columns[j].name, column) != 0; j++)
+		for (i = 0; i < shape->ncolumns && strcmp(shape->columns[i].name, column) != 0; i++)
 			;
-		if (j == shape->ncolumns)
+		if (i == shape->ncolumns)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("key column \"%s\" is none of the columns of the family", column),
@@ -136,18 +131,19 @@ check_key_defined(ArrayType *key, const Shape *shape)
 static void
 check_redefinition(const char *extschema, const char *family)
 {
+	SpiArg		args[] = {SpiTextArg(family)};
 	bool		builtin;
 
-	if (ConsolidateQuery(psprintf("SELECT builtin FROM %s.consolidate_family"
+	if (SpiQuery(psprintf("SELECT builtin FROM %s.consolidate_family"
 								  " WHERE family OPERATOR(pg_catalog.=) $1", extschema),
-						 1, &family) == 0)
+						 1, args) == 0)
 		return;
-	builtin = strcmp(ConsolidateField(0, 1), "t") == 0;
+	builtin = SpiBool(0, 1);
 	if (builtin ||
-		ConsolidateQuery(psprintf("SELECT FROM %s.consolidate_source"
+		SpiQuery(psprintf("SELECT FROM %s.consolidate_source"
 								  " WHERE family OPERATOR(pg_catalog.=) $1"
 								  "  AND state OPERATOR(pg_catalog.<>) 'restored' LIMIT 1", extschema),
-						 1, &family) > 0)
+						 1, args) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("family \"%s\" is defined already", family),
@@ -169,15 +165,15 @@ has_schema(const char *name)
 static void
 check_target(const char *extschema, const char *family, const char *target)
 {
-	const char *args[] = {family, target};
+	SpiArg		args[] = {SpiTextArg(family), SpiTextArg(target)};
 
-	if (ConsolidateQuery(psprintf("SELECT family FROM %s.consolidate_family"
+	if (SpiQuery(psprintf("SELECT family FROM %s.consolidate_family"
 								  " WHERE family OPERATOR(pg_catalog.<>) $1"
 								  "  AND target OPERATOR(pg_catalog.=) $2 LIMIT 1", extschema),
 						 2, args) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("target \"%s\" is that of family \"%s\"", target, ConsolidateField(0, 1)),
+				 errmsg("target \"%s\" is that of family \"%s\"", target, SpiText(0, 1)),
 				 errdetail("The processes of two families have ids of their own, which one target cannot tell apart."),
 				 errhint("Choose another target.")));
 }
@@ -189,19 +185,18 @@ consolidate_define(PG_FUNCTION_ARGS)
 {
 	const char *extschema =
 		quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)));
-	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
-	Datum		values[5];
-	char		nulls[] = "    n";
 	char	   *family;
 	char	   *target;
-	int			i,
-				result;
+	List	   *key;
+	List	   *columns = NIL;
+	SpiArg		args[5];
 	static const char *const names[] = {"family", "pattern", "target", "key"};
 
-	ConsolidateRefuseNull(fcinfo, "consolidate_define", names, lengthof(names));
+	ArgsRefuseNull(fcinfo, "consolidate_define", names, lengthof(names));
 	family = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	check_pattern(PG_GETARG_TEXT_PP(1));
-	check_key(PG_GETARG_ARRAYTYPE_P(3));
+	key = TextArrayToList(PG_GETARG_ARRAYTYPE_P(3));
+	check_key(key);
 	target = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	if (target[0] == '\0' || strlen(target) >= NAMEDATALEN || has_schema(target))
 		ereport(ERROR,
@@ -213,42 +208,34 @@ consolidate_define(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(4))
 	{
 		Family		probe = {.name = family};
-		Datum	   *elements;
-		List	   *defs = NIL;
-		int			n,
-					level = TextModes();
+		int			level = SettingsForText();
 
 		/* says now what is wrong with a name or a type */
-		deconstruct_array(PG_GETARG_ARRAYTYPE_P(4), TEXTOID, -1, false, TYPALIGN_INT,
-						  &elements, NULL, &n);
-		for (i = 0; i < n; i++)
-			defs = lappend(defs, TextDatumGetCString(elements[i]));
-		ShapeFromDefinitions(&probe, defs);
+		columns = TextArrayToList(PG_GETARG_ARRAYTYPE_P(4));
+		ShapeFromDefinitions(&probe, columns);
 		ShapeCheckNames(&probe);
-		TextModesEnd(level);
-		check_key_defined(PG_GETARG_ARRAYTYPE_P(3), &probe.shape);
-		nulls[4] = ' ';
+		SettingsEnd(level);
+		check_key_defined(key, &probe.shape);
 	}
 
 	SPI_connect();
 	CheckOwnTables(get_func_namespace(fcinfo->flinfo->fn_oid), true);
 	check_redefinition(extschema, family);
 	check_target(extschema, family, target);
-	ConsolidateQuery(psprintf("UPDATE %s.consolidate_target SET columns = NULL"
-							  " WHERE family OPERATOR(pg_catalog.=) $1", extschema),
-					 1, (const char *const *) &family);
-	for (i = 0; i < 5; i++)
-		values[i] = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
-	result = SPI_execute_with_args(psprintf("INSERT INTO %s.consolidate_family"
-											" (family, pattern, target, key_columns, columns)"
-											" VALUES ($1, $2, $3, $4, $5)"
-											" ON CONFLICT (family) DO UPDATE SET"
-											"  pattern = EXCLUDED.pattern, target = EXCLUDED.target,"
-											"  key_columns = EXCLUDED.key_columns,"
-											"  columns = EXCLUDED.columns", extschema),
-								   5, types, values, nulls, false, 0);
-	if (result < 0)
-		elog(ERROR, "defining family \"%s\" failed: %s", family, SPI_result_code_string(result));
+	args[0] = SpiTextArg(family);
+	args[1] = SpiDatumArg(TEXTOID, PG_GETARG_DATUM(1));
+	args[2] = SpiTextArg(target);
+	args[3] = SpiTextListArg(key);
+	args[4] = PG_ARGISNULL(4) ? SpiNullArg(TEXTARRAYOID) : SpiTextListArg(columns);
+	SpiQuery(psprintf("UPDATE %s.consolidate_target SET columns = NULL"
+					  " WHERE family OPERATOR(pg_catalog.=) $1", extschema), 1, args);
+	SpiQuery(psprintf("INSERT INTO %s.consolidate_family"
+					  " (family, pattern, target, key_columns, columns)"
+					  " VALUES ($1, $2, $3, $4, $5)"
+					  " ON CONFLICT (family) DO UPDATE SET"
+					  "  pattern = EXCLUDED.pattern, target = EXCLUDED.target,"
+					  "  key_columns = EXCLUDED.key_columns,"
+					  "  columns = EXCLUDED.columns", extschema), lengthof(args), args);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -8,7 +8,7 @@
  * DBA can read and run them without us.
  *
  * A plain table costs one scan of pg_attribute and one of pg_description;
- * deparsing is for those that have something to deparse, under TextModes, which
+ * deparsing is for those that have something to deparse, under SettingsForText, which
  * make the server qualify what it writes, and write it in one way.
  *
  * What cannot be written down here (row security, triggers, dependants, grants
@@ -45,6 +45,7 @@
 #include "utils/syscache.h"
 
 #include "common/catalog.h"
+#include "common/settings.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -486,7 +487,7 @@ DefinitionOf(Relation source, char **before, char **after)
 
 	if (!HeapTupleIsValid(class_tuple))
 		elog(ERROR, "cache lookup failed for relation %u", RelationGetRelid(source));
-	level = deparse ? TextModes() : 0;
+	level = deparse ? SettingsForText() : 0;
 	initStringInfo(&writer.before);
 	initStringInfo(&writer.after);
 	writer.name = quote_qualified_identifier(get_namespace_name(form->relnamespace),
@@ -513,7 +514,7 @@ DefinitionOf(Relation source, char **before, char **after)
 		appendStringInfo(&writer.after, "ALTER TABLE %s REPLICA IDENTITY %s;\n", writer.name,
 						 form->relreplident == REPLICA_IDENTITY_FULL ? "FULL" : "NOTHING");
 	if (deparse)
-		TextModesEnd(level);
+		SettingsEnd(level);
 	ReleaseSysCache(class_tuple);
 	*before = writer.before.data;
 	*after = writer.after.data;

@@ -25,90 +25,31 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "common/settings.h"
+#include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
-
-/*
- * Runs SQL with text parameters; the results are in SPI_tuptable.  SPI would
- * leave its own memory context behind as the current one, which lives as long
- * as the call.
- */
-uint64
-ConsolidateQuery(const char *sql, int nargs, const char *const *args)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	Oid			types[8];
-	Datum		values[8];
-	char		nulls[8] = {0};
-	int			i,
-				result;
-
-	Assert(nargs <= 8);
-	for (i = 0; i < nargs; i++)
-	{
-		types[i] = TEXTOID;
-		nulls[i] = args[i] ? ' ' : 'n';
-		values[i] = args[i] ? CStringGetTextDatum(args[i]) : (Datum) 0;
-	}
-	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
-	MemoryContextSwitchTo(caller);
-	if (result < 0)
-		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
-	return SPI_processed;
-}
-
-/* A field of an SPI result, in the current memory context; NULL for null. */
-char *
-ConsolidateField(int row, int column)
-{
-	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
-}
-
-static List *
-text_array(int row, int column)
-{
-	bool		isnull;
-	Datum		array = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-									  column, &isnull);
-	Datum	   *elements;
-	int			n,
-				i;
-	List	   *list = NIL;
-
-	if (isnull)
-		return NIL;
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, NULL, &n);
-	for (i = 0; i < n; i++)
-		list = lappend(list, TextDatumGetCString(elements[i]));
-	return list;
-}
 
 /* The columns that a family without a definition had when its target was first filled. */
 static void
 load_columns(Family *family)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	const char *args[] = {family->schema, family->name};
+	SpiArg		args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 
-	if (ConsolidateQuery(psprintf("SELECT columns FROM %s.consolidate_target"
+	if (SpiQuery(psprintf("SELECT columns FROM %s.consolidate_target"
 								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 								  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
 						 2, args) == 1)
-	{
-		MemoryContextSwitchTo(caller);
-		family->column_defs = text_array(0, 1);
-	}
+		family->column_defs = SpiTextList(0, 1);
 	SPI_freetuptable(SPI_tuptable);
-	MemoryContextSwitchTo(caller);
 }
 
 /* The family in this schema.  The result lives in the current memory context. */
 Family *
 FamilyLoad(Oid extnamespace, const char *schema, const char *name)
 {
-	MemoryContext caller = CurrentMemoryContext;
 	Family	   *family = palloc0(sizeof(Family));
+	SpiArg		args[] = {SpiTextArg(name)};
 
 	family->name = pstrdup(name);
 	family->schema = pstrdup(schema);
@@ -126,19 +67,18 @@ FamilyLoad(Oid extnamespace, const char *schema, const char *name)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, schema);
 	CheckOwnTables(extnamespace, false);
 
-	if (ConsolidateQuery(psprintf("SELECT pattern, target, key_columns, columns"
+	if (SpiQuery(psprintf("SELECT pattern, target, key_columns, columns"
 								  " FROM %s.consolidate_family"
 								  " WHERE family OPERATOR(pg_catalog.=) $1", family->extschema),
-						 1, &name) == 0)
+						 1, args) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("family \"%s\" is not defined", name),
 				 errhint("Families are listed in consolidate_family; consolidate_define adds one.")));
-	MemoryContextSwitchTo(caller);
-	family->pattern = ConsolidateField(0, 1);
-	family->target = ConsolidateField(0, 2);
-	family->key_columns = text_array(0, 3);
-	family->column_defs = text_array(0, 4);
+	family->pattern = SpiText(0, 1);
+	family->target = SpiText(0, 2);
+	family->key_columns = SpiTextList(0, 3);
+	family->column_defs = SpiTextList(0, 4);
 	SPI_freetuptable(SPI_tuptable);
 	family->target_oid = get_relname_relid(family->target, family->schema_oid);
 	if (family->column_defs == NIL && OidIsValid(family->target_oid))
@@ -241,15 +181,14 @@ compare_process(const void *key, const void *element)
 static void
 load_records(Family *family, List *sources)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	const char *args[] = {family->schema, family->name};
+	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 	int			ids = 0;
 	uint64		n,
 				i;
 
 	while (ids < list_length(sources) && ((Source *) list_nth(sources, ids))->has_id)
 		ids++;
-	n = ConsolidateQuery(psprintf("SELECT process_id, source_table, state, row_count,"
+	n = SpiQuery(psprintf("SELECT process_id, source_table, state, row_count,"
 								  "  rejected_count, checksum FROM %s.consolidate_source"
 								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 								  "  AND family OPERATOR(pg_catalog.=) $2"
@@ -257,9 +196,8 @@ load_records(Family *family, List *sources)
 								  family->extschema), 2, args);
 	for (i = 0; i < n && ids > 0; i++)
 	{
-		int64		id = strtoll(ConsolidateField(i, 1), NULL, 10);
+		int64		id = SpiInt64(i, 1);
 		ListCell   *cell = bsearch(&id, list_head(sources), ids, sizeof(ListCell), compare_process);
-		MemoryContext spi;
 		Source	   *source;
 		char	   *table;
 
@@ -269,21 +207,18 @@ load_records(Family *family, List *sources)
 		while (cell > list_head(sources) &&
 			   ((Source *) lfirst(cell - 1))->process_id == id)
 			cell--;
-		spi = MemoryContextSwitchTo(caller);
 		source = lfirst(cell);
-		table = ConsolidateField(i, 2);
-		source->recorded = strcmp(ConsolidateField(i, 3), "copied") == 0 ?
+		table = SpiText(i, 2);
+		source->recorded = strcmp(SpiText(i, 3), "copied") == 0 ?
 			RECORD_COPIED : RECORD_MOVED;
-		source->recorded_rows = strtoll(ConsolidateField(i, 4), NULL, 10);
-		source->recorded_rejects = strtoll(ConsolidateField(i, 5), NULL, 10);
-		source->recorded_checksum = ConsolidateField(i, 6);
+		source->recorded_rows = SpiInt64(i, 4);
+		source->recorded_rejects = SpiInt64(i, 5);
+		source->recorded_checksum = SpiText(i, 6);
 		if (source->problem == NULL && strcmp(table, source->name) != 0)
 			source->problem = psprintf("process %lld was consolidated from table \"%s\"",
 									   (long long) id, table);
-		MemoryContextSwitchTo(spi);
 	}
 	SPI_freetuptable(SPI_tuptable);
-	MemoryContextSwitchTo(caller);
 }
 
 /*
@@ -293,15 +228,14 @@ load_records(Family *family, List *sources)
 List *
 FamilySources(Family *family)
 {
-	MemoryContext caller = CurrentMemoryContext;
 	List	   *sources = NIL;
 	ListCell   *lc;
 	Source	   *previous = NULL;
 	uint64		n,
 				i;
-	const char *args[] = {family->schema, family->pattern, family->target};
+	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)};
 
-	n = ConsolidateQuery(
+	n = SpiQuery(
 								  "SELECT c.oid, c.relname, c.relkind, "
 								  "  pg_catalog.substring(c.relname::pg_catalog.text, $2), "
 								  "  CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'r'"
@@ -315,14 +249,13 @@ FamilySources(Family *family)
 								  3, args);
 	for (i = 0; i < n; i++)
 	{
-		MemoryContext spi = MemoryContextSwitchTo(caller);
 		Source	   *source = palloc0(sizeof(Source));
 		char	   *id;
 		char	   *path;
 
-		source->oid = strtoul(ConsolidateField(i, 1), NULL, 10);
-		source->name = ConsolidateField(i, 2);
-		id = ConsolidateField(i, 4);
+		source->oid = SpiOid(i, 1);
+		source->name = SpiText(i, 2);
+		id = SpiText(i, 4);
 		source->has_id = id && parse_process_id(id, &source->process_id);
 		if (!source->has_id)
 			source->problem = id == NULL || id[0] == '\0' ? "its name has no process id" :
@@ -330,15 +263,13 @@ FamilySources(Family *family)
 						 "process id \"%s\" does not fit bigint" :
 						 "process id \"%s\" is not a number without sign", id);
 		else
-			source->problem = relkind_problem(ConsolidateField(i, 3)[0]);
-		path = ConsolidateField(i, 5);
-		source->owner = strtoul(ConsolidateField(i, 6), NULL, 10);
+			source->problem = relkind_problem(SpiText(i, 3)[0]);
+		path = SpiText(i, 5);
+		source->owner = SpiOid(i, 6);
 		source->bytes = file_size(path);
 		sources = lappend(sources, source);
-		MemoryContextSwitchTo(spi);
 	}
 	SPI_freetuptable(SPI_tuptable);
-	MemoryContextSwitchTo(caller);
 
 	list_sort(sources, compare_sources);
 	foreach(lc, sources)
@@ -363,13 +294,12 @@ FamilySources(Family *family)
 List *
 FamilyLookalikes(Family *family)
 {
-	MemoryContext caller = CurrentMemoryContext;
 	List	   *names = NIL;
 	uint64		n,
 				i;
-	const char *args[] = {family->schema, family->pattern, family->target};
+	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)};
 
-	n = ConsolidateQuery("SELECT c.relname "
+	n = SpiQuery("SELECT c.relname "
 						 "FROM pg_catalog.pg_class c "
 						 "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
 						 "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
@@ -379,14 +309,8 @@ FamilyLookalikes(Family *family)
 						 "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}') "
 						 "ORDER BY c.relname COLLATE pg_catalog.\"C\"", 3, args);
 	for (i = 0; i < n; i++)
-	{
-		MemoryContext spi = MemoryContextSwitchTo(caller);
-
-		names = lappend(names, ConsolidateField(i, 1));
-		MemoryContextSwitchTo(spi);
-	}
+		names = lappend(names, SpiText(i, 1));
 	SPI_freetuptable(SPI_tuptable);
-	MemoryContextSwitchTo(caller);
 	return names;
 }
 
@@ -397,11 +321,10 @@ FamilyLookalikes(Family *family)
 static List *
 majority_columns(Family *family)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	const char *args[] = {family->schema, family->pattern, family->target};
+	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)};
 	List	   *defs = NIL;
 
-	if (ConsolidateQuery("WITH cols AS ("
+	if (SpiQuery("WITH cols AS ("
 						 "SELECT c.relname, pg_catalog.array_agg("
 						 "   pg_catalog.quote_ident(a.attname) OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||)"
 						 "   pg_catalog.format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum) AS defs "
@@ -418,12 +341,8 @@ majority_columns(Family *family)
 						 "  pg_catalog.min(pg_catalog.length(relname::pg_catalog.text)),"
 						 "  pg_catalog.min(relname::pg_catalog.text COLLATE pg_catalog.\"C\") LIMIT 1",
 						 3, args) == 1)
-	{
-		MemoryContextSwitchTo(caller);
-		defs = text_array(0, 1);
-	}
+		defs = SpiTextList(0, 1);
 	SPI_freetuptable(SPI_tuptable);
-	MemoryContextSwitchTo(caller);
 	return defs;
 }
 
@@ -457,9 +376,9 @@ resolve_shape(Family *family)
 bool
 FamilyResolveShape(Family *family)
 {
-	int			level = TextModes();
+	int			level = SettingsForText();
 	bool		found = resolve_shape(family);
 
-	TextModesEnd(level);
+	SettingsEnd(level);
 	return found;
 }

@@ -37,15 +37,22 @@
 
 #define TRIGGER_NAME "aquacis_consolidate_guard"
 
+/* columns of consolidate_family and consolidate_guard_schema, as aquacis--1.0.sql makes them */
+#define Anum_family_family				1
+#define Anum_family_pattern				2
+#define Anum_family_target				3
+#define Anum_guard_schema_source_schema	1
+#define Anum_guard_schema_mode			2
+
 /* ---- switching ------------------------------------------------------------------- */
 
 static bool
 event_trigger_exists(void)
 {
-	const char *name = TRIGGER_NAME;
+	SpiArg		args[] = {SpiTextArg(TRIGGER_NAME)};
 
-	return ConsolidateQuery("SELECT FROM pg_catalog.pg_event_trigger"
-							" WHERE evtname OPERATOR(pg_catalog.=) $1", 1, &name) > 0;
+	return SpiQuery("SELECT FROM pg_catalog.pg_event_trigger"
+							" WHERE evtname OPERATOR(pg_catalog.=) $1", 1, args) > 0;
 }
 
 static void
@@ -81,7 +88,7 @@ consolidate_guard(PG_FUNCTION_ARGS)
 {
 	const char *extschema =
 		quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)));
-	const char *args[2];
+	SpiArg		args[2];
 	const char *schema = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	const char *mode = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	bool		any;
@@ -93,19 +100,19 @@ consolidate_guard(PG_FUNCTION_ARGS)
 				 errdetail("It is \"%s\".", mode)));
 	(void) get_namespace_oid(schema, false);
 
-	args[0] = schema;
-	args[1] = mode;
+	args[0] = SpiTextArg(schema);
+	args[1] = SpiTextArg(mode);
 	SPI_connect();
 	CheckOwnTables(get_func_namespace(fcinfo->flinfo->fn_oid), true);
 	if (strcmp(mode, "off") == 0)
-		ConsolidateQuery(psprintf("DELETE FROM %s.consolidate_guard_schema"
+		SpiQuery(psprintf("DELETE FROM %s.consolidate_guard_schema"
 								  " WHERE source_schema OPERATOR(pg_catalog.=) $1", extschema),
 						 1, args);
 	else
-		ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_guard_schema (source_schema, mode)"
+		SpiQuery(psprintf("INSERT INTO %s.consolidate_guard_schema (source_schema, mode)"
 								  " VALUES ($1, $2) ON CONFLICT (source_schema) DO UPDATE SET mode = EXCLUDED.mode",
 								  extschema), 2, args);
-	any = ConsolidateQuery(psprintf("SELECT FROM %s.consolidate_guard_schema LIMIT 1", extschema),
+	any = SpiQuery(psprintf("SELECT FROM %s.consolidate_guard_schema LIMIT 1", extschema),
 						   0, NULL) > 0;
 	switch_event_trigger(extschema, any);
 	SPI_finish();
@@ -188,9 +195,11 @@ guard_mode(Oid extnamespace, const char *schema)
 	bool		isnull;
 
 	while (mode == NULL && (tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
-		if (strcmp(TextDatumGetCString(heap_getattr(tuple, 1, RelationGetDescr(rel), &isnull)),
+		if (strcmp(TextDatumGetCString(heap_getattr(tuple, Anum_guard_schema_source_schema,
+												RelationGetDescr(rel), &isnull)),
 				   schema) == 0)
-			mode = TextDatumGetCString(heap_getattr(tuple, 2, RelationGetDescr(rel), &isnull));
+			mode = TextDatumGetCString(heap_getattr(tuple, Anum_guard_schema_mode,
+														 RelationGetDescr(rel), &isnull));
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return mode;
@@ -226,12 +235,12 @@ find_family(Oid extnamespace, const char *name, Violation *violation)
 
 	while (!found && (tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
-		Datum		pattern = heap_getattr(tuple, 2, desc, &isnull);
+		Datum		pattern = heap_getattr(tuple, Anum_family_pattern, desc, &isnull);
 
 		if (!DatumGetBool(DirectFunctionCall2Coll(textregexeq, C_COLLATION_OID, text_name, pattern)))
 			continue;
-		violation->family = TextDatumGetCString(heap_getattr(tuple, 1, desc, &isnull));
-		violation->target = TextDatumGetCString(heap_getattr(tuple, 3, desc, &isnull));
+		violation->family = TextDatumGetCString(heap_getattr(tuple, Anum_family_family, desc, &isnull));
+		violation->target = TextDatumGetCString(heap_getattr(tuple, Anum_family_target, desc, &isnull));
 		violation->process = process_of(text_name, pattern);
 		found = true;
 	}
@@ -281,12 +290,12 @@ consolidate_guard_trigger(PG_FUNCTION_ARGS)
 
 	extnamespace = get_func_namespace(fcinfo->flinfo->fn_oid);
 	SPI_connect();
-	n = ConsolidateQuery("SELECT objid FROM pg_catalog.pg_event_trigger_ddl_commands()"
+	n = SpiQuery("SELECT objid FROM pg_catalog.pg_event_trigger_ddl_commands()"
 						 " WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass",
 						 0, NULL);
 	PushActiveSnapshot(GetLatestSnapshot());
 	for (i = 0; i < n; i++)
-		check_relation(extnamespace, strtoul(ConsolidateField(i, 1), NULL, 10));
+		check_relation(extnamespace, SpiOid(i, 1));
 	PopActiveSnapshot();
 	SPI_finish();
 	PG_RETURN_NULL();

@@ -28,6 +28,8 @@
 #include "utils/syscache.h"
 
 #include "common/catalog.h"
+#include "common/settings.h"
+#include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -73,7 +75,7 @@ plan_open_source(Family *family, Source *source, Relation rel, Oid target_owner,
 	if (line->problem != NULL)
 		return;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	level = TextModesOfChecksums(&family->shape);
+	level = ConsolidateChecksumSettings(&family->shape);
 	ExamineSource(&family->shape, rel, columns, snapshot, &contents);
 	line->rows = contents.rows;
 	line->counted = true;
@@ -81,7 +83,7 @@ plan_open_source(Family *family, Source *source, Relation rel, Oid target_owner,
 	UnregisterSnapshot(snapshot);
 	if (line->problem == NULL)
 		line->problem = ContentsProblem(&family->shape, source, &contents, false);
-	TextModesEnd(level);
+	SettingsEnd(level);
 	holders = count_holders(source->oid);
 	if (line->problem == NULL && holders > 0)
 		line->problem = psprintf("is in use by %d other transaction(s)", holders);
@@ -204,40 +206,37 @@ Datum
 consolidate_verify(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext keep;
 	Family	   *family;
 	HTAB	   *sums = NULL;
-	const char *args[2];
+	SpiArg		args[2];
 	uint64		n,
 				i;
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	keep = CurrentMemoryContext;
 	family = FamilyLoad(get_func_namespace(fcinfo->flinfo->fn_oid),
 						text_to_cstring(PG_GETARG_TEXT_PP(0)),
 						text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	if (OidIsValid(family->target_oid) && FamilyResolveShape(family))
 	{
-		int			level = TextModesOfChecksums(&family->shape);
+		int			level = ConsolidateChecksumSettings(&family->shape);
 
 		sums = TargetSums(family, NULL);
-		TextModesEnd(level);
+		SettingsEnd(level);
 	}
-	args[0] = family->schema;
-	args[1] = family->name;
-	n = ConsolidateQuery(psprintf("SELECT process_id, row_count, checksum"
+	args[0] = SpiTextArg(family->schema);
+	args[1] = SpiTextArg(family->name);
+	n = SpiQuery(psprintf("SELECT process_id, row_count, checksum"
 								  " FROM %s.consolidate_source"
 								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 								  "  AND family OPERATOR(pg_catalog.=) $2"
 								  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
 								  " ORDER BY process_id", family->extschema), 2, args);
-	MemoryContextSwitchTo(keep);
 	for (i = 0; i < n; i++)
 	{
-		int64		id = strtoll(ConsolidateField(i, 1), NULL, 10);
-		int64		rows = strtoll(ConsolidateField(i, 2), NULL, 10);
-		char	   *recorded = ConsolidateField(i, 3);
+		int64		id = SpiInt64(i, 1);
+		int64		rows = SpiInt64(i, 2);
+		char	   *recorded = SpiText(i, 3);
 		ProcessSum *sum = sums ? hash_search(sums, &id, HASH_FIND, NULL) : NULL;
 		char	   *now = ChecksumText(sum ? sum->checksum : 0);
 		Datum		values[6];

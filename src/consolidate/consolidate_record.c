@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "common/spi.h"
 #include "consolidate/consolidate.h"
 #include "consolidate/consolidate_run.h"
 
@@ -22,43 +23,44 @@ void
 RecordRun(Run *run)
 {
 	Family	   *family = run->family;
-	const char *args[5];
+	SpiArg		args[] = {
+		SpiTextArg(family->schema), SpiTextArg(family->name),
+		SpiDatumArg(TIMESTAMPTZOID, TimestampTzGetDatum(run->started)),
+		SpiDatumArg(INT4OID, Int32GetDatum(ConsolidateLockKey(family))),
+		SpiInt64Arg(list_length(run->sources)),
+		SpiInt64Arg(run->bytes_total)
+	};
 
-	args[0] = family->schema;
-	args[1] = family->name;
-	args[2] = psprintf("%d", ConsolidateLockKey(family));
-	args[3] = psprintf("{%d,%lld}", list_length(run->sources), (long long) run->bytes_total);
-	args[4] = timestamptz_to_str(run->started);
-	ConsolidateQuery(psprintf("UPDATE %s.consolidate_run SET state = 'interrupted'"
+	SpiQuery(psprintf("UPDATE %s.consolidate_run SET state = 'interrupted'"
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 							  "  AND family OPERATOR(pg_catalog.=) $2"
 							  "  AND state OPERATOR(pg_catalog.=) 'running'",
 							  family->extschema), 2, args);
-	ConsolidateQuery(psprintf("DELETE FROM %s.consolidate_problem"
+	SpiQuery(psprintf("DELETE FROM %s.consolidate_problem"
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema), 2, args);
-	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_run (source_schema, family, started_at,"
+	SpiQuery(psprintf("INSERT INTO %s.consolidate_run (source_schema, family, started_at,"
 							  "  updated_at, state, lock_key, tables_total, bytes_total)"
-							  " SELECT $1, $2, $5::pg_catalog.timestamptz, pg_catalog.clock_timestamp(),"
-							  "  'running', $3::pg_catalog.int4, n.n[1], n.n[2]"
-							  " FROM (SELECT $4::pg_catalog.int8[]) n(n)", family->extschema), 5, args);
+							  " VALUES ($1, $2, $3, pg_catalog.clock_timestamp(), 'running', $4, $5, $6)",
+							  family->extschema), lengthof(args), args);
 }
 
 void
 RecordProblem(Run *run, Source *source, const char *problem)
 {
 	Family	   *family = run->family;
-	const char *args[] = {
-		family->schema, family->name, source->name,
-		source->has_id ? psprintf("%lld", (long long) source->process_id) : NULL, problem
+	SpiArg		args[] = {
+		SpiTextArg(family->schema), SpiTextArg(family->name), SpiTextArg(source->name),
+		source->has_id ? SpiInt64Arg(source->process_id) : SpiNullArg(INT8OID),
+		SpiTextArg(problem)
 	};
 
-	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_problem"
+	SpiQuery(psprintf("INSERT INTO %s.consolidate_problem"
 							  " (source_schema, family, source_table, process_id, problem)"
-							  " VALUES ($1, $2, $3, $4::pg_catalog.int8, $5)"
+							  " VALUES ($1, $2, $3, $4, $5)"
 							  " ON CONFLICT (source_schema, family, source_table) DO UPDATE"
 							  " SET process_id = EXCLUDED.process_id, problem = EXCLUDED.problem,"
-							  "  seen_at = EXCLUDED.seen_at", family->extschema), 5, args);
+							  "  seen_at = EXCLUDED.seen_at", family->extschema), lengthof(args), args);
 	source->state = SOURCE_SKIPPED;
 	run->tally.skipped++;
 	run->last_error = MemoryContextStrdup(run->context,
@@ -86,58 +88,38 @@ RecordAdd(Batch *batch, Source *source, Relation rel, const char *state,
 	batch->records[REC_AFTER][n] = CStringGetTextDatum(after);
 }
 
-static Datum
-int8_array(Datum *values, int n)
-{
-	return PointerGetDatum(construct_array(values, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-										   TYPALIGN_DOUBLE));
-}
-
-static Datum
-text_array(Datum *values, int n)
-{
-	return PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
 /* Writes the batch's records in one statement. */
 void
 RecordWrite(Batch *batch)
 {
 	Family	   *family = batch->run->family;
-	Oid			types[] = {
-		TEXTOID, TEXTOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-		TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID
-	};
-	Datum		values[lengthof(types)];
-	int			i,
-				result;
+	SpiArg		args[2 + REC_FIELDS];
+	uint64		written;
 
-	values[0] = CStringGetTextDatum(family->schema);
-	values[1] = CStringGetTextDatum(family->name);
-	for (i = 0; i < REC_FIELDS; i++)
-		values[i + 2] = types[i + 2] == INT8ARRAYOID ?
-			int8_array(batch->records[i], batch->ntaken) :
-			text_array(batch->records[i], batch->ntaken);
-	result = SPI_execute_with_args(
-								   psprintf("INSERT INTO %s.consolidate_source"
-											" (source_schema, family, process_id, source_table, state,"
-											"  row_count, rejected_count, checksum,"
-											"  definition, definition_after)"
-											" SELECT $1, $2, u.* FROM ROWS FROM ("
-											"  pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
-											"  pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8),"
-											"  pg_catalog.unnest($9), pg_catalog.unnest($10)) u"
-											" ON CONFLICT (source_schema, family, process_id) DO UPDATE"
-											" SET source_table = EXCLUDED.source_table, state = EXCLUDED.state,"
-											"  row_count = EXCLUDED.row_count,"
-											"  rejected_count = EXCLUDED.rejected_count,"
-											"  checksum = EXCLUDED.checksum, definition = EXCLUDED.definition,"
-											"  definition_after = EXCLUDED.definition_after,"
-											"  changed_at = EXCLUDED.changed_at", family->extschema),
-								   lengthof(types), types, values, NULL, false, 0);
-	if (result < 0 || SPI_processed != batch->ntaken)
-		elog(ERROR, "recorded %llu of %d sources: %s", (unsigned long long) SPI_processed,
-			 batch->ntaken, SPI_result_code_string(result));
+	args[0] = SpiTextArg(family->schema);
+	args[1] = SpiTextArg(family->name);
+	for (int i = 0; i < REC_FIELDS; i++)
+		args[i + 2] = i == REC_ID || i == REC_ROWS || i == REC_REJECTS ?
+			SpiInt64ArrayArg(batch->records[i], batch->ntaken) :
+			SpiTextArrayArg(batch->records[i], batch->ntaken);
+	written = SpiQuery(psprintf("INSERT INTO %s.consolidate_source"
+								" (source_schema, family, process_id, source_table, state,"
+								"  row_count, rejected_count, checksum,"
+								"  definition, definition_after)"
+								" SELECT $1, $2, u.* FROM ROWS FROM ("
+								"  pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
+								"  pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8),"
+								"  pg_catalog.unnest($9), pg_catalog.unnest($10)) u"
+								" ON CONFLICT (source_schema, family, process_id) DO UPDATE"
+								" SET source_table = EXCLUDED.source_table, state = EXCLUDED.state,"
+								"  row_count = EXCLUDED.row_count,"
+								"  rejected_count = EXCLUDED.rejected_count,"
+								"  checksum = EXCLUDED.checksum, definition = EXCLUDED.definition,"
+								"  definition_after = EXCLUDED.definition_after,"
+								"  changed_at = EXCLUDED.changed_at", family->extschema),
+					   lengthof(args), args);
+	if (written != batch->ntaken)
+		elog(ERROR, "recorded " UINT64_FORMAT " of %d sources", written, batch->ntaken);
 }
 
 /* Brings the run's row up to date; state is NULL while it goes on. */
@@ -146,22 +128,24 @@ RecordProgress(Run *run, const char *state)
 {
 	Family	   *family = run->family;
 	Tally	   *tally = &run->tally;
-	const char *args[] = {
-		family->schema, family->name, timestamptz_to_str(run->started),
-		psprintf("{%lld,%lld,%lld,%lld,%lld}", (long long) tally->done, (long long) tally->skipped,
-				 (long long) tally->rows, (long long) tally->rejected, (long long) tally->bytes),
-		run->last_error, state
+	SpiArg		args[] = {
+		SpiTextArg(family->schema), SpiTextArg(family->name),
+		SpiDatumArg(TIMESTAMPTZOID, TimestampTzGetDatum(run->started)),
+		SpiInt64Arg(tally->done),
+		SpiInt64Arg(tally->skipped),
+		SpiInt64Arg(tally->rows),
+		SpiInt64Arg(tally->rejected),
+		SpiInt64Arg(tally->bytes),
+		SpiTextArg(run->last_error), SpiTextArg(state)
 	};
 
-	ConsolidateQuery(psprintf("UPDATE %s.consolidate_run r SET"
-							  "  tables_done = n.n[1], tables_skipped = n.n[2], rows_done = n.n[3],"
-							  "  rows_rejected = n.n[4], bytes_done = n.n[5],"
-							  "  last_error = $5, updated_at = pg_catalog.clock_timestamp(),"
-							  "  state = COALESCE($6, state),"
-							  "  finished_at = CASE WHEN $6 IS NOT NULL THEN pg_catalog.clock_timestamp() END"
-							  " FROM (SELECT $4::pg_catalog.int8[]) n(n)"
-							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-							  "  AND family OPERATOR(pg_catalog.=) $2"
-							  "  AND started_at OPERATOR(pg_catalog.=) $3::pg_catalog.timestamptz",
-							  family->extschema), 6, args);
+	SpiQuery(psprintf("UPDATE %s.consolidate_run SET"
+					  "  tables_done = $4, tables_skipped = $5, rows_done = $6, rows_rejected = $7,"
+					  "  bytes_done = $8, last_error = $9,"
+					  "  updated_at = pg_catalog.clock_timestamp(), state = COALESCE($10, state),"
+					  "  finished_at = CASE WHEN $10 IS NOT NULL THEN pg_catalog.clock_timestamp() END"
+					  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+					  "  AND family OPERATOR(pg_catalog.=) $2"
+					  "  AND started_at OPERATOR(pg_catalog.=) $3", family->extschema),
+			 lengthof(args), args);
 }

@@ -28,6 +28,7 @@
 #include "utils/rel.h"
 
 #include "common/rights.h"
+#include "common/settings.h"
 #include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
@@ -142,46 +143,39 @@ row_as_json(TupleDesc desc, TupleTableSlot *slot)
 static void
 insert_rows(Family *family, Source *source, Datum *rows, Datum *reasons, int n)
 {
-	Oid			types[] = {TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
-	MemoryContext caller = CurrentMemoryContext;
-	Datum		values[6];
-	char	   *sql;
-	int			result;
+	SpiArg		args[] = {
+		SpiTextArg(family->name), SpiInt64Arg(source->process_id),
+		SpiTextArg(family->schema), SpiTextArg(source->name),
+		SpiTextArrayArg(rows, n),
+		SpiTextArrayArg(reasons, n)
+	};
+	uint64		written;
 
-	sql = psprintf("INSERT INTO %s.consolidate_rejected"
-				   " (family, process_id, source_schema, source_table, row_data, reason)"
-				   " SELECT $1, $2, $3, $4, u.data::pg_catalog.jsonb, u.reason"
-				   " FROM ROWS FROM (pg_catalog.unnest($5), pg_catalog.unnest($6)) u(data, reason)",
-				   family->extschema);
-	values[0] = CStringGetTextDatum(family->name);
-	values[1] = Int64GetDatum(source->process_id);
-	values[2] = CStringGetTextDatum(family->schema);
-	values[3] = CStringGetTextDatum(source->name);
-	values[4] = PointerGetDatum(construct_array(rows, n, TEXTOID, -1, false, TYPALIGN_INT));
-	values[5] = PointerGetDatum(construct_array(reasons, n, TEXTOID, -1, false, TYPALIGN_INT));
-	result = SPI_execute_with_args(sql, 6, types, values, NULL, false, 0);
-	MemoryContextSwitchTo(caller);
-	if (result < 0)
-		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
-	if (SPI_processed != n)
-		elog(ERROR, "kept %llu of %d rejected rows of \"%s\"",
-			 (unsigned long long) SPI_processed, n, source->name);
+	written = SpiQuery(psprintf("INSERT INTO %s.consolidate_rejected"
+								" (family, process_id, source_schema, source_table, row_data, reason)"
+								" SELECT $1, $2, $3, $4, u.data::pg_catalog.jsonb, u.reason"
+								" FROM ROWS FROM (pg_catalog.unnest($5), pg_catalog.unnest($6)) u(data, reason)",
+								family->extschema), lengthof(args), args);
+	if (written != n)
+		elog(ERROR, "kept " UINT64_FORMAT " of %d rejected rows of \"%s\"", written, n,
+			 source->name);
 }
 
 /* Takes the rejected rows of a source out again, for RejectedWrite to write them anew. */
 void
 RejectedForget(Family *family, Source *source)
 {
-	const char *args[] = {
-		family->name, psprintf("%lld", (long long) source->process_id), family->schema, source->name
+	SpiArg		args[] = {
+		SpiTextArg(family->name), SpiInt64Arg(source->process_id),
+		SpiTextArg(family->schema), SpiTextArg(source->name)
 	};
 
-	ConsolidateQuery(psprintf("DELETE FROM %s.consolidate_rejected"
+	SpiQuery(psprintf("DELETE FROM %s.consolidate_rejected"
 							  " WHERE family OPERATOR(pg_catalog.=) $1"
-							  "  AND process_id OPERATOR(pg_catalog.=) $2::pg_catalog.int8"
+							  "  AND process_id OPERATOR(pg_catalog.=) $2"
 							  "  AND source_schema OPERATOR(pg_catalog.=) $3"
 							  "  AND source_table OPERATOR(pg_catalog.=) $4", family->extschema),
-					 4, args);
+			 lengthof(args), args);
 }
 
 /* Writes the rejected rows of a source into consolidate_rejected. */
@@ -197,7 +191,7 @@ RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 	MemoryContext chunk = AllocSetContextCreate(work, "aquacis rejected chunk",
 												ALLOCSET_DEFAULT_SIZES);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	int			level = TextModes();
+	int			level = SettingsForText();
 	int			n = 0;
 	int64		i;
 
@@ -219,7 +213,7 @@ RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 			n = 0;
 		}
 	}
-	TextModesEnd(level);
+	SettingsEnd(level);
 	MemoryContextSwitchTo(old);
 	ExecDropSingleTupleTableSlot(slot);
 	MemoryContextDelete(work);

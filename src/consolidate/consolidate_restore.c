@@ -41,9 +41,11 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "common/args.h"
 #include "common/catalog.h"
 #include "common/rights.h"
 #include "common/rows.h"
+#include "common/settings.h"
 #include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
@@ -75,16 +77,16 @@ run_statements(const char *sql)
 
 	if (sql[0] == '\0')
 		return;
-	level = TextModes();
+	level = SettingsForText();
 	SpiRun(sql);
-	TextModesEnd(level);
+	SettingsEnd(level);
 }
 
 static void
 run_statement(Node *statement, const char *sql)
 {
 	PlannedStmt *wrapper = makeNode(PlannedStmt);
-	int			level = TextModes();
+	int			level = SettingsForText();
 
 	wrapper->commandType = CMD_UTILITY;
 	wrapper->utilityStmt = statement;
@@ -93,7 +95,7 @@ run_statement(Node *statement, const char *sql)
 	ProcessUtility(wrapper, sql, false, PROCESS_UTILITY_QUERY, NULL, NULL, None_Receiver, NULL);
 	PopActiveSnapshot();
 	CommandCounterIncrement();
-	TextModesEnd(level);
+	SettingsEnd(level);
 }
 
 /* The role to which a statement gives the table, or InvalidOid. */
@@ -207,12 +209,12 @@ turn_of(Node *statement)
 static List *
 parse_definition(const char *sql)
 {
-	int			level = TextModes();
+	int			level = SettingsForText();
 	List	   *parsed = raw_parser(sql, RAW_PARSE_DEFAULT);
 	List	   *statements = NIL;
 	ListCell   *lc;
 
-	TextModesEnd(level);
+	SettingsEnd(level);
 	foreach(lc, parsed)
 		statements = lappend(statements, lfirst_node(RawStmt, lc)->stmt);
 	return statements;
@@ -342,7 +344,7 @@ convert_rows(Column *columns, Rows *rows, MemoryContext per_row)
 		CHECK_FOR_INTERRUPTS();
 		for (i = 0; i < rows->desc->natts; i++)
 		{
-			char	   *text = ConsolidateField(row, i + 1);
+			char	   *text = SpiText(row, i + 1);
 
 			nulls[i] = text == NULL;
 			values[i] = InputFunctionCall(&columns[i].input, text, columns[i].ioparam,
@@ -434,7 +436,7 @@ restore_rejected(Family *family, Record *record, Oid relid, const char *table, O
 								quote_literal_cstr(family->schema), quote_literal_cstr(record->table));
 	Oid			rejected = get_relname_relid("consolidate_rejected",
 											 get_namespace_oid(family->extschema_name, false));
-	int			level = TextModes();
+	int			level = SettingsForText();
 	Relation	rel = relation_open(relid, AccessShareLock);
 	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(rel));
 	Rows	   *rows;
@@ -448,7 +450,7 @@ restore_rejected(Family *family, Record *record, Oid relid, const char *table, O
 	insert_rows(rows, table, all_columns(desc), owner);
 	if (SpiRun(psprintf("DELETE FROM %s", from)) != restored)
 		elog(ERROR, "rejected rows of \"%s\" changed on the way", record->table);
-	TextModesEnd(level);
+	SettingsEnd(level);
 	return restored;
 }
 
@@ -466,7 +468,7 @@ restore_rows(Family *family, Record *record, const char *table, Oid owner)
 
 	/* nothing can be deferred in a security-restricted operation */
 	if (!UserCodeRoleIsTrusted(user))
-		ConsolidateFireDeferred();
+		SpiFireDeferred();
 	rows = RowsOfQuery(user, psprintf("DELETE FROM %s WHERE %s OPERATOR(pg_catalog.=) " INT64_FORMAT
 									  "::pg_catalog.int8 RETURNING %s",
 									  quote_qualified_identifier(family->schema, family->target),
@@ -529,8 +531,9 @@ static void
 restore_process(Family *family, Record *record, bool force)
 {
 	const char *table = quote_qualified_identifier(family->schema, record->table);
-	const char *args[] = {
-		family->schema, family->name, psprintf("%lld", (long long) record->process_id)
+	SpiArg		args[] = {
+		SpiTextArg(family->schema), SpiTextArg(family->name),
+		SpiInt64Arg(record->process_id)
 	};
 	ProcessSum	rows;
 	int64		rejects;
@@ -545,9 +548,9 @@ restore_process(Family *family, Record *record, bool force)
 				 strcmp(record->state, "copied") == 0 ?
 				 errdetail("It was copied and kept (drop_source => false).") : 0,
 				 errhint("Rename or drop it first.")));
-	level = TextModesOfChecksums(&family->shape);
+	level = ConsolidateChecksumSettings(&family->shape);
 	rows = check_rows(family, record, force);
-	TextModesEnd(level);
+	SettingsEnd(level);
 	make_table(record);
 	relid = get_relname_relid(record->table, family->schema_oid);
 	if (!OidIsValid(relid))
@@ -556,9 +559,9 @@ restore_process(Family *family, Record *record, bool force)
 	RightsOfOwnerAlone(relid);
 	owner = CatalogOwner(relid);
 	restore_rows(family, record, table, owner);
-	level = TextModesOfChecksums(&family->shape);
+	level = ConsolidateChecksumSettings(&family->shape);
 	check_restored(family, record, table, owner, &rows);
-	TextModesEnd(level);
+	SettingsEnd(level);
 	rejects = record->rejects > 0 ? restore_rejected(family, record, relid, table, owner) : 0;
 	if (rejects != record->rejects && !force)
 		ereport(ERROR,
@@ -568,13 +571,13 @@ restore_process(Family *family, Record *record, bool force)
 						(long long) record->process_id),
 				 errhint("force => true goes on without the missing ones.")));
 	finish_table(record, owner);
-	ConsolidateFireDeferred();
-	ConsolidateQuery(psprintf("UPDATE %s.consolidate_source SET state = 'restored',"
+	SpiFireDeferred();
+	SpiQuery(psprintf("UPDATE %s.consolidate_source SET state = 'restored',"
 							  "  changed_at = pg_catalog.clock_timestamp()"
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 							  "  AND family OPERATOR(pg_catalog.=) $2"
-							  "  AND process_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8",
-							  family->extschema), 3, args);
+							  "  AND process_id OPERATOR(pg_catalog.=) $3",
+							  family->extschema), lengthof(args), args);
 }
 
 /* The arguments of restore_process. */
@@ -602,7 +605,7 @@ try_restore_process(Family *family, Record *record, bool force)
 
 	if (error == NULL)
 		return true;
-	if (ConsolidateMustStop(error->sqlerrcode))
+	if (SpiMustStop(error->sqlerrcode))
 		ReThrowError(error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
@@ -611,37 +614,39 @@ try_restore_process(Family *family, Record *record, bool force)
 	return false;
 }
 
+/* The records of what is consolidated: of one process, or of all that are moved. */
 static List *
-load_records(Family *family, const char *process_id)
+load_records(Family *family, const int64 *process_id)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	const char *args[] = {family->schema, family->name, process_id};
+	SpiArg		args[] = {
+		SpiTextArg(family->schema), SpiTextArg(family->name),
+		process_id ? SpiInt64Arg(*process_id) : SpiNullArg(INT8OID)
+	};
 	List	   *records = NIL;
 	uint64		n,
 				i;
 
-	n = ConsolidateQuery(psprintf("SELECT process_id, source_table, state, row_count,"
+	n = SpiQuery(psprintf("SELECT process_id, source_table, state, row_count,"
 								  "  rejected_count, checksum, definition, definition_after"
 								  " FROM %s.consolidate_source"
 								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 								  "  AND family OPERATOR(pg_catalog.=) $2"
 								  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
-								  "  AND ($3 IS NOT NULL AND process_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8"
+								  "  AND ($3 IS NOT NULL AND process_id OPERATOR(pg_catalog.=) $3"
 								  "       OR $3 IS NULL AND state OPERATOR(pg_catalog.=) 'moved')"
 								  " ORDER BY process_id", family->extschema), 3, args);
-	MemoryContextSwitchTo(caller);
 	for (i = 0; i < n; i++)
 	{
 		Record	   *record = palloc(sizeof(Record));
 
-		record->process_id = strtoll(ConsolidateField(i, 1), NULL, 10);
-		record->table = ConsolidateField(i, 2);
-		record->state = ConsolidateField(i, 3);
-		record->rows = strtoll(ConsolidateField(i, 4), NULL, 10);
-		record->rejects = strtoll(ConsolidateField(i, 5), NULL, 10);
-		record->checksum = ConsolidateField(i, 6);
-		record->before = ConsolidateField(i, 7);
-		record->after = ConsolidateField(i, 8);
+		record->process_id = SpiInt64(i, 1);
+		record->table = SpiText(i, 2);
+		record->state = SpiText(i, 3);
+		record->rows = SpiInt64(i, 4);
+		record->rejects = SpiInt64(i, 5);
+		record->checksum = SpiText(i, 6);
+		record->before = SpiText(i, 7);
+		record->after = SpiText(i, 8);
 		records = lappend(records, record);
 	}
 	SPI_freetuptable(SPI_tuptable);
@@ -649,7 +654,7 @@ load_records(Family *family, const char *process_id)
 }
 
 static void
-restore_family(Oid extnamespace, Family *family, const char *process_id, int batch, bool force,
+restore_family(Oid extnamespace, Family *family, const int64 *process_id, int batch, bool force,
 			   MemoryContext context)
 {
 	List	   *records = load_records(family, process_id);
@@ -661,8 +666,8 @@ restore_family(Oid extnamespace, Family *family, const char *process_id, int bat
 	if (process_id && records == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("process %s of family \"%s\" in schema \"%s\" is not consolidated",
-						process_id, family->name, family->schema),
+				 errmsg("process %lld of family \"%s\" in schema \"%s\" is not consolidated",
+						(long long) *process_id, family->name, family->schema),
 				 errhint("consolidate_source lists what is.")));
 	if (records && (!OidIsValid(family->target_oid) || !FamilyResolveShape(family)))
 		ereport(ERROR,
@@ -706,15 +711,15 @@ consolidate_restore(PG_FUNCTION_ARGS)
 	Family	   *family;
 	MemoryContext context;
 	LOCKTAG		tag;
-	char	   *process_id;
+	int64		process_id;
 	int			batch;
 	bool		force;
 	Oid			extnamespace = get_func_namespace(fcinfo->flinfo->fn_oid);
 	static const char *const names[] = {"source_schema", "family", NULL, "batch", "force"};
 
 	PreventCommandDuringRecovery("consolidate_restore");
-	ConsolidateRequireNonatomic(fcinfo, "consolidate_restore");
-	ConsolidateRefuseNull(fcinfo, "consolidate_restore", names, lengthof(names));
+	ArgsRequireNonatomic(fcinfo, "consolidate_restore");
+	ArgsRefuseNull(fcinfo, "consolidate_restore", names, lengthof(names));
 	batch = PG_GETARG_INT32(3);
 	if (batch < 1 || batch > 60)
 		ereport(ERROR,
@@ -728,7 +733,7 @@ consolidate_restore(PG_FUNCTION_ARGS)
 									ALLOCSET_DEFAULT_SIZES);
 	SpiNextTransaction();
 	MemoryContextSwitchTo(context);
-	process_id = PG_ARGISNULL(2) ? NULL : psprintf("%lld", (long long) PG_GETARG_INT64(2));
+	process_id = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2);
 	family = FamilyLoad(extnamespace, text_to_cstring(PG_GETARG_TEXT_PP(0)),
 						text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	TrustRecords(family);
@@ -736,7 +741,7 @@ consolidate_restore(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		ConsolidateRestoring = true;
-		restore_family(extnamespace, family, process_id, batch, force, context);
+		restore_family(extnamespace, family, PG_ARGISNULL(2) ? NULL : &process_id, batch, force, context);
 	}
 	PG_FINALLY();
 	{

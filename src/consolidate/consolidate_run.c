@@ -56,7 +56,9 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "common/args.h"
 #include "common/catalog.h"
+#include "common/settings.h"
 #include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
@@ -212,14 +214,14 @@ process_source(Batch *batch, Source *source)
 		problem = ShapeMatch(shape, rel, columns);
 	if (problem == NULL)
 	{
-		int			level = TextModesOfChecksums(shape);
+		int			level = ConsolidateChecksumSettings(shape);
 
 		if (RelationGetNumberOfBlocks(rel) == 0)
 			memset(&contents, 0, sizeof(contents));
 		else if (!CopyReadSmall(run->copy, source->process_id, rel, columns, snapshot, &contents))
 			ExamineSource(shape, rel, columns, snapshot, &contents);
 		problem = judge_contents(batch, source, rel, columns, snapshot, &contents, &stored);
-		TextModesEnd(level);
+		SettingsEnd(level);
 	}
 	if (problem == NULL)
 	{
@@ -306,7 +308,7 @@ finish_batch(Batch *batch, const Tally *before)
 		RecordWrite(batch);
 	if (batch->drop.len > 0)
 		drop_sources(batch);
-	ConsolidateFireDeferred();
+	SpiFireDeferred();
 	/* who polls for a table in use writes nothing */
 	if (now->done != before->done || now->skipped != before->skipped)
 		RecordProgress(batch->run, NULL);
@@ -405,7 +407,7 @@ run_batch(Run *run, SourceState wanted, int *next)
 	error = SpiTry(work_batch, &work);
 	if (error)
 	{
-		if (ConsolidateMustStop(error->sqlerrcode))
+		if (SpiMustStop(error->sqlerrcode))
 			ReThrowError(error);
 		CopyForget(run->copy);
 		run->tally = before;
@@ -537,7 +539,7 @@ index_target(Run *run)
 
 	if (error == NULL)
 		return;
-	if (!ConsolidateMustStop(error->sqlerrcode))
+	if (!SpiMustStop(error->sqlerrcode))
 	{
 		run->last_error = psprintf("building the key of \"%s\" failed: %s",
 								   run->family->target, error->message);
@@ -584,7 +586,7 @@ read_options(FunctionCallInfo fcinfo, Options *options)
 	char	   *on_reject;
 	Interval   *wait;
 
-	ConsolidateRefuseNull(fcinfo, "consolidate", names, lengthof(names));
+	ArgsRefuseNull(fcinfo, "consolidate", names, lengthof(names));
 	options->batch = PG_GETARG_INT32(2);
 	if (options->batch < 1 || options->batch > 1000)
 		ereport(ERROR,
@@ -626,7 +628,7 @@ consolidate(PG_FUNCTION_ARGS)
 	Oid			extnamespace = get_func_namespace(fcinfo->flinfo->fn_oid);
 
 	PreventCommandDuringRecovery("consolidate");
-	ConsolidateRequireNonatomic(fcinfo, "consolidate");
+	ArgsRequireNonatomic(fcinfo, "consolidate");
 	read_options(fcinfo, &options);
 	schema = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(1));

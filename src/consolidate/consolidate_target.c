@@ -38,6 +38,7 @@
 
 #include "common/catalog.h"
 #include "common/rights.h"
+#include "common/settings.h"
 #include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
@@ -101,7 +102,7 @@ TargetTellPublications(Family *family)
 
 	if (OidIsValid(family->target_oid))
 		return;
-	n = ConsolidateQuery(psprintf("SELECT pubname FROM pg_catalog.pg_publication p WHERE pubinsert AND (puballtables"
+	n = SpiQuery(psprintf("SELECT pubname FROM pg_catalog.pg_publication p WHERE pubinsert AND (puballtables"
 #if PG_VERSION_NUM >= 150000
 								  " OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace"
 								  "  WHERE pnpubid OPERATOR(pg_catalog.=) p.oid AND pnnspid OPERATOR(pg_catalog.=) %u)"
@@ -113,7 +114,7 @@ TargetTellPublications(Family *family)
 	for (uint64 i = 0; i < n; i++)
 		ereport(WARNING,
 				(errmsg("publication \"%s\" sends the rows of the new table \"%s.%s\"",
-						ConsolidateField(i, 1), family->schema, family->target),
+						SpiText(i, 1), family->schema, family->target),
 				 errdetail("A subscription stops at the first of them if its subscriber has no such table."),
 				 errhint("Create the table on the subscribers first.")));
 }
@@ -124,7 +125,7 @@ TargetMake(Family *family, List *sources)
 {
 	Shape	   *shape = &family->shape;
 	StringInfoData sql;
-	const char *args[] = {family->schema, family->name};
+	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 	int			i;
 
 	if (OidIsValid(family->target_oid))
@@ -157,7 +158,7 @@ TargetMake(Family *family, List *sources)
 												 family->target)));
 	SpiRun(sql.data);
 	give_away(family, TargetOwnerOf(family, sources));
-	ConsolidateQuery(psprintf("INSERT INTO %s.consolidate_target (source_schema, family, indexed)"
+	SpiQuery(psprintf("INSERT INTO %s.consolidate_target (source_schema, family, indexed)"
 							  " VALUES ($1, $2, false)"
 							  " ON CONFLICT (source_schema, family) DO UPDATE"
 							  " SET indexed = false, columns = NULL",
@@ -173,30 +174,18 @@ TargetMake(Family *family, List *sources)
 void
 TargetRememberColumns(Family *family)
 {
-	Oid			types[] = {TEXTOID, TEXTOID, TEXTARRAYOID};
-	Datum		values[3];
-	Datum	   *columns;
-	ListCell   *lc;
-	int			n = 0,
-				result;
+	SpiArg		args[3];
 
 	if (family->column_defs != NIL)
 		return;
 	family->column_defs = ShapeDefinitions(&family->shape);
-	columns = palloc(sizeof(Datum) * list_length(family->column_defs));
-	foreach(lc, family->column_defs)
-		columns[n++] = CStringGetTextDatum(lfirst(lc));
-	values[0] = CStringGetTextDatum(family->schema);
-	values[1] = CStringGetTextDatum(family->name);
-	values[2] = PointerGetDatum(construct_array(columns, n, TEXTOID, -1, false, TYPALIGN_INT));
-	result = SPI_execute_with_args(psprintf("INSERT INTO %s.consolidate_target (source_schema, family, indexed, columns)"
-											" VALUES ($1, $2, true, $3)"
-											" ON CONFLICT (source_schema, family) DO UPDATE"
-											" SET columns = EXCLUDED.columns", family->extschema),
-								   lengthof(types), types, values, NULL, false, 0);
-	if (result < 0)
-		elog(ERROR, "remembering the columns of \"%s\" failed: %s", family->target,
-			 SPI_result_code_string(result));
+	args[0] = SpiTextArg(family->schema);
+	args[1] = SpiTextArg(family->name);
+	args[2] = SpiTextListArg(family->column_defs);
+	SpiQuery(psprintf("INSERT INTO %s.consolidate_target (source_schema, family, indexed, columns)"
+					  " VALUES ($1, $2, true, $3)"
+					  " ON CONFLICT (source_schema, family) DO UPDATE"
+					  " SET columns = EXCLUDED.columns", family->extschema), lengthof(args), args);
 }
 
 /* A crash empties unlogged tables, and the sources would be gone. */
@@ -292,10 +281,10 @@ TargetCheck(Family *family)
 bool
 TargetIsIndexed(Family *family)
 {
-	const char *args[] = {family->schema, family->name};
+	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 	bool		owed;
 
-	owed = ConsolidateQuery(psprintf("SELECT FROM %s.consolidate_target"
+	owed = SpiQuery(psprintf("SELECT FROM %s.consolidate_target"
 									 " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 									 "  AND family OPERATOR(pg_catalog.=) $2 AND NOT indexed",
 									 family->extschema), 2, args) > 0;
@@ -411,7 +400,7 @@ void
 TargetIndex(Family *family)
 {
 	int			level = NewGUCNestLevel();
-	const char *args[] = {family->schema, family->name};
+	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 	const char *name = free_name(family, psprintf("pk_%s", family->target));
 	char	   *keys = key_list(family);
 	UserCodeScope scope;
@@ -433,8 +422,8 @@ TargetIndex(Family *family)
 	if (asked)
 		SpiRun(psprintf("ALTER TABLE %s RESET (parallel_workers)", target_name(family)));
 	UserCodeLeave(&scope);
-	TextModesEnd(level);
-	ConsolidateQuery(psprintf("UPDATE %s.consolidate_target SET indexed = true"
+	SettingsEnd(level);
+	SpiQuery(psprintf("UPDATE %s.consolidate_target SET indexed = true"
 							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
 							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
 					 2, args);
@@ -483,7 +472,7 @@ TargetPresent(Family *family, List *sources)
 							   target_name(family), PROCESS_COLUMN), 1, &type, &arg, NULL, false);
 	for (i = 0; i < n; i++)
 	{
-		int64		id = strtoll(ConsolidateField(i, 1), NULL, 10);
+		int64		id = SpiInt64(i, 1);
 
 		hash_search(present, &id, HASH_ENTER, NULL);
 	}
