@@ -24,8 +24,8 @@ PG_CFLAGS = -std=gnu11 -fvisibility=hidden -Wall -Wextra -Wno-unused-parameter \
 PG_CONFIG ?= pg_config
 have_postgis := $(wildcard $(shell $(PG_CONFIG) --sharedir)/extension/postgis.control)
 regress_all = $(sort $(basename $(notdir $(wildcard $(top)/sql/*.sql))))
-regress_postgis = $(filter aquacis_postgis%,$(regress_all))
-REGRESS = setup $(filter-out setup aquacis_postgis%,$(regress_all)) \
+regress_postgis = $(filter legacy_postgis%,$(regress_all))
+REGRESS = setup $(filter-out setup legacy_postgis%,$(regress_all)) \
 	$(if $(have_postgis),$(regress_postgis))
 # whatever the locale of the server that is asked
 REGRESS_OPTS = --inputdir=$(top) --dbname=contrib_regression --encoding=UTF8 --no-locale

@@ -3,7 +3,7 @@
 # every newer one that is there with its development files (see Servers.pm).
 use strict;
 use warnings;
-use lib 't';
+use lib 't/lib';
 
 use Cwd;
 use Legacy;

@@ -5,11 +5,11 @@
 # The file system is a tmpfs in a mount namespace of its own, which needs no
 # root, only a kernel that lets everybody make user namespaces.  Where it does
 # not (in a chroot, for instance), scripts/test as root mounts one and names it in
-# AQUACIS_TEST_DISK.  t/610_unlucky.pl has a limit on the size of files, which
+# AQUACIS_TEST_DISK.  t/server_interrupts.pl has a limit on the size of files, which
 # needs neither.
 use strict;
 use warnings;
-use lib 't';
+use lib 't/lib';
 
 use IPC::Run;
 use Legacy;

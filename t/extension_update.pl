@@ -7,7 +7,7 @@
 #   4. the same for every update script of this tree.
 use strict;
 use warnings;
-use lib 't';
+use lib 't/lib';
 
 use Digest::SHA;
 use File::Basename;

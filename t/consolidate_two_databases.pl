@@ -3,7 +3,7 @@
 # template, so that their schemas have the same OIDs.
 use strict;
 use warnings;
-use lib 't';
+use lib 't/lib';
 
 use IPC::Run;
 use Legacy;

@@ -6,14 +6,14 @@
 # The files stop at a limit of their size, RLIMIT_FSIZE (ulimit -f): no file of the
 # server may grow beyond 4 MB.  The server meets EFBIG where a full disk gives
 # ENOSPC, at the same calls (extending a table, an index, a temporary file), and
-# that on every machine; t/640_full_disk.pl has a file system that is full.  The
+# that on every machine; t/server_full_disk.pl has a file system that is full.  The
 # WAL, in segments of 1 MB, is not hit.
 #
 # AQUACIS_TEST_SCALE (default 1) multiplies the number of interruptions;
 # AQUACIS_TEST_SEED repeats a run.
 use strict;
 use warnings;
-use lib 't';
+use lib 't/lib';
 
 use IPC::Run;
 use Legacy;

@@ -1,6 +1,6 @@
 /*
  * front.c
- *	  A module for t/710_other_software.pl: makes a table the front of another.
+ *	  A module for t/server_other_software.pl: makes a table the front of another.
  *
  * An INSERT into a table x goes into x_chunk of the same schema, where there is
  * such a table: what TimescaleDB does with a hypertable, as far as anybody but

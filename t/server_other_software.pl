@@ -1,7 +1,7 @@
 # Beside the other software that a DBA has in the same server: extensions that put
 # rows elsewhere (TimescaleDB, and a stand-in for it), pgaudit, pg_stat_statements
 # and auto_explain, pg_repack, wal2json, and pgbouncer in front of it.  What is not
-# there is skipped and named.  (pg_cron and pg_partman are in 103_audit_life.pl.)
+# there is skipped and named.  (pg_cron and pg_partman are in audit_log_life.pl.)
 use strict;
 use warnings;
 
@@ -312,7 +312,7 @@ SKIP:
 {
 	my $dir = PostgreSQL::Test::Utils::tempdir();
 	my $cc = $ENV{CC} || 'cc';
-	skip 'no compiler', 22 if system("$cc -fPIC -shared -I$include -o $dir/front.so t/front.c 2>$dir/errors") != 0;
+	skip 'no compiler', 22 if system("$cc -fPIC -shared -I$include -o $dir/front.so t/lib/front.c 2>$dir/errors") != 0;
 	$node->safe_psql('postgres', 'CREATE DATABASE front');
 	sql("ALTER DATABASE front SET session_preload_libraries = '$dir/front.so'");
 	my $make = sub {

@@ -4,7 +4,7 @@
 # AQUACIS_TEST_SEED repeats a run, AQUACIS_TEST_SCALE multiplies its transactions.
 use strict;
 use warnings;
-use lib 't';
+use lib 't/lib';
 
 use IPC::Run;
 use Legacy;

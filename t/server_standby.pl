@@ -2,7 +2,7 @@
 # that write say that they cannot; promoted, it goes on where the primary was.
 use strict;
 use warnings;
-use lib 't';
+use lib 't/lib';
 
 use Legacy;
 use PostgreSQL::Test::Cluster;
