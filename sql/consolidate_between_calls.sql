@@ -139,9 +139,4 @@ SELECT row_data ->> 'importe' AS importe, reason FROM consolidate_rejected WHERE
 SELECT count(*), count(DISTINCT faccnttnum), sum(importe) FROM otravez.tmp_deuda WHERE proceso_id = 9;
 
 DROP SCHEMA otravez, norte, sur CASCADE;
-DROP TABLE consolidate_rejected;
-DELETE FROM consolidate_source;
-DELETE FROM consolidate_run;
-DELETE FROM consolidate_problem;
-DELETE FROM consolidate_target;
-DELETE FROM consolidate_family WHERE NOT builtin;
+CALL forget_consolidation();

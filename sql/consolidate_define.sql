@@ -150,9 +150,4 @@ SELECT to_regclass('propio.tmp_deuda_2');
 
 SET client_min_messages = warning;
 DROP SCHEMA propio CASCADE;
-DROP TABLE consolidate_rejected;
-DELETE FROM consolidate_source;
-DELETE FROM consolidate_run;
-DELETE FROM consolidate_problem;
-DELETE FROM consolidate_target;
-DELETE FROM consolidate_family WHERE NOT builtin;
+CALL forget_consolidation();

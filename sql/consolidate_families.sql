@@ -105,8 +105,4 @@ SELECT process_id, state, row_count, rejected_count FROM consolidate_source WHER
 
 SET client_min_messages = warning;
 DROP SCHEMA vida CASCADE;
-DROP TABLE consolidate_rejected;
-DELETE FROM consolidate_source;
-DELETE FROM consolidate_run;
-DELETE FROM consolidate_problem;
-DELETE FROM consolidate_target;
+CALL forget_consolidation();

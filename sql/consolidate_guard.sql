@@ -122,9 +122,4 @@ SELECT format('REVOKE ALL ON SCHEMA %s FROM aquacis_vendor', pronamespace::regna
 DROP SCHEMA guardia, otro CASCADE;
 DROP OWNED BY aquacis_vendor;
 DROP ROLE aquacis_vendor;
-DROP TABLE consolidate_rejected;
-DELETE FROM consolidate_source;
-DELETE FROM consolidate_run;
-DELETE FROM consolidate_problem;
-DELETE FROM consolidate_target;
-DELETE FROM consolidate_family WHERE NOT builtin;
+CALL forget_consolidation();

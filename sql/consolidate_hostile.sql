@@ -167,9 +167,5 @@ SELECT table_name, problem FROM consolidate_plan('plantada', 'pl');
 DROP PUBLICATION aq_todo;
 
 DROP SCHEMA plantada CASCADE;
-DELETE FROM consolidate_family WHERE family = 'pl';
-DELETE FROM consolidate_source;
-DELETE FROM consolidate_run;
-DELETE FROM consolidate_problem;
-DELETE FROM consolidate_target;
+CALL forget_consolidation();
 DROP ROLE aquacis_app, aquacis_mala, aquacis_jefe;

@@ -93,9 +93,4 @@ SELECT process_id, count(*), sum((row_data ->> 'v')::numeric) FROM consolidate_r
 SELECT process_id, ok FROM consolidate_verify('oraculo', 'oraculo_int');
 
 DROP SCHEMA oraculo CASCADE;
-DROP TABLE consolidate_rejected;
-DELETE FROM consolidate_source;
-DELETE FROM consolidate_run;
-DELETE FROM consolidate_problem;
-DELETE FROM consolidate_target;
-DELETE FROM consolidate_family WHERE NOT builtin;
+CALL forget_consolidation();

@@ -153,8 +153,4 @@ SELECT format('REVOKE ALL ON SCHEMA %s FROM aquacis_dba', pronamespace::regnames
 \set ECHO all
 DROP SCHEMA derechos, trampa CASCADE;
 DROP ROLE aquacis_dba, aquacis_otro, aquacis_jefe;
-DROP TABLE consolidate_rejected;
-DELETE FROM consolidate_source;
-DELETE FROM consolidate_run;
-DELETE FROM consolidate_problem;
-DELETE FROM consolidate_target;
+CALL forget_consolidation();

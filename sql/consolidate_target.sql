@@ -271,8 +271,4 @@ SELECT to_regclass('destino.tmp_deuda_1');
 
 SET client_min_messages = warning;
 DROP SCHEMA destino CASCADE;
-DROP TABLE consolidate_rejected;
-DELETE FROM consolidate_source;
-DELETE FROM consolidate_run;
-DELETE FROM consolidate_problem;
-DELETE FROM consolidate_target;
+CALL forget_consolidation();

@@ -218,12 +218,7 @@ SET client_min_messages = warning;
 DO $$ BEGIN EXECUTE format('REVOKE ALL ON SCHEMA %I FROM aquacis_ajeno', current_schema()); END $$;
 DROP FUNCTION pg_temp.con(text);
 DROP SCHEMA ajeno CASCADE;
-DROP TABLE consolidate_rejected;
-DELETE FROM consolidate_family WHERE family = 'ajena';
-DELETE FROM consolidate_source;
-DELETE FROM consolidate_run;
-DELETE FROM consolidate_problem;
-DELETE FROM consolidate_target;
+CALL forget_consolidation();
 \set ECHO none
 SELECT format('ALTER TABLE consolidate_family OWNER TO %I', (SELECT relowner::regrole::text FROM pg_class WHERE oid = 'consolidate_run'::regclass)) \gexec
 \set ECHO all

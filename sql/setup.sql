@@ -15,3 +15,13 @@ WHERE refclassid = 'pg_extension'::regclass
                   WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid)
   AND obj_description(objid, (SELECT relname FROM pg_class WHERE oid = classid)::name) IS NULL
 ORDER BY 1;
+-- what the tests of consolidate end with: nothing that they have defined, run or left is there for the next
+CREATE PROCEDURE forget_consolidation() LANGUAGE plpgsql SET client_min_messages = warning AS $$
+BEGIN
+	DROP TABLE IF EXISTS consolidate_rejected;
+	DELETE FROM consolidate_source;
+	DELETE FROM consolidate_run;
+	DELETE FROM consolidate_problem;
+	DELETE FROM consolidate_target;
+	DELETE FROM consolidate_family WHERE NOT builtin;
+END $$;
