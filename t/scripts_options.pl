@@ -9,7 +9,7 @@ use Test::More;
 
 my $top = getcwd();
 my @scripts = grep { -f && -x } glob('scripts/* bench/* fuzz/* .ci/*');
-cmp_ok(scalar @scripts, '>=', 15, 'the scripts were found');
+cmp_ok(scalar @scripts, '>=', 16, 'the scripts were found');
 
 for my $script (@scripts)
 {
@@ -25,9 +25,17 @@ for my $script (@scripts)
 }
 for my $wrong ([ 'scripts/package', 'x' ], [ 'scripts/reference', 'x' ], [ '.ci/run', 'x' ], [ 'bench/audit', 'x' ],
 	[ 'bench/run', 'x' ], [ 'bench/consolidate', 'x' ], [ 'bench/legacy', 'x' ], [ 'bench/tariff', 'x' ],
-	[ 'fuzz/legacy_run', 'x' ], [ 'fuzz/tariff_run', 'x' ], [ 'scripts/check', 'x' ])
+	[ 'fuzz/legacy_run', 'x' ], [ 'fuzz/tariff_run', 'x' ], [ 'scripts/check', 'x' ],
+	[ 'scripts/src-rules', 'x' ])
 {
 	command_fails_like([ "$top/$wrong->[0]", $wrong->[1] ], qr/\(see --help\)$/, "@$wrong is refused");
+}
+
+for my $rules ('scripts/sql-rules', 'scripts/src-rules')
+{
+	my ($out, $err) = ('', '');
+	ok(run_log([ "$top/$rules", '--self-test' ], '>', \$out, '2>', \$err), "$rules finds each planted fault");
+	is("$out$err", '', '... and no other');
 }
 
 # ---- the caller's settings
