@@ -45,7 +45,7 @@ SpiQuery(const char *sql, int nargs, const SpiArg *args)
 	MemoryContext caller = CurrentMemoryContext;
 	Oid			types[SPI_MAX_ARGS];
 	Datum		values[SPI_MAX_ARGS];
-	char		nulls[SPI_MAX_ARGS];
+	char		nulls[SPI_MAX_ARGS] = {0};
 	int			result;
 
 	if (nargs > SPI_MAX_ARGS)
