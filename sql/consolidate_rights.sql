@@ -90,6 +90,15 @@ SELECT * FROM consolidate_verify('derechos', 'tmp_deuda');
 CALL consolidate_restore('derechos', 'tmp_deuda');
 RESET ROLE;
 ALTER TABLE derechos.tmp_deuda DISABLE ROW LEVEL SECURITY;
+-- a superuser's target that the role may read and not write
+ALTER TABLE derechos.tmp_deuda OWNER TO CURRENT_USER;
+REVOKE INSERT ON derechos.tmp_deuda FROM aquacis_dba;
+SET ROLE aquacis_dba;
+CALL consolidate('derechos', 'tmp_deuda');
+\echo :LAST_ERROR_SQLSTATE
+RESET ROLE;
+GRANT INSERT ON derechos.tmp_deuda TO aquacis_dba;
+ALTER TABLE derechos.tmp_deuda OWNER TO aquacis_otro;
 -- no schema, or none to write in
 REVOKE ALL ON SCHEMA derechos FROM aquacis_dba;
 SET ROLE aquacis_dba;

@@ -147,13 +147,16 @@ $node->safe_psql('postgres', "DROP EVENT TRIGGER count_locks");
 
 # ---- a source in use while a run polls for it: nobody is held up
 $node->safe_psql('postgres', "CREATE TABLE s.tmp_deuda_777777 (importe numeric(18,2), numfacturas integer, facsocemi integer, faccnttnum integer);"
-	  . "CREATE TABLE s.tmp_deuda_777778 (LIKE s.tmp_deuda_777777)");
-my $writer = start_psql('writer', "BEGIN;\nINSERT INTO s.tmp_deuda_777777 VALUES (1, 1, 1, 1);\nSELECT pg_sleep(3);\nCOMMIT;");
+	  . "CREATE TABLE s.tmp_deuda_777778 (LIKE s.tmp_deuda_777777); CREATE TABLE s.waits AS SELECT");
+# the writer stays in its transaction until the test has had its look, however slow the machine
+my $writer = start_psql('writer', "BEGIN;\nINSERT INTO s.tmp_deuda_777777 VALUES (1, 1, 1, 1);\n"
+	  . "DO 'BEGIN WHILE EXISTS (SELECT FROM s.waits) LOOP PERFORM pg_sleep(0.1); END LOOP; END';\nCOMMIT;");
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_locks WHERE relation = 's.tmp_deuda_777777'::regclass AND granted");
 my $poller = start_psql('poller', "CALL consolidate('s', 'tmp_deuda', lock_wait => '60s');");
 $node->poll_query_until('postgres', "SELECT tables_done = 1 AND state = 'running' FROM consolidate_progress");
 is($node->safe_psql('postgres', "SET lock_timeout = '200ms'; INSERT INTO s.tmp_deuda_777777 VALUES (2, 2, 2, 2); SELECT count(*) FROM s.tmp_deuda_777777"),
 	1, 'somebody else reads and writes it under a short lock_timeout');
+$node->safe_psql('postgres', 'DELETE FROM s.waits');
 $writer->{run}->finish;
 $poller->{run}->finish;
 unlike(slurp_file($poller->{err}), qr/ERROR|left alone:/, 'and when it is free, it is taken by the same call');

@@ -215,7 +215,6 @@ TargetCheck(Family *family)
 	TupleDesc	desc = RelationGetDescr(target);
 	char		kind = target->rd_rel->relkind;
 	bool		has_process = false;
-	AclResult	acl;
 	int			i;
 
 	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE &&
@@ -224,8 +223,9 @@ TargetCheck(Family *family)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("target \"%s.%s\" cannot take rows", family->schema, family->target),
 				 errdetail_relkind_not_supported(kind)));
-	acl = pg_class_aclcheck(family->target_oid, GetUserId(), ACL_INSERT | ACL_SELECT);
-	if (acl != ACLCHECK_OK || pg_class_aclcheck(family->target_oid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+	/* each by itself: of several rights together, one would be enough */
+	if (pg_class_aclcheck(family->target_oid, GetUserId(), ACL_INSERT) != ACLCHECK_OK ||
+		pg_class_aclcheck(family->target_oid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, family->target);
 	if (check_enable_rls(family->target_oid, InvalidOid, true) == RLS_ENABLED)
 		ereport(ERROR,

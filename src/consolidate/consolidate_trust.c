@@ -61,8 +61,9 @@ refuse_row_security(Family *family, Oid role)
 }
 
 /*
- * Rights of the caller on the target: what runs as its owner would not be asked.
- * Policies that would be passed over are refused.
+ * Rights of the caller on the target: what runs as its owner, and rows that are put into
+ * it without the executor, would not be asked.  Policies that would be passed over are
+ * refused.
  */
 static void
 check_rights(Family *family, AclMode rights, Oid owner)
@@ -157,8 +158,7 @@ TargetUser(Family *family, AclMode rights)
 						GetUserNameFromId(CatalogOwner(stranger), false)),
 				 errdetail("Its partition or child \"%s\" belongs to that role.", get_rel_name(stranger)),
 				 errhint("ALTER TABLE ... OWNER TO the owner of the target.")));
-	if (!UserCodeRoleIsTrusted(owner))
-		check_rights(family, rights, owner);
+	check_rights(family, rights, owner);
 	if (writing)
 		TargetRefuseTriggers(family, RowExclusiveLock);
 	list_free(tables);
