@@ -1,6 +1,6 @@
 /*
  * rights.c
- *	  Rights on tables that we make.
+ *	  Rights on tables that we make, and rights as text.
  *
  * ALTER DEFAULT PRIVILEGES opens every new table of a schema to the application:
  * the log's next month, the rows that a target refused.  What we make is its owner's
@@ -19,6 +19,41 @@
 
 #include "common/rights.h"
 #include "common/spi.h"
+
+/*
+ * Rights in the words of GRANT and REVOKE, separated by commas, each followed by suffix
+ * (a list of columns, or "").  The result is palloc'd.
+ */
+char *
+RightsText(AclMode rights, const char *suffix)
+{
+	static const struct
+	{
+		AclMode		bit;
+		const char *name;
+	}			names[] = {
+		{ACL_INSERT, "INSERT"}, {ACL_SELECT, "SELECT"}, {ACL_UPDATE, "UPDATE"},
+		{ACL_DELETE, "DELETE"}, {ACL_TRUNCATE, "TRUNCATE"}, {ACL_REFERENCES, "REFERENCES"},
+		{ACL_TRIGGER, "TRIGGER"}, {ACL_EXECUTE, "EXECUTE"}, {ACL_USAGE, "USAGE"},
+#ifdef ACL_MAINTAIN
+		{ACL_MAINTAIN, "MAINTAIN"},
+#endif
+	};
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < lengthof(names); i++)
+		if (rights & names[i].bit)
+			appendStringInfo(&text, "%s%s%s", text.len > 0 ? ", " : "", names[i].name, suffix);
+	return text.data;
+}
+
+/* A role as GRANT and REVOKE name it, quoted.  An error when there is no such role. */
+const char *
+RightsRole(Oid role)
+{
+	return role == ACL_ID_PUBLIC ? "PUBLIC" : quote_identifier(GetUserNameFromId(role, false));
+}
 
 /*
  * Takes every right on a table from everybody but its owner, and gives the owner all
@@ -50,10 +85,7 @@ RightsOfOwnerAlone(Oid relid)
 		Oid			grantee = ACL_DAT(acl)[i].ai_grantee;
 
 		if (grantee != owner)
-			SpiRun(psprintf("REVOKE ALL ON TABLE %s FROM %s CASCADE", table,
-							grantee == ACL_ID_PUBLIC ? "PUBLIC" :
-							quote_identifier(GetUserNameFromId(grantee, false))));
+			SpiRun(psprintf("REVOKE ALL ON TABLE %s FROM %s CASCADE", table, RightsRole(grantee)));
 	}
-	SpiRun(psprintf("GRANT ALL ON TABLE %s TO %s", table,
-					quote_identifier(GetUserNameFromId(owner, false))));
+	SpiRun(psprintf("GRANT ALL ON TABLE %s TO %s", table, RightsRole(owner)));
 }
