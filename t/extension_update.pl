@@ -4,7 +4,8 @@
 #   3. after an update script the catalog is that of a fresh CREATE EXTENSION,
 #      and a database in the middle of things carries on: proved on versions
 #      made up here, with update scripts that forget one thing each,
-#   4. the same for every update script of this tree.
+#   4. the same for every update script of this tree,
+#   5. what default privileges gave is taken back, what was granted by hand stays.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -34,6 +35,19 @@ sub default_version
 	return slurp_file("$dir/aquacis.control") =~ /^default_version = '(.*)'/m ? $1 : die 'no default_version';
 }
 
+# The scripts that make a version, in order: a whole one, then update scripts.
+sub chain
+{
+	my ($dir, $extension, $version) = @_;
+	return "$extension--$version.sql" if -f "$dir/$extension--$version.sql";
+	for (grep { $_->{extension} eq $extension && defined $_->{from} && $_->{to} eq $version } scripts($dir))
+	{
+		my @before = chain($dir, $extension, $_->{from});
+		return (@before, $_->{file}) if @before;
+	}
+	return;
+}
+
 # ---- 1. what is released is frozen ------------------------------------------------
 sub released
 {
@@ -60,14 +74,14 @@ sub faults
 	}
 	for my $extension (@extensions)
 	{
-		push @faults, "$extension--$default.sql is missing" unless -f "$dir/$extension--$default.sql";
+		push @faults, "no scripts make $extension $default" unless chain($dir, $extension, $default);
 	}
 	return join "\n", @faults;
 }
 
 my $default = default_version('.');
 my %released = released('.');
-my @versions = map { $_->{to} } grep { $released{ $_->{file} } && $_->{extension} eq 'aquacis' && !$_->{from} } scripts('.');
+my @versions = map { $_->{to} } grep { $released{ $_->{file} } && $_->{extension} eq 'aquacis' } scripts('.');
 is(faults('.'), '', 'the scripts of released versions are as released' . (@versions ? " (@versions)" : ''));
 SKIP:
 {
@@ -81,7 +95,7 @@ sub tree
 	my ($change) = @_;
 	my $dir = PostgreSQL::Test::Utils::tempdir('tree');
 	mkdir "$dir/scripts";
-	my %text = map { ("$_--1.0.sql" => "-- $_ 1.0\n", "$_--1.0--1.1.sql" => "-- $_ 1.0 to 1.1\n", "$_--1.1.sql" => "-- $_ 1.1\n") } @extensions;
+	my %text = map { ("$_--1.0.sql" => "-- $_ 1.0\n", "$_--1.0--1.1.sql" => "-- $_ 1.0 to 1.1\n") } @extensions;
 	$text{'scripts/released'} = join '', map { Digest::SHA::sha256_hex($text{$_}) . "  $_\n" } grep { /^\w+--1\.0\.sql/ } sort keys %text;
 	$text{'aquacis.control'} = "default_version = '1.1'\n";
 	$change->(\%text);
@@ -97,7 +111,8 @@ is(tree(sub { $release->(@_); $_[0]{'aquacis_postgis--1.0--1.1.sql'} .= "\n" }),
 is(tree(sub { $_[0]{'aquacis--1.0.sql'} = undef }), 'aquacis--1.0.sql was released and is gone', '... one that is gone');
 is(tree(sub { $release->(@_); $_[0]{'aquacis--1.2--1.1.sql'} = '' }), 'aquacis--1.2--1.1.sql has come after the release of 1.1', '... one that comes late');
 is(tree(sub { $_[0]{'aquacis--1.2.sql'} = '' }), 'aquacis--1.2.sql is not of version 1.1, nor was it released', '... one that nobody can have released');
-is(tree(sub { $_[0]{'aquacis_postgis--1.1.sql'} = undef }), 'aquacis_postgis--1.1.sql is missing', '... and that the new version is not whole');
+is(tree(sub { $_[0]{'aquacis_postgis--1.0--1.1.sql'} = undef }), 'no scripts make aquacis_postgis 1.1', '... and that the new version is not whole');
+is(tree(sub { $_[0]{'aquacis_postgis--1.1.sql'} = delete $_[0]{'aquacis_postgis--1.0--1.1.sql'} }), '', 'a version may have a whole script of its own');
 
 # ---- a private copy of the installation, where scripts can be put ---------------------
 my $server = private_copy(this_server());
@@ -307,7 +322,7 @@ my @steps = (
 	[ 'a view', 'DROP VIEW @extschema@.probe_view; CREATE VIEW @extschema@.probe_view AS SELECT id, a FROM @extschema@.probe', qr/-aq\.probe_view column 2/ ],
 	[ 'the right to a view', 'GRANT SELECT ON @extschema@.probe_view TO PUBLIC', qr/aq\.probe_view: v/ ],
 	[ 'what is dumped', q{SELECT pg_catalog.pg_extension_config_dump('@extschema@.probe', 'WHERE id > 1')}, qr/-dumped: aq\.probe WHERE id > 1/ ]);
-my $base = slurp_file("aquacis--$default.sql");
+my $base = join '', map { slurp_file($_) } chain('.', 'aquacis', $default);
 my ($from, $to) = ("$default.1test", "$default.2test");
 append_to_file("$folder/aquacis--$from.sql", "$base$before");
 append_to_file("$folder/aquacis--$to.sql", "$base$after");
@@ -340,7 +355,7 @@ my %pair;
 for (scripts('.'))
 {
 	$pair{"$_->{extension} $_->{from} $_->{to}"} = 1 if defined $_->{from};
-	$pair{"$_->{extension} $_->{to} $default"} = 1 if $released{ $_->{file} } && !defined $_->{from} && $_->{to} ne $default;
+	$pair{"$_->{extension} $_->{to} $default"} = 1 if $released{ $_->{file} } && $_->{to} ne $default;
 }
 for (sort keys %pair)
 {
@@ -351,6 +366,50 @@ for (sort keys %pair)
 	updated($extension, $from, $to);
 }
 note("no update script yet: $default is the first version") unless %pair;
+
+# ---- 5. rights ----------------------------------------------------------------------
+# Default privileges of the role that creates the extension, for everything and for its
+# schema, and of another superuser, who updates it.
+$node->safe_psql('postgres', 'CREATE ROLE app; CREATE ROLE lector; CREATE ROLE boss SUPERUSER; CREATE DATABASE rights');
+$node->safe_psql('rights', q{
+	CREATE SCHEMA aq; GRANT USAGE ON SCHEMA aq TO app, lector;
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO app WITH GRANT OPTION;
+	ALTER DEFAULT PRIVILEGES IN SCHEMA aq GRANT SELECT, INSERT ON TABLES TO PUBLIC;
+	ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO app;
+	ALTER DEFAULT PRIVILEGES FOR ROLE boss GRANT ALL ON TABLES TO lector;
+	CREATE EXTENSION aquacis SCHEMA aq VERSION '1.0'});
+
+# whoever has a right on a table or on a function that is not for everybody
+sub rights
+{
+	my ($db) = @_;
+	return $node->safe_psql($db, q{
+		SELECT string_agg(line, ', ' ORDER BY line) FROM (
+			SELECT format('%s %s %s', coalesce(nullif(grantee, 0)::regrole::text, 'PUBLIC'), what, string_agg(privilege_type, ' ' ORDER BY privilege_type)) AS line
+			FROM (SELECT relname AS what, relacl AS acl, relowner AS owner FROM pg_class WHERE relnamespace = 'aq'::regnamespace AND relkind IN ('r', 'v')
+				UNION ALL SELECT proname, proacl, proowner FROM pg_proc
+				WHERE pronamespace = 'aq'::regnamespace AND NOT has_function_privilege('nobody_at_all', oid, 'EXECUTE')) o, aclexplode(acl) a
+			WHERE grantee <> owner GROUP BY grantee, what) line});
+}
+$node->safe_psql('postgres', 'CREATE ROLE nobody_at_all');
+like(rights('rights'), qr/app consolidate EXECUTE.*app consolidate_source DELETE INSERT.*PUBLIC consolidate_run INSERT SELECT/, 'rights: 1.0 was open to whom default privileges favoured');
+$node->safe_psql('rights', q{
+	GRANT SELECT ON aq.consolidate_progress TO lector WITH GRANT OPTION;
+	SET ROLE lector; GRANT SELECT ON aq.consolidate_progress TO app; RESET ROLE;
+	GRANT SELECT ON aq.consolidate_run, aq.consolidate_source TO lector;
+	SET ROLE app; GRANT INSERT ON aq.consolidate_source TO lector; RESET ROLE;
+	GRANT EXECUTE ON FUNCTION aq.consolidate_plan(text, text) TO lector WITH GRANT OPTION;
+	ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM app;
+	SET ROLE boss; ALTER EXTENSION aquacis UPDATE});
+my $by_hand = join ', ', 'app consolidate_progress SELECT', 'lector consolidate_plan EXECUTE', 'lector consolidate_progress SELECT', 'lector consolidate_run SELECT',
+  'lector consolidate_source SELECT', 'PUBLIC audit_status SELECT';
+is(rights('rights'), $by_hand, 'rights: an update takes back what came by default, and leaves what was granted by hand');
+is($node->safe_psql('rights', q{SELECT has_function_privilege('app', 'aq.tariff_is_valid(jsonb)', 'EXECUTE'), count(*) FROM pg_proc WHERE proname ~ '^aquacis_'}), 't|0',
+	'rights: functions for everybody stay so, and nothing of the update is left');
+$node->command_ok([ 'pg_dump', '-f', $node->basedir . '/rights.sql', '-d', $node->connstr('rights') ], 'rights: dump');
+$node->safe_psql('postgres', 'CREATE DATABASE rights_restored');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $node->basedir . '/rights.sql', '-d', $node->connstr('rights_restored') ], 'rights: restore');
+is(rights('rights_restored'), $by_hand, 'rights: a dump has what was granted by hand');
 
 $node->stop;
 done_testing();
