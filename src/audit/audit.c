@@ -1,11 +1,7 @@
 /*
  * audit.c
- *	  Start-up of the audit part, and what reaches its caches from outside.
- *
- * Two caches live as long as the session, in TopMemoryContext: AuditTable, one
- * for each trigger that has fired, and AuditLog, one for each log written to.
- * An invalidation message only marks an entry; it is built again at its next
- * use, because the message may arrive while the entry is being used.
+ *	  What the caches of the audit part share: which locks are held, and of what
+ *	  types an entry is made.
  *
  * Locks on the log are taken once a transaction.  audit_lock_epoch says which
  * of them are still held: it moves on at the end of every transaction and at
@@ -16,10 +12,8 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -37,11 +31,12 @@ AuditNextXactSeq(void)
 	return (int32) ++xact_seq;
 }
 
-static void
-relation_changed(Datum arg, Oid relid)
+/* The end of a transaction: its locks are gone, and its rows are counted. */
+void
+AuditEndXact(void)
 {
-	AuditTableInvalidate(relid);
-	AuditLogInvalidate(relid);
+	audit_lock_epoch++;
+	xact_seq = 0;
 }
 
 /* Of a composite type: the types of its columns.  Changes of those are its relation's. */
@@ -106,85 +101,4 @@ AuditKnowsType(const AuditTypes *types, uint32 hash)
 		if (types->hashes[i] == hash)
 			return true;
 	return false;
-}
-
-/* hash value 0: all of them */
-static void
-type_changed(Datum arg, int cacheid, uint32 hashvalue)
-{
-	if (hashvalue == 0)
-	{
-		AuditTableInvalidate(InvalidOid);
-		AuditLogInvalidate(InvalidOid);
-		return;
-	}
-	AuditTableInvalidateType(hashvalue);
-	AuditLogInvalidateType(hashvalue);
-}
-
-/* a schema was renamed, a cast changed: rare, so all goes */
-static void
-catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
-{
-	AuditTableInvalidate(InvalidOid);
-	AuditLogInvalidate(InvalidOid);
-}
-
-/*
- * Catalog changes that are rolled back send their invalidations like any others,
- * so an error by itself makes nothing stale.  One that came out of the middle of
- * an insertion leaves its slot and expressions in a state not worth reasoning about.
- */
-static void
-forget_after_error(void)
-{
-	if (audit_inserting)
-	{
-		audit_inserting = false;
-		AuditLogInvalidate(InvalidOid);
-	}
-}
-
-static void
-transaction_ended(XactEvent event, void *arg)
-{
-	switch (event)
-	{
-		case XACT_EVENT_COMMIT:
-		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PREPARE:
-			audit_lock_epoch++;
-			xact_seq = 0;
-			if (event == XACT_EVENT_ABORT)
-				forget_after_error();
-			AuditTableEndXact();
-			AuditLogEndXact();
-			break;
-		default:
-			break;
-	}
-}
-
-static void
-subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
-{
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-	{
-		audit_lock_epoch++;
-		forget_after_error();
-	}
-}
-
-void
-AuditInit(void)
-{
-	AuditTableInit();
-	AuditLogInit();
-	AuditWhoInit();
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, catalog_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(CASTSOURCETARGET, catalog_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(TYPEOID, type_changed, (Datum) 0);
-	RegisterXactCallback(transaction_ended, NULL);
-	RegisterSubXactCallback(subtransaction_ended, NULL);
 }

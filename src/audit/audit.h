@@ -2,26 +2,35 @@
  * audit.h
  *	  What the files of the audit part share.
  *
- *	  audit.c			start-up, invalidation, ends of transactions
- *	  audit_args.c		the trigger's arguments
- *	  audit_catalog.c	trigger, key and log of a table, as the catalogs have them
- *	  audit_table.c		what is known of an audited table (AuditTable)
- *	  audit_compare.c	which columns have other bytes than before
- *	  audit_convert.c	values to JSON, whatever the session's settings
- *	  audit_jsonb.c		JSONB objects with prepared keys
- *	  audit_session.c		user, session, context
- *	  audit_trigger.c	fn_audit_trigger: what is logged
- *	  audit_log.c		the log as a table: columns by name (AuditLog)
- *	  audit_insert.c	a row straight into its partition
- *	  audit_route.c		which partition that is
- *	  audit_insert_spi.c		a row through the executor, for other logs
- *	  audit_sequence.c		values of a log's sequence, unseen by lastval()
- *	  audit_enable.c		audit_enable, audit_disable
- *	  audit_install.c	audit_install
- *	  audit_months.c	monthly partitions
- *	  audit_maintain.c	audit_maintain
- *	  audit_status.c	audit_status
- *	  audit_history.c	audit_history
+ * Floors: a file calls only files of lower floors.  The part has no circle.
+ *
+ *	  5	audit_init.c		start-up; what reaches the caches from outside
+ *		audit_trigger.c		fn_audit_trigger: what is logged
+ *
+ *	  4	audit_enable.c		audit_enable, audit_disable
+ *		audit_install.c		audit_install
+ *		audit_maintain.c	audit_maintain
+ *		audit_status.c		audit_status
+ *		audit_log.c			a log and how it is written to (AuditLog)
+ *
+ *	  3	audit_check.c		can this table be the log of that one?
+ *		audit_history.c		audit_history
+ *		audit_insert.c		a row straight into its partition
+ *		audit_months.c		monthly partitions
+ *		audit_table.c		what is known of an audited table (AuditTable)
+ *
+ *	  2	audit_catalog.c		trigger, key and log of a table, as the catalogs have them
+ *		audit_convert.c		values to JSON, whatever the session's settings
+ *		audit_insert_spi.c	a row through the executor, for other logs
+ *		audit_route.c		which partition of the log takes a row
+ *		audit_session.c		user, session and context of a change
+ *
+ *	  1	audit.c				what the caches share
+ *		audit_args.c		the trigger's arguments
+ *		audit_columns.c		which column of a log takes what
+ *		audit_compare.c		which columns have other bytes than before
+ *		audit_jsonb.c		JSONB objects with prepared keys
+ *		audit_sequence.c	values of a log's sequence, unseen by lastval()
  */
 #ifndef AQUACIS_AUDIT_H
 #define AQUACIS_AUDIT_H
@@ -62,8 +71,6 @@ extern bool AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root);
 extern Oid	AuditTriggerRoot(Oid tgoid, Oid relid);
 extern void AuditBindLog(Oid tgoid, Oid logid);
 extern void AuditReadBinding(Oid tgoid, AuditArgs *args);
-extern bool AuditIsHypertable(Oid relid);
-extern Oid	AuditHypertableOf(Oid relid);
 extern List *AuditIndexKey(Relation rel);
 extern List *AuditKeyNames(Relation rel, List *given);
 extern bool AuditIsInteger(Form_pg_attribute att, int *precision);
@@ -151,14 +158,10 @@ typedef struct AuditKeys
 	uint32		keys_total;		/* sum of the key lengths */
 } AuditKeys;
 
-extern void AuditInitColumn(AuditColumn *col, Form_pg_attribute att, Oid owner,
-							MemoryContext cxt);
+/* in audit_jsonb.c */
 extern int	AuditCompareColumns(const void *a, const void *b);
 extern bool AuditParseJson(const char *text, Datum *value);
 extern Datum AuditJsonString(const char *text);
-extern void AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out);
-extern bool AuditSameValue(const AuditValue *a, const AuditValue *b);
-extern bool AuditSameDatum(const AuditColumn *col, Datum a, Datum b);
 extern void AuditPrepareKeys(AuditKeys *keys, AuditColumn **cols, int n);
 extern void AuditBufferInit(AuditBuffer *buf, int size);
 extern Datum AuditFinishObject(AuditBuffer *buf);
@@ -167,10 +170,16 @@ extern void AuditAddValue(AuditBuffer *buf, const AuditKeys *keys, int i, uint32
 						  const AuditValue *value);
 extern Datum AuditBuildDiff(AuditBuffer *buf, AuditColumn **cols, const AuditValue *olds,
 							const AuditValue *news, int n);
+
+/* in audit_convert.c */
+extern void AuditInitColumn(AuditColumn *col, Form_pg_attribute att, Oid owner,
+							MemoryContext cxt);
+extern void AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out);
+extern bool AuditSameValue(const AuditValue *a, const AuditValue *b);
 extern Datum AuditValueToText(const AuditValue *value);
 extern const char *AuditConverting(void);
 
-/* ---- types (audit.c) ------------------------------------------------------- */
+/* ---- shared by the caches (audit.c) -------------------------------------------- */
 
 /* the types that a cache entry knows: what a change of one of them sends */
 typedef struct AuditTypes
@@ -180,6 +189,11 @@ typedef struct AuditTypes
 	List	   *rows;			/* OIDs of the relations of composite types */
 } AuditTypes;
 
+extern uint64 audit_lock_epoch;
+extern bool audit_inserting;	/* a row is on its way; true after an error in it */
+
+extern int32 AuditNextXactSeq(void);
+extern void AuditEndXact(void);
 extern void AuditNoteType(AuditTypes *types, Oid typid);
 extern bool AuditKnowsType(const AuditTypes *types, uint32 hash);
 
@@ -237,15 +251,18 @@ typedef struct AuditTable
 	int			row_size;		/* of the last full row, to size the next buffer */
 } AuditTable;
 
+/* in audit_compare.c */
+extern void AuditPrepareCompare(AuditTable *table, TupleDesc desc);
+extern int	AuditCompareTuples(const AuditTable *table, HeapTuple oldtup, HeapTuple newtup,
+							   AuditCandidate *out);
+extern bool AuditSameDatum(const AuditColumn *col, Datum a, Datum b);
+
+/* in audit_table.c */
 extern void AuditTableInit(void);
 extern AuditTable *AuditTableGet(TriggerData *trigdata, Oid fnoid);
 extern void AuditTableInvalidate(Oid relid);
 extern void AuditTableInvalidateType(uint32 hash);
 extern void AuditTableEndXact(void);
-
-extern void AuditPrepareCompare(AuditTable *table, TupleDesc desc);
-extern int	AuditCompareTuples(const AuditTable *table, HeapTuple oldtup, HeapTuple newtup,
-							   AuditCandidate *out);
 
 /* ---- a row of the log ------------------------------------------------------- */
 
@@ -308,42 +325,53 @@ typedef struct AuditTarget
 	List	   *ancestors;		/* partitioned tables between log and leaf */
 } AuditTarget;
 
-extern uint64 audit_lock_epoch;
-extern bool audit_inserting;	/* a row is on its way; true after an error in it */
+/* in audit_columns.c */
 extern const Oid AuditFieldTypes[AUDIT_NFIELDS];
 
+extern AuditField AuditFieldOf(Form_pg_attribute att);
+extern void AuditMapColumns(AuditLog *log, Relation rel);
+extern void AuditDescribeLog(AuditLog *log, Relation rel);
+
+/* in audit_sequence.c */
+extern Oid	AuditSequenceOf(Node *node);
+extern void AuditCheckSequence(Relation log, AttrNumber attnum, Oid seqid);
+extern Oid	AuditColumnSequence(Relation rel, AttrNumber attnum);
+extern int64 AuditNextval(Oid seqid);
+
+/* in audit_route.c */
+extern AttrNumber AuditPartitionColumn(Relation rel);
+extern bool AuditRoute(Relation log, TimestampTz at, AuditTarget *target);
+
+/* in audit_insert.c */
+extern bool AuditTargetOpen(AuditLog *log, TimestampTz at);
+extern void AuditTargetLock(AuditLog *log);
+extern bool AuditTargetInsert(AuditLog *log, AuditRow *row);
+
+/* in audit_insert_spi.c */
+extern void AuditSpiInsert(AuditLog *log, AuditRow *row);
+extern void AuditSpiFree(struct AuditPlan *plan);
+
+/* in audit_log.c */
 extern void AuditLogInit(void);
 extern AuditLog *AuditLogGet(Oid relid);
 extern void AuditLogInvalidate(Oid relid);
 extern void AuditLogInvalidateType(uint32 hash);
 extern void AuditLogEndXact(void);
 extern void AuditLogInsert(AuditLog *log, AuditRow *row);
-extern AuditField AuditFieldOf(Form_pg_attribute att);
-extern void AuditDescribeLog(AuditLog *log, Relation rel);
-extern const char *AuditLogRefusesTruncate(Oid relid);
-extern void AuditTargetLock(AuditLog *log);
-extern bool AuditTargetOpen(AuditLog *log, TimestampTz at);
-extern bool AuditTargetInsert(AuditLog *log, AuditRow *row);
-extern bool AuditRoute(Relation log, TimestampTz at, AuditTarget *target);
 
-extern void AuditSpiInsert(AuditLog *log, AuditRow *row);
-extern void AuditSpiFree(struct AuditPlan *plan);
-extern Oid	AuditColumnSequence(Relation rel, AttrNumber attnum);
-extern int64 AuditNextval(Oid seqid);
+/* in audit_check.c */
+extern bool AuditCanLogTruncate(Oid relid, Oid logid);
+extern void AuditCheckLog(Relation rel, List *key, Oid logid);
+extern void AuditCheckHypertableOwner(Relation rel, Oid trgoid);
 
-/* ---- who (audit_session.c) ------------------------------------------------------ */
+/* ---- user, session and context of a change (audit_session.c) --------------------- */
 
 extern void AuditWhoInit(void);
 extern bool AuditParseInteger(const char *text, int64 *value);
 extern void AuditFillWho(AuditRow *row, const AuditLog *log);
 
-/* ---- administration (audit_enable.c) ----------------------------------------- */
+/* ---- start-up (audit_init.c) ------------------------------------------------------ */
 
-extern char *AuditQualifiedName(Oid relid);
-extern char *AuditTableLiteral(Oid relid);
-extern Tuplestorestate *AuditBeginSet(FunctionCallInfo fcinfo);
-
-extern int32 AuditNextXactSeq(void);
 extern void AuditInit(void);
 
 #endif							/* AQUACIS_AUDIT_H */

@@ -12,7 +12,6 @@
 #include "access/htup_details.h"
 #include "catalog/pg_trigger.h"
 #include "lib/stringinfo.h"
-#include "utils/builtins.h"
 #include "utils/varlena.h"
 
 #include "audit/audit.h"

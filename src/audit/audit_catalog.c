@@ -18,7 +18,6 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
@@ -36,7 +35,6 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -44,6 +42,7 @@
 #include "audit/audit.h"
 #include "common/catalog.h"
 #include "common/hypertable.h"
+#include "common/names.h"
 #include "common/usercode.h"
 #include "compat.h"
 
@@ -57,51 +56,6 @@ AuditTriggerFunction(Oid fnoid)
 						   CStringGetDatum("fn_audit_trigger"),
 						   PointerGetDatum(buildoidvector(NULL, 0)),
 						   ObjectIdGetDatum(get_func_namespace(fnoid)));
-}
-
-/* Of a table that inherits from one other, that one. */
-static Oid
-only_parent(Oid relid)
-{
-	CatalogRows rows;
-	HeapTuple	tup;
-	Oid			parent = InvalidOid;
-
-	CatalogBegin(&rows, InheritsRelationId, InheritsRelidSeqnoIndexId, Anum_pg_inherits_inhrelid, relid);
-	if (HeapTupleIsValid(tup = CatalogNext(&rows)))
-	{
-		parent = ((Form_pg_inherits) GETSTRUCT(tup))->inhparent;
-		if (HeapTupleIsValid(CatalogNext(&rows)))
-			parent = InvalidOid;
-	}
-	CatalogEnd(&rows);
-	return parent;
-}
-
-/* An ordinary table whose rows an extension puts into others, as TimescaleDB does. */
-bool
-AuditIsHypertable(Oid relid)
-{
-	Relation	rel = try_table_open(relid, AccessShareLock);
-	bool		result;
-
-	if (rel == NULL)
-		return false;
-	result = rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_rules == NULL &&
-		!InsertionIsPlain(rel);
-	table_close(rel, AccessShareLock);
-	return result;
-}
-
-/* The hypertable from which a chunk inherits; InvalidOid for everything else. */
-Oid
-AuditHypertableOf(Oid relid)
-{
-	Oid			parent = InvalidOid;
-
-	if (InsertionIsHooked() && !get_rel_relispartition(relid))
-		parent = only_parent(relid);
-	return OidIsValid(parent) && AuditIsHypertable(parent) ? parent : InvalidOid;
 }
 
 /* conditional, if given: whether it has a WHEN */
@@ -143,7 +97,7 @@ read_original(Oid tgoid, FormData_pg_trigger *trigger, bool *conditional)
 	}
 	if (!found)
 		return false;
-	hypertable = AuditHypertableOf(trigger->tgrelid);
+	hypertable = HypertableOf(trigger->tgrelid);
 	if (OidIsValid(hypertable) &&
 		read_trigger(get_trigger_oid(hypertable, NameStr(trigger->tgname), true), &its, conditional) &&
 		its.tgfoid == trigger->tgfoid)
@@ -225,7 +179,7 @@ AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the arguments of trigger \"%s\" on table \"%s\" cannot be read",
 							NameStr(trigger->tgname), get_rel_name(relid)),
-					 errhint("Call audit_enable(%s), or drop the trigger.", AuditTableLiteral(relid))));
+					 errhint("Call audit_enable(%s), or drop the trigger.", NamesLiteral(relid))));
 		tgoid = trigger->oid;
 	}
 	CatalogEnd(&rows);
@@ -302,7 +256,7 @@ AuditKeyNames(Relation rel, List *given)
 				 errdetail("Table \"%s\" has no such column; rows are logged by its primary key "
 						   "or replica identity instead.", RelationGetRelationName(rel)),
 				 errhint("Call audit_enable(%s, key => ...) with the columns of its key.",
-						 AuditTableLiteral(RelationGetRelid(rel)))));
+						 NamesLiteral(RelationGetRelid(rel)))));
 	if (names == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -310,7 +264,7 @@ AuditKeyNames(Relation rel, List *given)
 						RelationGetRelationName(rel)),
 				 errdetail("It has no primary key and no replica identity index."),
 				 errhint("Name the key columns: audit_enable(%s, key => '{column}').",
-						 AuditTableLiteral(RelationGetRelid(rel)))));
+						 NamesLiteral(RelationGetRelid(rel)))));
 	return names;
 }
 
@@ -369,7 +323,7 @@ AuditRefuseLog(Oid logid, bool can_be_named)
 					   GetUserNameFromId(CatalogOid(RELOID, logid, Anum_pg_class_relowner), true)),
 			 can_be_named ?
 			 errhint("Rename it, or make yourself its owner. If it is the right one, name it: audit_enable(..., log => %s).",
-					 AuditTableLiteral(logid)) :
+					 NamesLiteral(logid)) :
 			 errhint("Rename it, or make yourself its owner.")));
 }
 
@@ -543,7 +497,7 @@ AuditRefuseOwnLog(Relation rel, Oid logid)
 	if (!own && rel->rd_rel->relispartition)
 		own = list_member_oid(get_partition_ancestors(RelationGetRelid(rel)), logid);
 	else if (!own)
-		own = AuditHypertableOf(RelationGetRelid(rel)) == logid;
+		own = HypertableOf(RelationGetRelid(rel)) == logid;
 	if (own)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -551,5 +505,5 @@ AuditRefuseOwnLog(Relation rel, Oid logid)
 				 errdetail("Table \"%s\" is the log, or a partition of it.",
 						   RelationGetRelationName(rel)),
 				 errhint("Drop the trigger: audit_disable(%s).",
-						 AuditTableLiteral(RelationGetRelid(rel)))));
+						 NamesLiteral(RelationGetRelid(rel)))));
 }

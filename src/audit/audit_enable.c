@@ -14,26 +14,24 @@
 #include "catalog/catalog.h"
 #include "catalog/indexing.h"
 #include "catalog/objectaddress.h"
-#include "catalog/partition.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 
 #include "audit/audit.h"
 #include "common/catalog.h"
+#include "common/hypertable.h"
+#include "common/names.h"
 #include "common/spi.h"
 #include "common/usercode.h"
 #include "compat.h"
@@ -149,24 +147,6 @@ open_audited(Oid relid, LOCKMODE lockmode)
 	return rel;
 }
 
-char *
-AuditQualifiedName(Oid relid)
-{
-	const char *name = get_rel_name(relid);
-
-	if (name == NULL)
-		no_table(relid);
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
-}
-
-/* As somebody who reads a message can type it, with the schema where that is needed. */
-char *
-AuditTableLiteral(Oid relid)
-{
-	return quote_literal_cstr(DatumGetCString(DirectFunctionCall1(regclassout,
-																  ObjectIdGetDatum(relid))));
-}
-
 /* ---- triggers --------------------------------------------------------------------------- */
 
 /* Drops the triggers of a table that call our function, but for clones and copies. */
@@ -190,7 +170,7 @@ drop_triggers(Oid relid, Oid fnoid)
 
 	foreach(lc, names)
 		SpiRun(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(lc)),
-						AuditQualifiedName(relid)));
+						NamesQualified(relid)));
 	return list_length(names);
 }
 
@@ -245,7 +225,7 @@ static void
 create_trigger(Oid relid, Oid logid, const char *suffix, const char *events, const char *function,
 			   const char *args, bool replica)
 {
-	const char *table = AuditQualifiedName(relid);
+	const char *table = NamesQualified(relid);
 	const char *name = trigger_name(get_rel_name(relid), suffix);
 
 	SpiRun(psprintf("CREATE TRIGGER %s AFTER %s EXECUTE FUNCTION %s(%s)",
@@ -253,134 +233,6 @@ create_trigger(Oid relid, Oid logid, const char *suffix, const char *events, con
 	AuditBindLog(get_trigger_oid(relid, name, false), logid);
 	if (replica)
 		SpiRun(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, quote_identifier(name)));
-}
-
-/* A set-returning function in materialize mode. */
-Tuplestorestate *
-AuditBeginSet(FunctionCallInfo fcinfo)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext old;
-	TupleDesc	desc;
-
-	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
-		(rsinfo->allowedModes & SFRM_Materialize) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("set-valued function called in context that cannot accept a set")));
-	old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	rsinfo->returnMode = SFRM_Materialize;
-	rsinfo->setResult = tuplestore_begin_heap(rsinfo->allowedModes & SFRM_Materialize_Random,
-											  false, work_mem);
-	rsinfo->setDesc = CreateTupleDescCopy(desc);
-	MemoryContextSwitchTo(old);
-	return rsinfo->setResult;
-}
-
-/* Whether TRUNCATE can be logged; says why when not. */
-static bool
-can_log_truncate(Oid relid, Oid logid)
-{
-	const char *column;
-
-	if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE && !FOREIGN_TABLES_HAVE_TRUNCATE_TRIGGERS)
-	{
-		ereport(NOTICE,
-				(errmsg("TRUNCATE of \"%s\" will not be logged", get_rel_name(relid)),
-				 errdetail("This version of PostgreSQL has no TRUNCATE triggers on foreign tables.")));
-		return false;
-	}
-	column = AuditLogRefusesTruncate(logid);
-	if (column == NULL)
-		return true;
-	ereport(NOTICE,
-			(errmsg("TRUNCATE of \"%s\" will not be logged", get_rel_name(relid)),
-			 errdetail("Such a row has action 'T', no key and no data, which %s of log \"%s\" refuses.",
-					   column, get_rel_name(logid)),
-			 errhint("Drop or widen it and call audit_enable() again.")));
-	return false;
-}
-
-/* Times without a zone mean what the settings of whoever wrote them say. */
-static void
-tell_local_times(Relation log, AttrNumber changed_at)
-{
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(log), changed_at - 1);
-
-	if (getBaseType(att->atttypid) == TIMESTAMPTZOID)
-		return;
-	ereport(NOTICE,
-			(errmsg("the times in log \"%s\" follow the TimeZone of whoever makes a change",
-					RelationGetRelationName(log)),
-			 errdetail("Its column \"%s\" is of type %s.", NameStr(att->attname),
-					   format_type_be(att->atttypid)),
-			 errhint("Make it timestamp with time zone.")));
-}
-
-/*
- * Refuses a log that could not take the rows of this table.  One that has record_id
- * alone takes what reads as an integer.
- */
-static void
-check_log(Relation rel, List *key, Oid logid)
-{
-	Relation	log = table_open(logid, AccessShareLock);
-	AuditLog	desc;
-	char		category;
-	bool		preferred;
-
-	AuditDescribeLog(&desc, log);
-	if (log->rd_rel->relispartition || OidIsValid(AuditHypertableOf(logid)))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" cannot serve as an audit log", RelationGetRelationName(log)),
-				 errdetail("It is a partition, which takes rows of its own limits only."),
-				 errhint("Name the partitioned table.")));
-	AuditRefuseForeignTypes(log);
-	AuditRefuseTriggers(logid, find_all_inheritors(logid, NoLock, NULL));
-	tell_local_times(log, desc.attnum[AUDIT_CHANGED_AT]);
-	table_close(log, AccessShareLock);
-	if (desc.attnum[AUDIT_RECORD_KEY] || desc.attnum[AUDIT_KEY_TEXT])
-		return;
-	if (list_length(key) == 1)
-	{
-		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), linitial(key));
-
-		get_type_category_preferred(getBaseType(get_atttype(RelationGetRelid(rel), attnum)),
-									&category, &preferred);
-		if (category == TYPCATEGORY_NUMERIC || category == TYPCATEGORY_STRING)
-			return;
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("log \"%s\" has no room for the key of table \"%s\"", get_rel_name(logid),
-					RelationGetRelationName(rel)),
-			 errdetail("Its record_id takes one integer; the key is (%s).", AuditColumnList(key)),
-			 errhint("Add a column record_key of type jsonb or text to the log, or give another key.")));
-}
-
-/*
- * A new chunk gets the triggers of its hypertable when a row wants it, in the name of
- * the owner: an INSERT would fail some day for a right that this one has not.
- */
-static void
-check_hypertable_owner(Relation rel, Oid trgoid)
-{
-	Oid			owner = rel->rd_rel->relowner;
-
-	if (object_aclcheck(ProcedureRelationId, trgoid, owner, ACL_EXECUTE) == ACLCHECK_OK ||
-		!AuditIsHypertable(RelationGetRelid(rel)))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("the owner of \"%s\" may not execute fn_audit_trigger",
-					RelationGetRelationName(rel)),
-			 errdetail("Its rows are kept in other tables, and each new one gets the trigger in the name of \"%s\".",
-					   GetUserNameFromId(owner, false)),
-			 errhint("GRANT EXECUTE ON FUNCTION fn_audit_trigger TO \"%s\".",
-					 GetUserNameFromId(owner, false))));
 }
 
 /*
@@ -410,7 +262,7 @@ drop_triggers_of_partitions(Oid relid, Oid fnoid, Oid logid)
 	ListCell   *lc;
 
 	if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE &&
-		!(has_subclass(relid) && AuditIsHypertable(relid)))
+		!(has_subclass(relid) && HypertableIs(relid)))
 		return;
 	foreach(lc, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
 	{
@@ -518,12 +370,12 @@ audit_enable(PG_FUNCTION_ARGS)
 		if (text.len > 0)
 			appendStringInfoString(&text, ", ");
 		appendStringInfoString(&text, quote_literal_cstr(psprintf("log=%s",
-																  AuditQualifiedName(logid))));
+																  NamesQualified(logid))));
 	}
 
-	check_log(rel, AuditKeyNames(rel, args.key), logid);
+	AuditCheckLog(rel, AuditKeyNames(rel, args.key), logid);
 	tell_log_owner(rel, logid, fcinfo->flinfo->fn_oid);
-	check_hypertable_owner(rel, trgoid);
+	AuditCheckHypertableOwner(rel, trgoid);
 
 	/* DDL refuses a table that its session has open; the lock stays */
 	table_close(rel, NoLock);
@@ -534,7 +386,7 @@ audit_enable(PG_FUNCTION_ARGS)
 		drop_triggers_of_partitions(relid, trgoid, logid);
 		create_trigger(relid, logid, "", "INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function,
 					   text.data, replica);
-		if (can_log_truncate(relid, logid))
+		if (AuditCanLogTruncate(relid, logid))
 			create_trigger(relid, logid, "_truncate", "TRUNCATE ON %s FOR EACH STATEMENT", function,
 						   text.data, replica);
 		warn_of_earlier_trigger(relid, trigger_name(get_rel_name(relid), ""));

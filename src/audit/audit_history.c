@@ -328,7 +328,7 @@ check_log(Relation rel, const AuditLog *log)
 /* The rows of the query, as the functions result. */
 static uint64
 read_log(Relation rel, const AuditLog *log, const KeyMatch *match, Datum *values, const char *nulls,
-		 Tuplestorestate *store, TupleDesc desc)
+		 ReturnSetInfo *result)
 {
 	Oid			argtypes[3] = {TEXTOID, TEXTOID, match->typid};
 	char	   *query = write_query(log, match->field);
@@ -342,7 +342,7 @@ read_log(Relation rel, const AuditLog *log, const KeyMatch *match, Datum *values
 		bool		isnull[7];
 
 		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row, isnull);
-		tuplestore_putvalues(store, desc, row, isnull);
+		tuplestore_putvalues(result->setResult, result->setDesc, row, isnull);
 	}
 	SPI_finish();
 	return n;
@@ -363,9 +363,9 @@ audit_history(PG_FUNCTION_ARGS)
 	AuditLog	log;
 	KeyMatch	match;
 	Relation	rel;
-	Tuplestorestate *store = AuditBeginSet(fcinfo);
-	TupleDesc	desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
+	InitMaterializedSRF(fcinfo, 0);
 	if (!OidIsValid(relid) || !AuditFindTrigger(relid, fnoid, &args, &relid))
 		AuditParseArgs(0, NULL, &args);
 	rel = table_open(AuditResolveLog(&args, fnoid, relid, false), AccessShareLock);
@@ -393,7 +393,7 @@ audit_history(PG_FUNCTION_ARGS)
 	}
 
 	/* a table that is gone has its history; one that never was is a slip of the pen */
-	if (read_log(rel, &log, &match, values, nulls, store, desc) == 0 && !OidIsValid(relid))
+	if (read_log(rel, &log, &match, values, nulls, result) == 0 && !OidIsValid(relid))
 		ereport(NOTICE,
 				(errmsg("there is no table \"%s\", and the log has no such row of one",
 						NameListToString(names))));

@@ -32,24 +32,19 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
-#include "catalog/pg_enum.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
-#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
-#include "utils/typcache.h"
 
 #include "audit/audit.h"
 #include "common/hypertable.h"
@@ -109,18 +104,6 @@ conversion(AuditLog *log, AuditField field, Form_pg_attribute att, bool *plain)
 	return ExecInitExpr((Expr *) expression_planner((Expr *) expr), NULL);
 }
 
-/* The sequence that an expression draws from and does nothing else, or InvalidOid. */
-static Oid
-sequence_of(Node *node)
-{
-	if (IsA(node, NextValueExpr))
-		return ((NextValueExpr *) node)->seqid;
-	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid == F_NEXTVAL &&
-		IsA(linitial(((FuncExpr *) node)->args), Const))
-		return DatumGetObjectId(((Const *) linitial(((FuncExpr *) node)->args))->constvalue);
-	return InvalidOid;
-}
-
 /* A sequence's value in a default expression, replaced by a CaseTestExpr. */
 static Node *
 sequence_mutator(Node *node, Oid *seqid)
@@ -131,7 +114,7 @@ sequence_mutator(Node *node, Oid *seqid)
 
 	if (node == NULL)
 		return NULL;
-	found = sequence_of(node);
+	found = AuditSequenceOf(node);
 	if (!OidIsValid(found))
 		return expression_tree_mutator(node, sequence_mutator, seqid);
 	*seqid = found;
@@ -145,43 +128,6 @@ sequence_mutator(Node *node, Oid *seqid)
 		return (Node *) value;
 	return coerce_to_target_type(NULL, (Node *) value, INT8OID, typid, -1, COERCION_ASSIGNMENT,
 								 COERCE_IMPLICIT_CAST, -1);
-}
-
-/*
- * Drawing a number writes to the sequence, in everybody's name: the owner of the
- * log has to be allowed to.  An identity column's sequence is the column's own.
- */
-static void
-check_sequence(Relation log, AttrNumber attnum, Oid seqid)
-{
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(log), attnum - 1);
-
-	if (!OidIsValid(seqid) || att->attidentity ||
-		pg_class_aclcheck(seqid, log->rd_rel->relowner, ACL_USAGE | ACL_UPDATE) == ACLCHECK_OK)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("table \"%s\" cannot serve as an audit log", RelationGetRelationName(log)),
-			 errdetail("The default of column \"%s\" draws from sequence \"%s\", which the log's "
-					   "owner may not use.", NameStr(att->attname), get_rel_name(seqid)),
-			 errhint("Grant USAGE on the sequence to \"%s\".",
-					 GetUserNameFromId(log->rd_rel->relowner, true))));
-}
-
-/*
- * The sequence behind an identity or serial column.  InvalidOid also where the
- * default does more than draw a number: then the executor has to compute it.
- */
-Oid
-AuditColumnSequence(Relation rel, AttrNumber attnum)
-{
-	Node	   *expr = build_column_default(rel, attnum);
-	Oid			seqid = InvalidOid;
-
-	if (expr != NULL)
-		seqid = sequence_of(strip_implicit_coercions((Node *) expression_planner((Expr *) expr)));
-	check_sequence(rel, attnum, seqid);
-	return seqid;
 }
 
 static void
@@ -206,7 +152,7 @@ use_default(AuditLog *log, AuditSlot *slot, Relation root, Form_pg_attribute lea
 	{
 		/* planned first: the sequence's name may be an expression, too */
 		expr = sequence_mutator((Node *) expression_planner((Expr *) expr), &slot->sequence);
-		check_sequence(root, attnum, slot->sequence);
+		AuditCheckSequence(root, attnum, slot->sequence);
 		slot->expr = ExecInitExpr((Expr *) expression_planner((Expr *) expr), NULL);
 	}
 	else if (leafatt->attnotnull)
@@ -566,145 +512,4 @@ AuditTargetInsert(AuditLog *log, AuditRow *row)
 	}
 	table_close(leaf, NoLock);
 	return valid;
-}
-
-/* ---- what a log would say to a row ------------------------------------------------------- */
-
-/* Whether an expression looks only at what is known of a row of TRUNCATE. */
-static bool
-only_known_columns(Node *expr, const AuditLog *log)
-{
-	static const AuditField known[] = {
-		AUDIT_ACTION, AUDIT_RECORD_ID, AUDIT_RECORD_KEY, AUDIT_KEY_TEXT, AUDIT_OLD_DATA,
-		AUDIT_NEW_DATA, AUDIT_CHANGED_FIELDS
-	};
-	Bitmapset  *used = NULL;
-
-	pull_varattnos(expr, 1, &used);
-	for (int i = 0; i < lengthof(known); i++)
-		if (log->attnum[known[i]])
-			used = bms_del_member(used, log->attnum[known[i]] - FirstLowInvalidHeapAttributeNumber);
-	return bms_is_empty(used);
-}
-
-/*
- * 'T' as a column of this type has it.  False when the type has no such value;
- * *known becomes false for a type that is neither text nor an enum.
- */
-static bool
-truncate_action(Oid typid, Datum *value, bool *known)
-{
-	Oid			basetype = getBaseType(typid);
-	HeapTuple	tup;
-
-	*known = true;
-	if (basetype == TEXTOID || basetype == VARCHAROID || basetype == BPCHAROID)
-		*value = CStringGetTextDatum("T");
-	else if (basetype == CHAROID)
-		*value = CharGetDatum('T');
-	else if (type_is_enum(basetype))
-	{
-		tup = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(basetype), CStringGetDatum("T"));
-		if (!HeapTupleIsValid(tup))
-			return false;
-		*value = ObjectIdGetDatum(((Form_pg_enum) GETSTRUCT(tup))->oid);
-		ReleaseSysCache(tup);
-	}
-	else
-		*known = false;
-	return true;
-}
-
-/* Checks that could run code of users are left to the row itself, and to the log's owner. */
-static bool
-passes(Node *check, EState *estate)
-{
-	return UserCodeInExpression(check) ||
-		ExecCheck(ExecPrepareExpr((Expr *) check, estate), GetPerTupleExprContext(estate));
-}
-
-/* The name of a constraint of the log that refuses a row with action 'T' and nulls. */
-static const char *
-refusing_check(const AuditLog *log, Relation rel, Datum action, EState *estate)
-{
-	TupleConstr *constr = RelationGetDescr(rel)->constr;
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), log->attnum[AUDIT_ACTION] - 1);
-	ExprContext *econtext = GetPerTupleExprContext(estate);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
-	const char *name = NULL;
-
-	ExecStoreAllNullTuple(slot);
-	slot->tts_values[att->attnum - 1] = action;
-	slot->tts_isnull[att->attnum - 1] = false;
-	econtext->ecxt_scantuple = slot;
-	for (int i = 0; name == NULL && constr && i < constr->num_check; i++)
-	{
-		Node	   *check = stringToNode(constr->check[i].ccbin);
-
-		if (only_known_columns(check, log) && !passes(check, estate))
-			name = constr->check[i].ccname;
-	}
-	/* as they come from the type cache, its checks have been planned */
-	if (name == NULL && get_typtype(att->atttypid) == TYPTYPE_DOMAIN &&
-		!UserCodeInType(att->atttypid, InvalidOid))
-	{
-		/* given back when the context goes, so it has to live in it */
-		DomainConstraintRef *ref = MemoryContextAllocZero(estate->es_query_cxt,
-														  sizeof(DomainConstraintRef));
-		ListCell   *lc;
-
-		InitDomainConstraintRef(att->atttypid, ref, estate->es_query_cxt, false);
-		econtext->domainValue_datum = action;
-		econtext->domainValue_isNull = false;
-		foreach(lc, ref->constraints)
-		{
-			DomainConstraintState *state = lfirst(lc);
-
-			if (state->constrainttype == DOM_CONSTRAINT_CHECK &&
-				!passes((Node *) state->check_expr, estate))
-				name = state->name;
-		}
-	}
-	if (name != NULL)
-		name = pstrdup(name);
-	ExecDropSingleTupleTableSlot(slot);
-	return name;
-}
-
-/*
- * What of a log refuses a row of TRUNCATE, which has no key and no data: a NOT NULL,
- * a CHECK, or a type of the action that has no 'T'.  NULL when nothing does.
- */
-const char *
-AuditLogRefusesTruncate(Oid relid)
-{
-	static const AuditField empty[] = {
-		AUDIT_RECORD_ID, AUDIT_RECORD_KEY, AUDIT_KEY_TEXT, AUDIT_OLD_DATA, AUDIT_NEW_DATA,
-		AUDIT_CHANGED_FIELDS
-	};
-	Relation	rel = table_open(relid, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
-	EState	   *estate = CreateExecutorState();
-	const char *refuses = NULL;
-	const char *check;
-	AuditLog	log;
-	Datum		action = (Datum) 0;
-	bool		known;
-
-	AuditDescribeLog(&log, rel);
-	for (int i = 0; i < lengthof(empty); i++)
-	{
-		AttrNumber	attnum = log.attnum[empty[i]];
-
-		if (attnum > 0 && TupleDescAttr(desc, attnum - 1)->attnotnull)
-			refuses = psprintf("the NOT NULL of column \"%s\"", get_attname(relid, attnum, false));
-	}
-	if (refuses == NULL &&
-		!truncate_action(TupleDescAttr(desc, log.attnum[AUDIT_ACTION] - 1)->atttypid, &action, &known))
-		refuses = "the type of the action";
-	if (refuses == NULL && known && (check = refusing_check(&log, rel, action, estate)) != NULL)
-		refuses = psprintf("the CHECK \"%s\"", check);
-	FreeExecutorState(estate);
-	table_close(rel, AccessShareLock);
-	return refuses;
 }

@@ -34,52 +34,6 @@ static bool any_invalid = false;
 static List *old_plans = NIL;	/* to free when the transaction ends */
 static List *old_contexts = NIL;
 
-/* what the trigger hands over, before any conversion to the column's type */
-const Oid	AuditFieldTypes[AUDIT_NFIELDS] = {
-	[AUDIT_CHANGED_AT] = TIMESTAMPTZOID,
-	[AUDIT_XACT_ID] = XID8OID,
-	[AUDIT_XACT_SEQ] = INT4OID,
-	[AUDIT_TABLE_SCHEMA] = TEXTOID,
-	[AUDIT_TABLE_NAME] = TEXTOID,
-	[AUDIT_RECORD_ID] = INT8OID,
-	[AUDIT_RECORD_KEY] = JSONBOID,
-	[AUDIT_KEY_TEXT] = TEXTOID,
-	[AUDIT_ACTION] = BPCHAROID,
-	[AUDIT_OLD_DATA] = JSONBOID,
-	[AUDIT_NEW_DATA] = JSONBOID,
-	[AUDIT_CHANGED_FIELDS] = JSONBOID,
-	[AUDIT_USER_ID] = TEXTOID,
-	[AUDIT_DB_USER] = TEXTOID,
-	[AUDIT_SESSION_USER] = TEXTOID,
-	[AUDIT_SESSION_ID] = INT8OID,
-	[AUDIT_APP_CONTEXT] = JSONBOID,
-};
-
-static const struct
-{
-	const char *name;
-	AuditField	field;
-}			known_columns[] = {
-	{"changed_at", AUDIT_CHANGED_AT},
-	{"xact_id", AUDIT_XACT_ID},
-	{"xact_seq", AUDIT_XACT_SEQ},
-	{"table_schema", AUDIT_TABLE_SCHEMA},
-	{"table_name", AUDIT_TABLE_NAME},
-	{"record_id", AUDIT_RECORD_ID},
-	{"record_key", AUDIT_RECORD_KEY},
-	{"action", AUDIT_ACTION},
-	{"operation", AUDIT_ACTION},
-	{"old_data", AUDIT_OLD_DATA},
-	{"new_data", AUDIT_NEW_DATA},
-	{"changed_fields", AUDIT_CHANGED_FIELDS},
-	{"user_id", AUDIT_USER_ID},
-	{"db_user", AUDIT_DB_USER},
-	{"session_user_name", AUDIT_SESSION_USER},
-	{"session_id", AUDIT_SESSION_ID},
-	{"sesid", AUDIT_SESSION_ID},
-	{"app_context", AUDIT_APP_CONTEXT},
-};
-
 void
 AuditLogInit(void)
 {
@@ -196,86 +150,6 @@ AuditLogEndXact(void)
 	any_invalid = false;
 }
 
-/* ---- columns --------------------------------------------------------------------- */
-
-/* A key column takes the key in the form that its type can hold. */
-static AuditField
-key_field(AuditField field, Oid typid)
-{
-	char		category;
-	bool		preferred;
-
-	switch (getBaseType(typid))
-	{
-		case JSONOID:
-		case JSONBOID:
-			return AUDIT_RECORD_KEY;
-		default:
-			break;
-	}
-	get_type_category_preferred(getBaseType(typid), &category, &preferred);
-	return category == TYPCATEGORY_NUMERIC ? AUDIT_RECORD_ID : AUDIT_KEY_TEXT;
-}
-
-AuditField
-AuditFieldOf(Form_pg_attribute att)
-{
-	const char *name = NameStr(att->attname);
-
-	if (strncmp(name, "al_", 3) == 0)
-		name += 3;
-	for (int i = 0; i < lengthof(known_columns); i++)
-	{
-		if (strcmp(name, known_columns[i].name) == 0)
-		{
-			AuditField	field = known_columns[i].field;
-
-			if (field == AUDIT_RECORD_ID || field == AUDIT_RECORD_KEY)
-				return key_field(field, att->atttypid);
-			return field;
-		}
-	}
-	return AUDIT_NFIELDS;
-}
-
-static void
-require_column(AuditLog *log, AuditField field, const char *name)
-{
-	if (log->attnum[field] == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("table \"%s\" cannot serve as an audit log", get_rel_name(log->relid)),
-				 errdetail("It has no column %s.", name),
-				 errhint("Add the column, or make a log with audit_install().")));
-}
-
-static void
-map_columns(AuditLog *log, Relation rel)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-
-	memset(log->attnum, 0, sizeof(log->attnum));
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-		AuditField	field;
-
-		if (att->attisdropped || att->attgenerated)
-			continue;
-		field = AuditFieldOf(att);
-		if (field != AUDIT_NFIELDS && log->attnum[field] == 0)
-			log->attnum[field] = att->attnum;
-	}
-	require_column(log, AUDIT_CHANGED_AT, "\"changed_at\"");
-	require_column(log, AUDIT_TABLE_NAME, "\"table_name\"");
-	require_column(log, AUDIT_ACTION, "\"action\"");
-	require_column(log, AUDIT_OLD_DATA, "\"old_data\"");
-	require_column(log, AUDIT_NEW_DATA, "\"new_data\"");
-	require_column(log, AUDIT_CHANGED_FIELDS, "\"changed_fields\"");
-	if (log->attnum[AUDIT_RECORD_ID] == 0 && log->attnum[AUDIT_KEY_TEXT] == 0)
-		require_column(log, AUDIT_RECORD_KEY, "\"record_id\" or \"record_key\"");
-}
-
 /* ---- entries ----------------------------------------------------------------------- */
 
 static void
@@ -294,7 +168,7 @@ build(AuditLog *log)
 	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
 		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
 			AuditNoteType(&log->types, TupleDescAttr(RelationGetDescr(rel), i)->atttypid);
-	map_columns(log, rel);
+	AuditMapColumns(log, rel);
 	MemoryContextSwitchTo(old);
 	table_close(rel, NoLock);
 }
@@ -376,17 +250,4 @@ AuditLogInsert(AuditLog *log, AuditRow *row)
 		done = AuditTargetInsert(log, row);
 		audit_inserting = false;
 	}
-}
-
-/* ---- for the administrative functions --------------------------------------------------- */
-
-/* A description of the log outside the cache: its columns are checked. */
-void
-AuditDescribeLog(AuditLog *log, Relation rel)
-{
-	memset(log, 0, sizeof(*log));
-	log->relid = RelationGetRelid(rel);
-	log->name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-										   RelationGetRelationName(rel));
-	map_columns(log, rel);
 }

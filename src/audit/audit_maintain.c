@@ -41,6 +41,7 @@
 #include "audit/audit.h"
 #include "audit/audit_months.h"
 #include "common/catalog.h"
+#include "common/names.h"
 #include "common/spi.h"
 #include "common/usercode.h"
 #include "compat.h"
@@ -175,7 +176,7 @@ create_index(Maintain *m, Datum arg)
 	name = ChooseRelationName(get_rel_name(relid), "changed", "idx", get_rel_namespace(relid),
 							  false);
 	SpiRun(psprintf("CREATE INDEX %s ON %s USING gin (%s)", quote_identifier(name),
-					AuditQualifiedName(relid),
+					NamesQualified(relid),
 					quote_identifier(get_attname(relid, log.attnum[AUDIT_CHANGED_FIELDS], false))));
 	m->indexed++;
 }
@@ -196,12 +197,12 @@ expire_month(Maintain *m, Datum arg)
 	if (!is_partition_of(relid, m->logid))
 		return;
 	AuditAlterAsOwner(m->logid, psprintf("ALTER TABLE %s DETACH PARTITION %s",
-										 AuditQualifiedName(m->logid), AuditQualifiedName(relid)));
+										 NamesQualified(m->logid), NamesQualified(relid)));
 	/* of a month on another server, only what stands for it here */
 	if (m->drop)
 		AuditAlterAsOwner(relid, psprintf("DROP %s %s",
 										  get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? "FOREIGN TABLE" : "TABLE",
-										  AuditQualifiedName(relid)));
+										  NamesQualified(relid)));
 	m->expired++;
 }
 
@@ -251,7 +252,7 @@ months_in_default(Oid logid)
 	n = UserCodeQuery(CatalogOwner(ranges.default_part),
 					  psprintf("SELECT DISTINCT pg_catalog.date_trunc('month', %s, 'UTC') FROM %s "
 							   "WHERE pg_catalog.isfinite(%s) ORDER BY 1", column,
-							   AuditQualifiedName(ranges.default_part), column),
+							   NamesQualified(ranges.default_part), column),
 					  0, NULL, NULL, NULL, false);
 	for (uint64 i = 0; i < n; i++)
 	{

@@ -37,6 +37,7 @@
 #include "audit/audit.h"
 #include "audit/audit_months.h"
 #include "common/catalog.h"
+#include "common/names.h"
 #include "common/rights.h"
 #include "common/rows.h"
 #include "common/spi.h"
@@ -196,7 +197,7 @@ take_rows(Oid logid, Oid default_part, const char *from, const char *to)
 	/* by way of the log, if its owner has no right on the partition: no other has such rows */
 	return psprintf("DELETE FROM %s WHERE %s OPERATOR(pg_catalog.>=) %s "
 					"AND %s OPERATOR(pg_catalog.<) %s RETURNING %s",
-					AuditQualifiedName(own ? default_part : logid), column, from, column, to,
+					NamesQualified(own ? default_part : logid), column, from, column, to,
 					stored_columns(logid));
 }
 
@@ -225,7 +226,7 @@ create_table(Oid logid, int month)
 	const char *tablespace = get_tablespace_name(rel->rd_rel->reltablespace);
 
 	SpiRun(psprintf("CREATE TABLE %s (LIKE %s INCLUDING CONSTRAINTS INCLUDING GENERATED "
-					"INCLUDING STORAGE INCLUDING COMPRESSION)%s", name, AuditQualifiedName(logid),
+					"INCLUDING STORAGE INCLUDING COMPRESSION)%s", name, NamesQualified(logid),
 					tablespace ? psprintf(" TABLESPACE %s", quote_identifier(tablespace)) : ""));
 	RightsOfOwnerAlone(get_relname_relid(relname, nsp));
 	/* a scheduler's role shall not own parts of somebody else's log */
@@ -292,7 +293,7 @@ attach_partition(Oid logid, Oid default_part, const char *name, const char *from
 		moved = UserCodeQuery(owner, psprintf("WITH moved AS (%s) INSERT INTO %s (%s) SELECT %s FROM moved",
 											  take, name, columns, columns), 0, NULL, NULL, NULL, false);
 	AuditAlterAsOwner(logid, psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)",
-									  AuditQualifiedName(logid), name, from, to));
+									  NamesQualified(logid), name, from, to));
 	if (rows)
 		moved = RowsInto(rows, owner, psprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM "
 											   ROWS_NAME, name, columns, columns));
@@ -310,7 +311,7 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 	if (OidIsValid(default_part))
 	{
 		lock_default(logid, default_part);
-		published = is_published(AuditQualifiedName(logid), AuditQualifiedName(default_part));
+		published = is_published(NamesQualified(logid), NamesQualified(default_part));
 	}
 	return attach_partition(logid, default_part, name, literal(from), literal(to), published);
 }

@@ -29,6 +29,5 @@ extern TimestampTz AuditMonthStart(int month);
 extern bool AuditReadRanges(Relation log, AuditRanges *out);
 extern void AuditAlterAsOwner(Oid relid, const char *command);
 extern uint64 AuditCreateMonth(Oid logid, int month, int *created);
-extern AttrNumber AuditPartitionColumn(Relation rel);
 
 #endif							/* AQUACIS_AUDIT_MONTHS_H */

@@ -13,7 +13,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/partition.h"
 #include "catalog/pg_partitioned_table.h"
 #include "catalog/pg_type.h"
 #include "nodes/pg_list.h"
@@ -27,7 +26,6 @@
 #include "utils/timestamp.h"
 
 #include "audit/audit.h"
-#include "audit/audit_months.h"
 
 /*
  * The column that a log, or a level of it, is partitioned by, if it is by RANGE of

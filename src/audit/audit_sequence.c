@@ -22,7 +22,14 @@
 #include "commands/sequence.h"
 #include "common/int.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/primnodes.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
 #include "storage/bufmgr.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
@@ -146,4 +153,53 @@ AuditNextval(Oid seqid)
 	UnlockReleaseBuffer(buf);
 	table_close(seqrel, NoLock);
 	return result;
+}
+
+/* The sequence that an expression draws from and does nothing else, or InvalidOid. */
+Oid
+AuditSequenceOf(Node *node)
+{
+	if (IsA(node, NextValueExpr))
+		return ((NextValueExpr *) node)->seqid;
+	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid == F_NEXTVAL &&
+		IsA(linitial(((FuncExpr *) node)->args), Const))
+		return DatumGetObjectId(((Const *) linitial(((FuncExpr *) node)->args))->constvalue);
+	return InvalidOid;
+}
+
+/*
+ * Drawing a number writes to the sequence, in everybody's name: the owner of the
+ * log has to be allowed to.  An identity column's sequence is the column's own.
+ */
+void
+AuditCheckSequence(Relation log, AttrNumber attnum, Oid seqid)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(log), attnum - 1);
+
+	if (!OidIsValid(seqid) || att->attidentity ||
+		pg_class_aclcheck(seqid, log->rd_rel->relowner, ACL_USAGE | ACL_UPDATE) == ACLCHECK_OK)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("table \"%s\" cannot serve as an audit log", RelationGetRelationName(log)),
+			 errdetail("The default of column \"%s\" draws from sequence \"%s\", which the log's "
+					   "owner may not use.", NameStr(att->attname), get_rel_name(seqid)),
+			 errhint("Grant USAGE on the sequence to \"%s\".",
+					 GetUserNameFromId(log->rd_rel->relowner, true))));
+}
+
+/*
+ * The sequence behind an identity or serial column.  InvalidOid also where the
+ * default does more than draw a number: then the executor has to compute it.
+ */
+Oid
+AuditColumnSequence(Relation rel, AttrNumber attnum)
+{
+	Node	   *expr = build_column_default(rel, attnum);
+	Oid			seqid = InvalidOid;
+
+	if (expr != NULL)
+		seqid = AuditSequenceOf(strip_implicit_coercions((Node *) expression_planner((Expr *) expr)));
+	AuditCheckSequence(rel, attnum, seqid);
+	return seqid;
 }

@@ -12,7 +12,6 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
@@ -215,11 +214,11 @@ describe_arguments(const Audited *one, Relation rel, Datum *values, bool *nulls)
 Datum
 audit_tables(PG_FUNCTION_ARGS)
 {
-	Tuplestorestate *store = AuditBeginSet(fcinfo);
-	TupleDesc	desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Oid			fnoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
 	ListCell   *lc;
 
+	InitMaterializedSRF(fcinfo, 0);
 	foreach(lc, audited_tables(fnoid))
 	{
 		Audited    *one = lfirst(lc);
@@ -246,7 +245,7 @@ audit_tables(PG_FUNCTION_ARGS)
 			nulls[6] = false;
 			describe_log(logid, values, nulls);
 		}
-		tuplestore_putvalues(store, desc, values, nulls);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 		if (rel != NULL)
 			relation_close(rel, AccessShareLock);
 	}

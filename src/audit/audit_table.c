@@ -22,6 +22,7 @@
 #include "utils/rel.h"
 
 #include "audit/audit.h"
+#include "common/names.h"
 
 static HTAB *tables = NULL;
 static MemoryContext tables_cxt = NULL;
@@ -190,7 +191,7 @@ check_redacted(Relation rel, List *names, List *key)
 					 errdetail("Table \"%s\" has no such column; under another name its "
 							   "values would be logged.", RelationGetRelationName(rel)),
 					 errhint("Call audit_enable(%s, redact => ...) with the columns it has.",
-							 AuditTableLiteral(RelationGetRelid(rel)))));
+							 NamesLiteral(RelationGetRelid(rel)))));
 		if (list_has(key, lfirst(lc)))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -198,7 +199,7 @@ check_redacted(Relation rel, List *names, List *key)
 					 errdetail("Column \"%s\" of table \"%s\" is part of the key, which is logged.",
 							   (char *) lfirst(lc), RelationGetRelationName(rel)),
 					 errhint("Call audit_enable(%s, key => ...) with another key.",
-							 AuditTableLiteral(RelationGetRelid(rel)))));
+							 NamesLiteral(RelationGetRelid(rel)))));
 	}
 }
 

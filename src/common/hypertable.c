@@ -18,7 +18,11 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_inherits.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -31,6 +35,7 @@
 #include "utils/rel.h"
 #include "utils/resowner.h"
 
+#include "common/catalog.h"
 #include "common/hypertable.h"
 
 static SPIPlanPtr
@@ -140,4 +145,49 @@ InsertionSignal(void)
 	Oid			nsp = InsertionIsHooked() ? get_namespace_oid("_timescaledb_cache", true) : InvalidOid;
 
 	return OidIsValid(nsp) ? get_relname_relid("cache_inval_hypertable", nsp) : InvalidOid;
+}
+
+/* Of a table that inherits from one other, that one. */
+static Oid
+only_parent(Oid relid)
+{
+	CatalogRows rows;
+	HeapTuple	tup;
+	Oid			parent = InvalidOid;
+
+	CatalogBegin(&rows, InheritsRelationId, InheritsRelidSeqnoIndexId, Anum_pg_inherits_inhrelid, relid);
+	if (HeapTupleIsValid(tup = CatalogNext(&rows)))
+	{
+		parent = ((Form_pg_inherits) GETSTRUCT(tup))->inhparent;
+		if (HeapTupleIsValid(CatalogNext(&rows)))
+			parent = InvalidOid;
+	}
+	CatalogEnd(&rows);
+	return parent;
+}
+
+/* An ordinary table whose rows an extension puts into others, as TimescaleDB does. */
+bool
+HypertableIs(Oid relid)
+{
+	Relation	rel = try_table_open(relid, AccessShareLock);
+	bool		result;
+
+	if (rel == NULL)
+		return false;
+	result = rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_rules == NULL &&
+		!InsertionIsPlain(rel);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* The hypertable from which a chunk inherits; InvalidOid for everything else. */
+Oid
+HypertableOf(Oid relid)
+{
+	Oid			parent = InvalidOid;
+
+	if (InsertionIsHooked() && !get_rel_relispartition(relid))
+		parent = only_parent(relid);
+	return OidIsValid(parent) && HypertableIs(parent) ? parent : InvalidOid;
 }

@@ -10,5 +10,7 @@
 extern bool InsertionIsHooked(void);
 extern bool InsertionIsPlain(Relation rel);
 extern Oid	InsertionSignal(void);
+extern bool HypertableIs(Oid relid);
+extern Oid	HypertableOf(Oid relid);
 
 #endif							/* AQUACIS_COMMON_HYPERTABLE_H */

@@ -1,0 +1,274 @@
+/*
+ * audit_check.c
+ *	  Can this table serve as the log of that one?
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "catalog/pg_enum.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "audit/audit.h"
+#include "common/hypertable.h"
+#include "common/usercode.h"
+#include "compat.h"
+
+/* ---- a row of TRUNCATE ----------------------------------------------------------------- */
+
+/* Whether an expression looks only at what is known of a row of TRUNCATE. */
+static bool
+only_known_columns(Node *expr, const AuditLog *log)
+{
+	static const AuditField known[] = {
+		AUDIT_ACTION, AUDIT_RECORD_ID, AUDIT_RECORD_KEY, AUDIT_KEY_TEXT, AUDIT_OLD_DATA,
+		AUDIT_NEW_DATA, AUDIT_CHANGED_FIELDS
+	};
+	Bitmapset  *used = NULL;
+
+	pull_varattnos(expr, 1, &used);
+	for (int i = 0; i < lengthof(known); i++)
+		if (log->attnum[known[i]])
+			used = bms_del_member(used, log->attnum[known[i]] - FirstLowInvalidHeapAttributeNumber);
+	return bms_is_empty(used);
+}
+
+/*
+ * 'T' as a column of this type has it.  False when the type has no such value;
+ * *known becomes false for a type that is neither text nor an enum.
+ */
+static bool
+truncate_action(Oid typid, Datum *value, bool *known)
+{
+	Oid			basetype = getBaseType(typid);
+	HeapTuple	tup;
+
+	*known = true;
+	if (basetype == TEXTOID || basetype == VARCHAROID || basetype == BPCHAROID)
+		*value = CStringGetTextDatum("T");
+	else if (basetype == CHAROID)
+		*value = CharGetDatum('T');
+	else if (type_is_enum(basetype))
+	{
+		tup = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(basetype), CStringGetDatum("T"));
+		if (!HeapTupleIsValid(tup))
+			return false;
+		*value = ObjectIdGetDatum(((Form_pg_enum) GETSTRUCT(tup))->oid);
+		ReleaseSysCache(tup);
+	}
+	else
+		*known = false;
+	return true;
+}
+
+/* Checks that could run code of users are left to the row itself, and to the log's owner. */
+static bool
+passes(Node *check, EState *estate)
+{
+	return UserCodeInExpression(check) ||
+		ExecCheck(ExecPrepareExpr((Expr *) check, estate), GetPerTupleExprContext(estate));
+}
+
+/* The name of a constraint of the log that refuses a row with action 'T' and nulls. */
+static const char *
+refusing_check(const AuditLog *log, Relation rel, Datum action, EState *estate)
+{
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), log->attnum[AUDIT_ACTION] - 1);
+	ExprContext *econtext = GetPerTupleExprContext(estate);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	const char *name = NULL;
+
+	ExecStoreAllNullTuple(slot);
+	slot->tts_values[att->attnum - 1] = action;
+	slot->tts_isnull[att->attnum - 1] = false;
+	econtext->ecxt_scantuple = slot;
+	for (int i = 0; name == NULL && constr && i < constr->num_check; i++)
+	{
+		Node	   *check = stringToNode(constr->check[i].ccbin);
+
+		if (only_known_columns(check, log) && !passes(check, estate))
+			name = constr->check[i].ccname;
+	}
+	/* as they come from the type cache, its checks have been planned */
+	if (name == NULL && get_typtype(att->atttypid) == TYPTYPE_DOMAIN &&
+		!UserCodeInType(att->atttypid, InvalidOid))
+	{
+		/* given back when the context goes, so it has to live in it */
+		DomainConstraintRef *ref = MemoryContextAllocZero(estate->es_query_cxt,
+														  sizeof(DomainConstraintRef));
+		ListCell   *lc;
+
+		InitDomainConstraintRef(att->atttypid, ref, estate->es_query_cxt, false);
+		econtext->domainValue_datum = action;
+		econtext->domainValue_isNull = false;
+		foreach(lc, ref->constraints)
+		{
+			DomainConstraintState *state = lfirst(lc);
+
+			if (state->constrainttype == DOM_CONSTRAINT_CHECK &&
+				!passes((Node *) state->check_expr, estate))
+				name = state->name;
+		}
+	}
+	if (name != NULL)
+		name = pstrdup(name);
+	ExecDropSingleTupleTableSlot(slot);
+	return name;
+}
+
+/*
+ * What of a log refuses a row of TRUNCATE, which has no key and no data: a NOT NULL,
+ * a CHECK, or a type of the action that has no 'T'.  NULL when nothing does.
+ */
+static const char *
+refuses_truncate(Oid relid)
+{
+	static const AuditField empty[] = {
+		AUDIT_RECORD_ID, AUDIT_RECORD_KEY, AUDIT_KEY_TEXT, AUDIT_OLD_DATA, AUDIT_NEW_DATA,
+		AUDIT_CHANGED_FIELDS
+	};
+	Relation	rel = table_open(relid, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	EState	   *estate = CreateExecutorState();
+	const char *refuses = NULL;
+	const char *check;
+	AuditLog	log;
+	Datum		action = (Datum) 0;
+	bool		known;
+
+	AuditDescribeLog(&log, rel);
+	for (int i = 0; i < lengthof(empty); i++)
+	{
+		AttrNumber	attnum = log.attnum[empty[i]];
+
+		if (attnum > 0 && TupleDescAttr(desc, attnum - 1)->attnotnull)
+			refuses = psprintf("the NOT NULL of column \"%s\"", get_attname(relid, attnum, false));
+	}
+	if (refuses == NULL &&
+		!truncate_action(TupleDescAttr(desc, log.attnum[AUDIT_ACTION] - 1)->atttypid, &action, &known))
+		refuses = "the type of the action";
+	if (refuses == NULL && known && (check = refusing_check(&log, rel, action, estate)) != NULL)
+		refuses = psprintf("the CHECK \"%s\"", check);
+	FreeExecutorState(estate);
+	table_close(rel, AccessShareLock);
+	return refuses;
+}
+
+/* Whether TRUNCATE can be logged; says why when not. */
+bool
+AuditCanLogTruncate(Oid relid, Oid logid)
+{
+	const char *column;
+
+	if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE && !FOREIGN_TABLES_HAVE_TRUNCATE_TRIGGERS)
+	{
+		ereport(NOTICE,
+				(errmsg("TRUNCATE of \"%s\" will not be logged", get_rel_name(relid)),
+				 errdetail("This version of PostgreSQL has no TRUNCATE triggers on foreign tables.")));
+		return false;
+	}
+	column = refuses_truncate(logid);
+	if (column == NULL)
+		return true;
+	ereport(NOTICE,
+			(errmsg("TRUNCATE of \"%s\" will not be logged", get_rel_name(relid)),
+			 errdetail("Such a row has action 'T', no key and no data, which %s of log \"%s\" refuses.",
+					   column, get_rel_name(logid)),
+			 errhint("Drop or widen it and call audit_enable() again.")));
+	return false;
+}
+
+/* ---- the log of a table ---------------------------------------------------------------- */
+
+/* Times without a zone mean what the settings of whoever wrote them say. */
+static void
+tell_local_times(Relation log, AttrNumber changed_at)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(log), changed_at - 1);
+
+	if (getBaseType(att->atttypid) == TIMESTAMPTZOID)
+		return;
+	ereport(NOTICE,
+			(errmsg("the times in log \"%s\" follow the TimeZone of whoever makes a change",
+					RelationGetRelationName(log)),
+			 errdetail("Its column \"%s\" is of type %s.", NameStr(att->attname),
+					   format_type_be(att->atttypid)),
+			 errhint("Make it timestamp with time zone.")));
+}
+
+/*
+ * Refuses a log that could not take the rows of this table.  One that has record_id
+ * alone takes what reads as an integer.
+ */
+void
+AuditCheckLog(Relation rel, List *key, Oid logid)
+{
+	Relation	log = table_open(logid, AccessShareLock);
+	AuditLog	desc;
+	char		category;
+	bool		preferred;
+
+	AuditDescribeLog(&desc, log);
+	if (log->rd_rel->relispartition || OidIsValid(HypertableOf(logid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" cannot serve as an audit log", RelationGetRelationName(log)),
+				 errdetail("It is a partition, which takes rows of its own limits only."),
+				 errhint("Name the partitioned table.")));
+	AuditRefuseForeignTypes(log);
+	AuditRefuseTriggers(logid, find_all_inheritors(logid, NoLock, NULL));
+	tell_local_times(log, desc.attnum[AUDIT_CHANGED_AT]);
+	table_close(log, AccessShareLock);
+	if (desc.attnum[AUDIT_RECORD_KEY] || desc.attnum[AUDIT_KEY_TEXT])
+		return;
+	if (list_length(key) == 1)
+	{
+		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), linitial(key));
+
+		get_type_category_preferred(getBaseType(get_atttype(RelationGetRelid(rel), attnum)),
+									&category, &preferred);
+		if (category == TYPCATEGORY_NUMERIC || category == TYPCATEGORY_STRING)
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("log \"%s\" has no room for the key of table \"%s\"", get_rel_name(logid),
+					RelationGetRelationName(rel)),
+			 errdetail("Its record_id takes one integer; the key is (%s).", AuditColumnList(key)),
+			 errhint("Add a column record_key of type jsonb or text to the log, or give another key.")));
+}
+
+/*
+ * A new chunk gets the triggers of its hypertable when a row wants it, in the name of
+ * the owner: an INSERT would fail some day for a right that this one has not.
+ */
+void
+AuditCheckHypertableOwner(Relation rel, Oid trgoid)
+{
+	Oid			owner = rel->rd_rel->relowner;
+
+	if (object_aclcheck(ProcedureRelationId, trgoid, owner, ACL_EXECUTE) == ACLCHECK_OK ||
+		!HypertableIs(RelationGetRelid(rel)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("the owner of \"%s\" may not execute fn_audit_trigger",
+					RelationGetRelationName(rel)),
+			 errdetail("Its rows are kept in other tables, and each new one gets the trigger in the name of \"%s\".",
+					   GetUserNameFromId(owner, false)),
+			 errhint("GRANT EXECUTE ON FUNCTION fn_audit_trigger TO \"%s\".",
+					 GetUserNameFromId(owner, false))));
+}
