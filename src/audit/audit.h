@@ -275,6 +275,13 @@ typedef enum AuditField
 	AUDIT_NFIELDS
 } AuditField;
 
+/* which column of a log takes what */
+typedef struct AuditColumns
+{
+	Oid			relid;			/* the log, or one of its partitions */
+	AttrNumber	attnum[AUDIT_NFIELDS];	/* 0: there is no such column */
+} AuditColumns;
+
 typedef struct AuditRow
 {
 	Datum		values[AUDIT_NFIELDS];
@@ -293,9 +300,8 @@ typedef struct AuditLog
 	bool		stale;
 	uint64		locked;			/* equals audit_lock_epoch: locks are held */
 	MemoryContext cxt;
-	char	   *name;			/* qualified and quoted, for SQL */
-	char	   *relname;		/* for messages */
-	AttrNumber	attnum[AUDIT_NFIELDS];	/* in the log, 0: has no such column */
+	char	   *name;			/* for messages */
+	AuditColumns columns;
 	bool		direct;			/* rows may go straight into a partition */
 	struct AuditTarget *target; /* where they go now */
 	struct AuditPlan *plan;		/* else: the way through SPI */
@@ -329,8 +335,7 @@ typedef struct AuditTarget
 extern const Oid AuditFieldTypes[AUDIT_NFIELDS];
 
 extern AuditField AuditFieldOf(Form_pg_attribute att);
-extern void AuditMapColumns(AuditLog *log, Relation rel);
-extern void AuditDescribeLog(AuditLog *log, Relation rel);
+extern void AuditMapColumns(Relation rel, AuditColumns *columns);
 
 /* in audit_sequence.c */
 extern Oid	AuditSequenceOf(Node *node);
@@ -368,7 +373,7 @@ extern void AuditCheckHypertableOwner(Relation rel, Oid trgoid);
 
 extern void AuditWhoInit(void);
 extern bool AuditParseInteger(const char *text, int64 *value);
-extern void AuditFillWho(AuditRow *row, const AuditLog *log);
+extern void AuditFillWho(AuditRow *row, const AuditColumns *columns);
 
 /* ---- start-up (audit_init.c) ------------------------------------------------------ */
 

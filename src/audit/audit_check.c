@@ -30,7 +30,7 @@
 
 /* Whether an expression looks only at what is known of a row of TRUNCATE. */
 static bool
-only_known_columns(Node *expr, const AuditLog *log)
+only_known_columns(Node *expr, const AuditColumns *columns)
 {
 	static const AuditField known[] = {
 		AUDIT_ACTION, AUDIT_RECORD_ID, AUDIT_RECORD_KEY, AUDIT_KEY_TEXT, AUDIT_OLD_DATA,
@@ -40,8 +40,8 @@ only_known_columns(Node *expr, const AuditLog *log)
 
 	pull_varattnos(expr, 1, &used);
 	for (int i = 0; i < lengthof(known); i++)
-		if (log->attnum[known[i]])
-			used = bms_del_member(used, log->attnum[known[i]] - FirstLowInvalidHeapAttributeNumber);
+		if (columns->attnum[known[i]])
+			used = bms_del_member(used, columns->attnum[known[i]] - FirstLowInvalidHeapAttributeNumber);
 	return bms_is_empty(used);
 }
 
@@ -83,10 +83,10 @@ passes(Node *check, EState *estate)
 
 /* The name of a constraint of the log that refuses a row with action 'T' and nulls. */
 static const char *
-refusing_check(const AuditLog *log, Relation rel, Datum action, EState *estate)
+refusing_check(const AuditColumns *columns, Relation rel, Datum action, EState *estate)
 {
 	TupleConstr *constr = RelationGetDescr(rel)->constr;
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), log->attnum[AUDIT_ACTION] - 1);
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), columns->attnum[AUDIT_ACTION] - 1);
 	ExprContext *econtext = GetPerTupleExprContext(estate);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	const char *name = NULL;
@@ -99,7 +99,7 @@ refusing_check(const AuditLog *log, Relation rel, Datum action, EState *estate)
 	{
 		Node	   *check = stringToNode(constr->check[i].ccbin);
 
-		if (only_known_columns(check, log) && !passes(check, estate))
+		if (only_known_columns(check, columns) && !passes(check, estate))
 			name = constr->check[i].ccname;
 	}
 	/* as they come from the type cache, its checks have been planned */
@@ -145,22 +145,22 @@ refuses_truncate(Oid relid)
 	EState	   *estate = CreateExecutorState();
 	const char *refuses = NULL;
 	const char *check;
-	AuditLog	log;
+	AuditColumns columns;
 	Datum		action = (Datum) 0;
 	bool		known;
 
-	AuditDescribeLog(&log, rel);
+	AuditMapColumns(rel, &columns);
 	for (int i = 0; i < lengthof(empty); i++)
 	{
-		AttrNumber	attnum = log.attnum[empty[i]];
+		AttrNumber	attnum = columns.attnum[empty[i]];
 
 		if (attnum > 0 && TupleDescAttr(desc, attnum - 1)->attnotnull)
 			refuses = psprintf("the NOT NULL of column \"%s\"", get_attname(relid, attnum, false));
 	}
 	if (refuses == NULL &&
-		!truncate_action(TupleDescAttr(desc, log.attnum[AUDIT_ACTION] - 1)->atttypid, &action, &known))
+		!truncate_action(TupleDescAttr(desc, columns.attnum[AUDIT_ACTION] - 1)->atttypid, &action, &known))
 		refuses = "the type of the action";
-	if (refuses == NULL && known && (check = refusing_check(&log, rel, action, estate)) != NULL)
+	if (refuses == NULL && known && (check = refusing_check(&columns, rel, action, estate)) != NULL)
 		refuses = psprintf("the CHECK \"%s\"", check);
 	FreeExecutorState(estate);
 	table_close(rel, AccessShareLock);
@@ -217,11 +217,11 @@ void
 AuditCheckLog(Relation rel, List *key, Oid logid)
 {
 	Relation	log = table_open(logid, AccessShareLock);
-	AuditLog	desc;
+	AuditColumns columns;
 	char		category;
 	bool		preferred;
 
-	AuditDescribeLog(&desc, log);
+	AuditMapColumns(log, &columns);
 	if (log->rd_rel->relispartition || OidIsValid(HypertableOf(logid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -230,9 +230,9 @@ AuditCheckLog(Relation rel, List *key, Oid logid)
 				 errhint("Name the partitioned table.")));
 	AuditRefuseForeignTypes(log);
 	AuditRefuseTriggers(logid, find_all_inheritors(logid, NoLock, NULL));
-	tell_local_times(log, desc.attnum[AUDIT_CHANGED_AT]);
+	tell_local_times(log, columns.attnum[AUDIT_CHANGED_AT]);
 	table_close(log, AccessShareLock);
-	if (desc.attnum[AUDIT_RECORD_KEY] || desc.attnum[AUDIT_KEY_TEXT])
+	if (columns.attnum[AUDIT_RECORD_KEY] || columns.attnum[AUDIT_KEY_TEXT])
 		return;
 	if (list_length(key) == 1)
 	{

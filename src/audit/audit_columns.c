@@ -101,22 +101,23 @@ AuditFieldOf(Form_pg_attribute att)
 }
 
 static void
-require_column(AuditLog *log, AuditField field, const char *name)
+require_column(const AuditColumns *columns, AuditField field, const char *name)
 {
-	if (log->attnum[field] == 0)
+	if (columns->attnum[field] == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("table \"%s\" cannot serve as an audit log", get_rel_name(log->relid)),
+				 errmsg("table \"%s\" cannot serve as an audit log", get_rel_name(columns->relid)),
 				 errdetail("It has no column %s.", name),
 				 errhint("Add the column, or make a log with audit_install().")));
 }
 
 void
-AuditMapColumns(AuditLog *log, Relation rel)
+AuditMapColumns(Relation rel, AuditColumns *columns)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 
-	memset(log->attnum, 0, sizeof(log->attnum));
+	memset(columns, 0, sizeof(*columns));
+	columns->relid = RelationGetRelid(rel);
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
@@ -125,26 +126,15 @@ AuditMapColumns(AuditLog *log, Relation rel)
 		if (att->attisdropped || att->attgenerated)
 			continue;
 		field = AuditFieldOf(att);
-		if (field != AUDIT_NFIELDS && log->attnum[field] == 0)
-			log->attnum[field] = att->attnum;
+		if (field != AUDIT_NFIELDS && columns->attnum[field] == 0)
+			columns->attnum[field] = att->attnum;
 	}
-	require_column(log, AUDIT_CHANGED_AT, "\"changed_at\"");
-	require_column(log, AUDIT_TABLE_NAME, "\"table_name\"");
-	require_column(log, AUDIT_ACTION, "\"action\"");
-	require_column(log, AUDIT_OLD_DATA, "\"old_data\"");
-	require_column(log, AUDIT_NEW_DATA, "\"new_data\"");
-	require_column(log, AUDIT_CHANGED_FIELDS, "\"changed_fields\"");
-	if (log->attnum[AUDIT_RECORD_ID] == 0 && log->attnum[AUDIT_KEY_TEXT] == 0)
-		require_column(log, AUDIT_RECORD_KEY, "\"record_id\" or \"record_key\"");
-}
-
-/* A description of the log outside the cache: its columns are checked. */
-void
-AuditDescribeLog(AuditLog *log, Relation rel)
-{
-	memset(log, 0, sizeof(*log));
-	log->relid = RelationGetRelid(rel);
-	log->name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-										   RelationGetRelationName(rel));
-	AuditMapColumns(log, rel);
+	require_column(columns, AUDIT_CHANGED_AT, "\"changed_at\"");
+	require_column(columns, AUDIT_TABLE_NAME, "\"table_name\"");
+	require_column(columns, AUDIT_ACTION, "\"action\"");
+	require_column(columns, AUDIT_OLD_DATA, "\"old_data\"");
+	require_column(columns, AUDIT_NEW_DATA, "\"new_data\"");
+	require_column(columns, AUDIT_CHANGED_FIELDS, "\"changed_fields\"");
+	if (columns->attnum[AUDIT_RECORD_ID] == 0 && columns->attnum[AUDIT_KEY_TEXT] == 0)
+		require_column(columns, AUDIT_RECORD_KEY, "\"record_id\" or \"record_key\"");
 }

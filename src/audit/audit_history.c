@@ -30,6 +30,7 @@
 #include "utils/varlena.h"
 
 #include "audit/audit.h"
+#include "common/names.h"
 #include "common/usercode.h"
 #include "compat.h"
 
@@ -140,15 +141,15 @@ normal_json(const char *json)
 
 /* Of a table that is gone, or has no key any more: what the text looks like. */
 static KeyMatch
-guess_key(const char *name, const AuditLog *log, const char *key, bool object)
+guess_key(const char *name, const AuditColumns *columns, const char *key, bool object)
 {
 	KeyMatch	match;
 
-	if (object && log->attnum[AUDIT_RECORD_KEY])
+	if (object && columns->attnum[AUDIT_RECORD_KEY])
 		return json_match(key);
-	if (log->attnum[AUDIT_RECORD_ID] && integer_match(key, &match))
+	if (columns->attnum[AUDIT_RECORD_ID] && integer_match(key, &match))
 		return match;
-	if (log->attnum[AUDIT_KEY_TEXT])
+	if (columns->attnum[AUDIT_KEY_TEXT])
 		return text_match(key);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
@@ -159,16 +160,16 @@ guess_key(const char *name, const AuditLog *log, const char *key, bool object)
 }
 
 static KeyMatch
-match_key(Relation rel, List *names, const AuditLog *log, const char *key, bool object)
+match_key(Relation rel, List *names, const AuditColumns *columns, const char *key, bool object)
 {
 	bool		integer = list_length(names) == 1 && AuditIntegerKey(rel, linitial(names));
 	KeyMatch	match;
 
-	if (object && log->attnum[AUDIT_RECORD_KEY])
+	if (object && columns->attnum[AUDIT_RECORD_KEY])
 		return json_match(key);
-	if (integer && log->attnum[AUDIT_RECORD_ID] && integer_match(key, &match))
+	if (integer && columns->attnum[AUDIT_RECORD_ID] && integer_match(key, &match))
 		return match;
-	if (log->attnum[AUDIT_KEY_TEXT])
+	if (columns->attnum[AUDIT_KEY_TEXT])
 		return text_match(object && list_length(names) > 1 ? normal_json(key) : key);
 	if (list_length(names) > 1)
 		ereport(ERROR,
@@ -177,26 +178,26 @@ match_key(Relation rel, List *names, const AuditLog *log, const char *key, bool 
 						RelationGetRelationName(rel)),
 				 errdetail("\"%s\" is no JSON object.", key),
 				 errhint("Give it as in record_key: '{\"column\": value, ...}'.")));
-	if (log->attnum[AUDIT_RECORD_KEY])
+	if (columns->attnum[AUDIT_RECORD_KEY])
 		return column_match(rel, linitial(names), key);
 	if (!integer_match(key, &match))
-		return guess_key(RelationGetRelationName(rel), log, key, object);
+		return guess_key(RelationGetRelationName(rel), columns, key, object);
 	return match;
 }
 
 static KeyMatch
-find_key(Oid relid, const char *name, const AuditArgs *args, const AuditLog *log, const char *key)
+find_key(Oid relid, const char *name, const AuditArgs *args, const AuditColumns *columns, const char *key)
 {
 	bool		object = key[strspn(key, " \t\r\n")] == '{';
 	KeyMatch	match;
 	Relation	rel = OidIsValid(relid) ? try_table_open(relid, AccessShareLock) : NULL;
 
 	if (rel == NULL)
-		return guess_key(name, log, key, object);
+		return guess_key(name, columns, key, object);
 	if (args->key == NIL && AuditIndexKey(rel) == NIL)
-		match = guess_key(name, log, key, object);
+		match = guess_key(name, columns, key, object);
 	else
-		match = match_key(rel, AuditKeyNames(rel, args->key), log, key, object);
+		match = match_key(rel, AuditKeyNames(rel, args->key), columns, key, object);
 	table_close(rel, NoLock);
 	return match;
 }
@@ -204,9 +205,9 @@ find_key(Oid relid, const char *name, const AuditArgs *args, const AuditLog *log
 /* ---- the query -------------------------------------------------------------------------- */
 
 static const char *
-column(const AuditLog *log, AuditField field)
+column(const AuditColumns *columns, AuditField field)
 {
-	return psprintf("l.%s", quote_identifier(get_attname(log->relid, log->attnum[field], false)));
+	return psprintf("l.%s", quote_identifier(get_attname(columns->relid, columns->attnum[field], false)));
 }
 
 /*
@@ -214,68 +215,68 @@ column(const AuditLog *log, AuditField field)
  * where a cast could be a function of somebody who is not trusted.
  */
 static const char *
-column_as(const AuditLog *log, AuditField field, Oid typid)
+column_as(const AuditColumns *columns, AuditField field, Oid typid)
 {
 	const char *type = format_type_be_qualified(typid);
 	Oid			coltype;
 
-	if (log->attnum[field] == 0)
+	if (columns->attnum[field] == 0)
 		return psprintf("NULL::%s", type);
-	coltype = get_atttype(log->relid, log->attnum[field]);
+	coltype = get_atttype(columns->relid, columns->attnum[field]);
 	if (coltype == typid)
-		return column(log, field);
+		return column(columns, field);
 	if (!UserCodeTypeIsTrusted(getBaseType(coltype), GetUserId()))
-		return psprintf("pg_catalog.format('%%s', %s)::%s", column(log, field), type);
+		return psprintf("pg_catalog.format('%%s', %s)::%s", column(columns, field), type);
 	if (typid == XID8OID)
-		return psprintf("%s::pg_catalog.text::%s", column(log, field), type);
-	return psprintf("%s::%s", column(log, field), type);
+		return psprintf("%s::pg_catalog.text::%s", column(columns, field), type);
+	return psprintf("%s::%s", column(columns, field), type);
 }
 
 /* Somebody else's row may hold there what is no object, a JSON null for instance. */
 static const char *
-each_of(const AuditLog *log, AuditField field)
+each_of(const AuditColumns *columns, AuditField field)
 {
-	const char *value = column_as(log, field, JSONBOID);
+	const char *value = column_as(columns, field, JSONBOID);
 
 	return psprintf("pg_catalog.jsonb_each(CASE WHEN pg_catalog.jsonb_typeof(%s) "
 					"OPERATOR(pg_catalog.=) 'object' THEN %s END)", value, value);
 }
 
 static char *
-write_query(const AuditLog *log, AuditField key_field)
+write_query(const AuditColumns *columns, AuditField key_field)
 {
-	Oid			key_type = get_atttype(log->relid, log->attnum[key_field]);
+	Oid			key_type = get_atttype(columns->relid, columns->attnum[key_field]);
 	StringInfoData q;
 
 	initStringInfo(&q);
-	appendStringInfo(&q, "SELECT %s, %s, %s, %s, ", column_as(log, AUDIT_CHANGED_AT, TIMESTAMPTZOID),
-					 column_as(log, AUDIT_XACT_ID, XID8OID), column_as(log, AUDIT_ACTION, TEXTOID),
-					 column_as(log, AUDIT_USER_ID, TEXTOID));
+	appendStringInfo(&q, "SELECT %s, %s, %s, %s, ", column_as(columns, AUDIT_CHANGED_AT, TIMESTAMPTZOID),
+					 column_as(columns, AUDIT_XACT_ID, XID8OID), column_as(columns, AUDIT_ACTION, TEXTOID),
+					 column_as(columns, AUDIT_USER_ID, TEXTOID));
 	appendStringInfo(&q, "c.key, c.old_value, c.new_value FROM %s l LEFT JOIN LATERAL ("
 					 "SELECT key, value OPERATOR(pg_catalog.->) 'old'::pg_catalog.text AS old_value, "
 					 "value OPERATOR(pg_catalog.->) 'new'::pg_catalog.text AS new_value FROM %s "
 					 "UNION ALL SELECT key, value, NULL FROM %s "
-					 "UNION ALL SELECT key, NULL, value FROM %s) c ON true WHERE ", log->name,
-					 each_of(log, AUDIT_CHANGED_FIELDS), each_of(log, AUDIT_OLD_DATA),
-					 each_of(log, AUDIT_NEW_DATA));
-	appendStringInfo(&q, "%s OPERATOR(pg_catalog.=) $1 AND ", column(log, AUDIT_TABLE_NAME));
-	if (log->attnum[AUDIT_TABLE_SCHEMA])
+					 "UNION ALL SELECT key, NULL, value FROM %s) c ON true WHERE ", NamesQualified(columns->relid),
+					 each_of(columns, AUDIT_CHANGED_FIELDS), each_of(columns, AUDIT_OLD_DATA),
+					 each_of(columns, AUDIT_NEW_DATA));
+	appendStringInfo(&q, "%s OPERATOR(pg_catalog.=) $1 AND ", column(columns, AUDIT_TABLE_NAME));
+	if (columns->attnum[AUDIT_TABLE_SCHEMA])
 		appendStringInfo(&q, "($2 IS NULL OR %s OPERATOR(pg_catalog.=) $2) AND ",
-						 column(log, AUDIT_TABLE_SCHEMA));
+						 column(columns, AUDIT_TABLE_SCHEMA));
 	/* the expression of audit_install's index */
 	if (key_field == AUDIT_RECORD_KEY && key_type == JSONBOID)
 		appendStringInfo(&q, "pg_catalog.jsonb_hash_extended(%s, 0) OPERATOR(pg_catalog.=) "
-						 "pg_catalog.jsonb_hash_extended($3, 0) AND ", column(log, key_field));
+						 "pg_catalog.jsonb_hash_extended($3, 0) AND ", column(columns, key_field));
 	appendStringInfo(&q, "%s OPERATOR(pg_catalog.=) $3 ORDER BY %s DESC",
-					 key_field == AUDIT_RECORD_KEY ? column_as(log, key_field, JSONBOID) :
-					 column(log, key_field), column(log, AUDIT_CHANGED_AT));
-	if (log->attnum[AUDIT_XACT_ID])
-		appendStringInfo(&q, ", %s DESC", column_as(log, AUDIT_XACT_ID, XID8OID));
-	if (log->attnum[AUDIT_XACT_SEQ])
-		appendStringInfo(&q, ", %s DESC", column(log, AUDIT_XACT_SEQ));
-	else if (get_attnum(log->relid, "id") > 0)
+					 key_field == AUDIT_RECORD_KEY ? column_as(columns, key_field, JSONBOID) :
+					 column(columns, key_field), column(columns, AUDIT_CHANGED_AT));
+	if (columns->attnum[AUDIT_XACT_ID])
+		appendStringInfo(&q, ", %s DESC", column_as(columns, AUDIT_XACT_ID, XID8OID));
+	if (columns->attnum[AUDIT_XACT_SEQ])
+		appendStringInfo(&q, ", %s DESC", column(columns, AUDIT_XACT_SEQ));
+	else if (get_attnum(columns->relid, "id") > 0)
 		appendStringInfoString(&q, ", l.id DESC");
-	else if (get_attnum(log->relid, "al_id") > 0)
+	else if (get_attnum(columns->relid, "al_id") > 0)
 		appendStringInfoString(&q, ", l.al_id DESC");
 	appendStringInfoString(&q, ", c.key");
 	return q.data;
@@ -285,7 +286,7 @@ write_query(const AuditLog *log, AuditField key_field)
 
 /* May the caller read what the query reads?  As the executor would ask. */
 static void
-check_rights(const AuditLog *log)
+check_rights(const AuditColumns *columns)
 {
 	static const AuditField read[] = {
 		AUDIT_CHANGED_AT, AUDIT_XACT_ID, AUDIT_XACT_SEQ, AUDIT_TABLE_SCHEMA, AUDIT_TABLE_NAME,
@@ -293,13 +294,13 @@ check_rights(const AuditLog *log)
 		AUDIT_NEW_DATA, AUDIT_CHANGED_FIELDS, AUDIT_USER_ID
 	};
 
-	if (pg_class_aclcheck(log->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+	if (pg_class_aclcheck(columns->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
 		return;
 	for (int i = 0; i < lengthof(read); i++)
-		if (log->attnum[read[i]] != 0 &&
-			pg_attribute_aclcheck(log->relid, log->attnum[read[i]], GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-			aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(log->relid)),
-						   get_rel_name(log->relid));
+		if (columns->attnum[read[i]] != 0 &&
+			pg_attribute_aclcheck(columns->relid, columns->attnum[read[i]], GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+			aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(columns->relid)),
+						   get_rel_name(columns->relid));
 }
 
 /*
@@ -308,16 +309,16 @@ check_rights(const AuditLog *log)
  * would get the rights of another role: both are refused.
  */
 static void
-check_log(Relation rel, const AuditLog *log)
+check_log(Relation rel, const AuditColumns *columns)
 {
-	List	   *tables = find_all_inheritors(log->relid, NoLock, NULL);
+	List	   *tables = find_all_inheritors(columns->relid, NoLock, NULL);
 	Oid			owner = rel->rd_rel->relowner;
 
 	AuditRefuseStranger(tables);
 	if (UserCodeRoleIsTrusted(owner))
 		return;
-	check_rights(log);
-	if (check_enable_rls(log->relid, InvalidOid, true) == RLS_ENABLED)
+	check_rights(columns);
+	if (check_enable_rls(columns->relid, InvalidOid, true) == RLS_ENABLED)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("row security of audit log \"%s\" could run code of role \"%s\"",
@@ -327,11 +328,11 @@ check_log(Relation rel, const AuditLog *log)
 
 /* The rows of the query, as the functions result. */
 static uint64
-read_log(Relation rel, const AuditLog *log, const KeyMatch *match, Datum *values, const char *nulls,
+read_log(Relation rel, const AuditColumns *columns, const KeyMatch *match, Datum *values, const char *nulls,
 		 ReturnSetInfo *result)
 {
 	Oid			argtypes[3] = {TEXTOID, TEXTOID, match->typid};
-	char	   *query = write_query(log, match->field);
+	char	   *query = write_query(columns, match->field);
 	uint64		n;
 
 	SPI_connect();
@@ -360,7 +361,7 @@ audit_history(PG_FUNCTION_ARGS)
 	Datum		values[3];
 	char		nulls[4] = "   ";
 	AuditArgs	args;
-	AuditLog	log;
+	AuditColumns columns;
 	KeyMatch	match;
 	Relation	rel;
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -369,9 +370,9 @@ audit_history(PG_FUNCTION_ARGS)
 	if (!OidIsValid(relid) || !AuditFindTrigger(relid, fnoid, &args, &relid))
 		AuditParseArgs(0, NULL, &args);
 	rel = table_open(AuditResolveLog(&args, fnoid, relid, false), AccessShareLock);
-	AuditDescribeLog(&log, rel);
-	check_log(rel, &log);
-	match = find_key(relid, name->relname, &args, &log, key);
+	AuditMapColumns(rel, &columns);
+	check_log(rel, &columns);
+	match = find_key(relid, name->relname, &args, &columns, key);
 
 	values[2] = match.value;
 	if (OidIsValid(relid))
@@ -393,7 +394,7 @@ audit_history(PG_FUNCTION_ARGS)
 	}
 
 	/* a table that is gone has its history; one that never was is a slip of the pen */
-	if (read_log(rel, &log, &match, values, nulls, result) == 0 && !OidIsValid(relid))
+	if (read_log(rel, &columns, &match, values, nulls, result) == 0 && !OidIsValid(relid))
 		ereport(NOTICE,
 				(errmsg("there is no table \"%s\", and the log has no such row of one",
 						NameListToString(names))));

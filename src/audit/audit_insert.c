@@ -187,7 +187,7 @@ field_of(AuditLog *log, Relation root, Form_pg_attribute leafatt)
 	AuditField	field = AuditFieldOf(leafatt);
 
 	if (field != AUDIT_NFIELDS &&
-		log->attnum[field] != get_attnum(RelationGetRelid(root), NameStr(leafatt->attname)))
+		log->columns.attnum[field] != get_attnum(RelationGetRelid(root), NameStr(leafatt->attname)))
 		field = AUDIT_NFIELDS;
 	return field;
 }
@@ -375,7 +375,7 @@ name_column(void *arg)
 {
 	if (converting != NULL)
 		errcontext("column \"%s\" of audit log \"%s\"", NameStr(converting->attname),
-				   ((AuditLog *) arg)->relname);
+				   ((AuditLog *) arg)->name);
 	converting = NULL;
 }
 

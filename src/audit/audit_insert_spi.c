@@ -35,6 +35,7 @@
 #include "utils/rel.h"
 
 #include "audit/audit.h"
+#include "common/names.h"
 #include "common/spi.h"
 #include "common/usercode.h"
 
@@ -127,7 +128,7 @@ make_plan(AuditLog *log)
 		if (att->attisdropped || att->attgenerated)
 			continue;
 		field = AuditFieldOf(att);
-		if (field != AUDIT_NFIELDS && log->attnum[field] != att->attnum)
+		if (field != AUDIT_NFIELDS && log->columns.attnum[field] != att->attnum)
 			field = AUDIT_NFIELDS;
 		seqid = field == AUDIT_NFIELDS ? AuditColumnSequence(rel, att->attnum) : InvalidOid;
 		if (field == AUDIT_NFIELDS && !OidIsValid(seqid))
@@ -138,7 +139,7 @@ make_plan(AuditLog *log)
 	plan->immediate = immediate_constraints(log);
 	MemoryContextSwitchTo(old);
 
-	plan->plan = SPI_prepare(psprintf("INSERT INTO %s (%s)%s VALUES (%s)", log->name,
+	plan->plan = SPI_prepare(psprintf("INSERT INTO %s (%s)%s VALUES (%s)", NamesQualified(log->relid),
 									  columns.data,
 									  sequences ? " OVERRIDING SYSTEM VALUE" : "", params.data),
 							 plan->n, types);

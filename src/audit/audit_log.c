@@ -161,14 +161,12 @@ build(AuditLog *log)
 	rel = table_open(log->relid, NoLock);
 	log->cxt = AllocSetContextCreate(logs_cxt, "aquacis audit log", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(log->cxt);
-	log->name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-										   RelationGetRelationName(rel));
-	log->relname = pstrdup(RelationGetRelationName(rel));
+	log->name = pstrdup(RelationGetRelationName(rel));
 	log->owner = rel->rd_rel->relowner;
 	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
 		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
 			AuditNoteType(&log->types, TupleDescAttr(RelationGetDescr(rel), i)->atttypid);
-	AuditMapColumns(log, rel);
+	AuditMapColumns(rel, &log->columns);
 	MemoryContextSwitchTo(old);
 	table_close(rel, NoLock);
 }

@@ -72,19 +72,19 @@ static bool
 has_gin(Oid relid)
 {
 	Relation	rel = try_table_open(relid, AccessShareLock);
-	AuditLog	log;
+	AuditColumns columns;
 	bool		found = false;
 	ListCell   *lc;
 
 	if (rel == NULL)
 		return true;
-	AuditDescribeLog(&log, rel);
+	AuditMapColumns(rel, &columns);
 	foreach(lc, RelationGetIndexList(rel))
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 
 		if (index->rd_rel->relam == GIN_AM_OID &&
-			index->rd_index->indkey.values[0] == log.attnum[AUDIT_CHANGED_FIELDS])
+			index->rd_index->indkey.values[0] == columns.attnum[AUDIT_CHANGED_FIELDS])
 			found = true;
 		index_close(index, AccessShareLock);
 	}
@@ -164,12 +164,12 @@ create_index(Maintain *m, Datum arg)
 	Oid			relid = DatumGetObjectId(arg);
 	/* a mode that excludes itself: of two callers the second finds the index */
 	Relation	rel = try_table_open(relid, ShareUpdateExclusiveLock);
-	AuditLog	log;
+	AuditColumns columns;
 	char	   *name;
 
 	if (rel == NULL)
 		return;
-	AuditDescribeLog(&log, rel);
+	AuditMapColumns(rel, &columns);
 	table_close(rel, NoLock);
 	if (has_gin(relid))
 		return;
@@ -177,7 +177,7 @@ create_index(Maintain *m, Datum arg)
 							  false);
 	SpiRun(psprintf("CREATE INDEX %s ON %s USING gin (%s)", quote_identifier(name),
 					NamesQualified(relid),
-					quote_identifier(get_attname(relid, log.attnum[AUDIT_CHANGED_FIELDS], false))));
+					quote_identifier(get_attname(relid, columns.attnum[AUDIT_CHANGED_FIELDS], false))));
 	m->indexed++;
 }
 
@@ -234,7 +234,7 @@ months_in_default(Oid logid)
 {
 	AuditRanges ranges = read_ranges(logid);
 	Relation	rel;
-	AuditLog	log;
+	AuditColumns columns;
 	const char *column;
 	List	   *months = NIL;
 	MemoryContext cxt = CurrentMemoryContext;
@@ -245,8 +245,8 @@ months_in_default(Oid logid)
 	rel = try_table_open(ranges.default_part, AccessShareLock);
 	if (rel == NULL)			/* dropped while we waited */
 		return NIL;
-	AuditDescribeLog(&log, rel);
-	column = quote_identifier(get_attname(ranges.default_part, log.attnum[AUDIT_CHANGED_AT],
+	AuditMapColumns(rel, &columns);
+	column = quote_identifier(get_attname(ranges.default_part, columns.attnum[AUDIT_CHANGED_AT],
 										  false));
 	table_close(rel, NoLock);
 	n = UserCodeQuery(CatalogOwner(ranges.default_part),

@@ -203,7 +203,7 @@ roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 void
-AuditFillWho(AuditRow *row, const AuditLog *log)
+AuditFillWho(AuditRow *row, const AuditColumns *columns)
 {
 	static Datum system_user = (Datum) 0;
 
@@ -217,17 +217,17 @@ AuditFillWho(AuditRow *row, const AuditLog *log)
 	row->nulls[AUDIT_USER_ID] = false;
 	if (!read_setting(&user_id, &row->values[AUDIT_USER_ID]))
 		row->values[AUDIT_USER_ID] = system_user;
-	if (log->attnum[AUDIT_SESSION_ID])
+	if (columns->attnum[AUDIT_SESSION_ID])
 		row->nulls[AUDIT_SESSION_ID] = !read_setting(&session_id, &row->values[AUDIT_SESSION_ID]);
-	if (log->attnum[AUDIT_APP_CONTEXT])
+	if (columns->attnum[AUDIT_APP_CONTEXT])
 		row->nulls[AUDIT_APP_CONTEXT] = !read_setting(&app_context,
 													  &row->values[AUDIT_APP_CONTEXT]);
-	if (log->attnum[AUDIT_DB_USER])
+	if (columns->attnum[AUDIT_DB_USER])
 	{
 		row->values[AUDIT_DB_USER] = role_name(&active_role, GetUserId());
 		row->nulls[AUDIT_DB_USER] = false;
 	}
-	if (log->attnum[AUDIT_SESSION_USER])
+	if (columns->attnum[AUDIT_SESSION_USER])
 	{
 		row->values[AUDIT_SESSION_USER] = role_name(&session_role, GetSessionUserId());
 		row->nulls[AUDIT_SESSION_USER] = false;

@@ -266,23 +266,23 @@ fill_key(AuditTable *table, const AuditLog *log, TupleTableSlot *slot, AuditRow 
 	int64		id;
 
 	slot_getsomeattrs(slot, table->last_key);
-	if (log->attnum[AUDIT_KEY_TEXT])
+	if (log->columns.attnum[AUDIT_KEY_TEXT])
 		row->nulls[AUDIT_KEY_TEXT] = !key_text(table, slot, &row->values[AUDIT_KEY_TEXT]);
-	if (log->attnum[AUDIT_RECORD_ID] && table->integer_key && integer_key(table, slot, &id))
+	if (log->columns.attnum[AUDIT_RECORD_ID] && table->integer_key && integer_key(table, slot, &id))
 	{
 		row->values[AUDIT_RECORD_ID] = Int64GetDatum(id);
 		row->nulls[AUDIT_RECORD_ID] = false;
 	}
-	else if (log->attnum[AUDIT_RECORD_KEY])
+	else if (log->columns.attnum[AUDIT_RECORD_KEY])
 	{
 		row->values[AUDIT_RECORD_KEY] = key_object(table, slot);
 		row->nulls[AUDIT_RECORD_KEY] = false;
 	}
-	else if (log->attnum[AUDIT_RECORD_ID])
+	else if (log->columns.attnum[AUDIT_RECORD_ID])
 	{
 		Datum		key;
 
-		if (log->attnum[AUDIT_KEY_TEXT])
+		if (log->columns.attnum[AUDIT_KEY_TEXT])
 			return;				/* there it is already */
 		if (key_text(table, slot, &key))
 		{
@@ -317,17 +317,17 @@ fill_rest(AuditTable *table, const AuditLog *log, char action, AuditRow *row)
 	row->nulls[AUDIT_TABLE_NAME] = false;
 	row->values[AUDIT_CHANGED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	row->nulls[AUDIT_CHANGED_AT] = false;
-	if (log->attnum[AUDIT_XACT_ID])
+	if (log->columns.attnum[AUDIT_XACT_ID])
 	{
 		row->values[AUDIT_XACT_ID] = FullTransactionIdGetDatum(GetTopFullTransactionId());
 		row->nulls[AUDIT_XACT_ID] = false;
 	}
-	if (log->attnum[AUDIT_XACT_SEQ])
+	if (log->columns.attnum[AUDIT_XACT_SEQ])
 	{
 		row->values[AUDIT_XACT_SEQ] = Int32GetDatum(AuditNextXactSeq());
 		row->nulls[AUDIT_XACT_SEQ] = false;
 	}
-	AuditFillWho(row, log);
+	AuditFillWho(row, &log->columns);
 }
 
 /* The row of the log; false when the change is none. */
