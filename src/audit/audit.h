@@ -42,10 +42,10 @@
 #include "fmgr.h"
 #include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
-#include "utils/jsonb.h"
 #include "utils/numeric.h"
 #include "utils/relcache.h"
-#include "utils/tuplestore.h"
+
+#include "common/jsonbwriter.h"
 
 /* ---- the trigger's arguments (audit_args.c) ------------------------------ */
 
@@ -141,35 +141,16 @@ typedef struct AuditValue
 	const char *data;			/* of a numeric, what follows its varlena header */
 } AuditValue;
 
-/* a jsonb object being written; data starts with room for the varlena header */
-typedef struct AuditBuffer
-{
-	char	   *data;
-	int			len;
-	int			size;
-} AuditBuffer;
-
-/* the part of an object that is the same for every row */
-typedef struct AuditKeys
-{
-	int			n;
-	int			prefix_len;		/* header, JEntries, key bytes */
-	char	   *prefix;			/* JEntries of the values are still zero */
-	uint32		keys_total;		/* sum of the key lengths */
-} AuditKeys;
-
 /* in audit_jsonb.c */
 extern int	AuditCompareColumns(const void *a, const void *b);
 extern bool AuditParseJson(const char *text, Datum *value);
 extern Datum AuditJsonString(const char *text);
-extern void AuditPrepareKeys(AuditKeys *keys, AuditColumn **cols, int n);
-extern void AuditBufferInit(AuditBuffer *buf, int size);
-extern Datum AuditFinishObject(AuditBuffer *buf);
-extern void AuditBeginObject(AuditBuffer *buf, const AuditKeys *keys);
-extern void AuditAddValue(AuditBuffer *buf, const AuditKeys *keys, int i, uint32 *total,
-						  const AuditValue *value);
-extern Datum AuditBuildDiff(AuditBuffer *buf, AuditColumn **cols, const AuditValue *olds,
-							const AuditValue *news, int n);
+extern const AuditValue AuditRedacted;
+extern void AuditBeginValue(JsonbWriter *w, int size);
+extern void AuditPrepareKeys(JsonbWriterKeys *keys, const AuditColumn *cols, int n);
+extern void AuditWriteValue(JsonbWriter *w, const AuditValue *value);
+extern Datum AuditBuildDiff(AuditColumn **cols, const AuditValue *olds, const AuditValue *news,
+							int n);
 
 /* in audit_convert.c */
 extern void AuditInitColumn(AuditColumn *col, Form_pg_attribute att, Oid owner,
@@ -177,7 +158,6 @@ extern void AuditInitColumn(AuditColumn *col, Form_pg_attribute att, Oid owner,
 extern void AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out);
 extern bool AuditSameValue(const AuditValue *a, const AuditValue *b);
 extern Datum AuditValueToText(const AuditValue *value);
-extern const char *AuditConverting(void);
 
 /* ---- shared by the caches (audit.c) -------------------------------------------- */
 
@@ -238,14 +218,12 @@ typedef struct AuditTable
 	int			natts;
 	int			ncols;			/* columns that are logged */
 	AuditColumn *cols;			/* in the order of a jsonb object's keys */
-	AuditColumn **colp;			/* pointers to them, for AuditPrepareKeys */
 	AuditAttr  *atts;			/* of all natts attributes */
-	AuditKeys	keys;
+	JsonbWriterKeys keys;
 	AttrNumber	last_key;		/* highest attribute number of the key */
 	int			nkeycols;
 	AuditColumn *keycols;		/* in jsonb key order, excluded ones too */
-	AuditColumn **keycolp;
-	AuditKeys	keykeys;
+	JsonbWriterKeys keykeys;
 	bool		integer_key;	/* one column of integers, numeric(n,0) included */
 	bool		numeric_wide;	/* a numeric that may not fit a bigint */
 	int			row_size;		/* of the last full row, to size the next buffer */

@@ -507,19 +507,6 @@ set_float(AuditValue *out, float8 number, bool single)
 	}
 }
 
-/* the column being converted, for the error's context */
-static const AuditColumn *converting = NULL;
-
-/* Its name, once; NULL when the error came from elsewhere. */
-const char *
-AuditConverting(void)
-{
-	const AuditColumn *col = converting;
-
-	converting = NULL;
-	return col ? col->name : NULL;
-}
-
 void
 AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out)
 {
@@ -533,7 +520,6 @@ AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out)
 		out->kind = AUDIT_NULL;
 		return;
 	}
-	converting = col;
 	switch (col->convert)
 	{
 		case AUDIT_AS_TEXT:
@@ -592,7 +578,6 @@ AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out)
 			set_jsonb(out, DatumGetJsonbP(call_pinned(col, datum)));
 			break;
 	}
-	converting = NULL;
 }
 
 /* as the ->> operator shows it; not for null */

@@ -114,19 +114,17 @@ column_match(Relation rel, const char *column, const char *key)
 	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
 										  get_attnum(RelationGetRelid(rel), column) - 1);
 	AuditColumn col;
-	AuditColumn *colp = &col;
-	AuditKeys	keys;
-	AuditBuffer buf;
+	JsonbWriterKeys keys;
+	JsonbWriter w;
 	AuditValue	value;
-	uint32		total;
 
 	read_value(rel, att, key, &col, &value);
-	AuditPrepareKeys(&keys, &colp, 1);
-	AuditBufferInit(&buf, 256);
-	AuditBeginObject(&buf, &keys);
-	total = keys.keys_total;
-	AuditAddValue(&buf, &keys, 0, &total, &value);
-	match.value = AuditFinishObject(&buf);
+	AuditPrepareKeys(&keys, &col, 1);
+	AuditBeginValue(&w, 256);
+	JsonbWriterPrepared(&w, &keys);
+	AuditWriteValue(&w, &value);
+	JsonbWriterClose(&w);
+	match.value = JsonbPGetDatum(JsonbWriterEnd(&w));
 	return match;
 }
 

@@ -367,20 +367,25 @@ AuditTargetLock(AuditLog *log)
 
 /* ---- one row ---------------------------------------------------------------------------- */
 
-/* the column whose value is being converted, for the error's context */
-static Form_pg_attribute converting = NULL;
+/* a value that is being converted, for the context of errors */
+typedef struct Conversion
+{
+	const AuditLog *log;
+	Form_pg_attribute column;	/* of the leaf; NULL: none */
+} Conversion;
 
 static void
 name_column(void *arg)
 {
-	if (converting != NULL)
-		errcontext("column \"%s\" of audit log \"%s\"", NameStr(converting->attname),
-				   ((AuditLog *) arg)->name);
-	converting = NULL;
+	Conversion *conversion = arg;
+
+	if (conversion->column != NULL)
+		errcontext("column \"%s\" of audit log \"%s\"", NameStr(conversion->column->attname),
+				   conversion->log->name);
 }
 
 static void
-fill_slot(AuditTarget *target, AuditRow *row, ExprContext *econtext)
+fill_slot(AuditTarget *target, AuditRow *row, ExprContext *econtext, Conversion *conversion)
 {
 	TupleTableSlot *slot = target->slot;
 
@@ -405,9 +410,9 @@ fill_slot(AuditTarget *target, AuditRow *row, ExprContext *econtext)
 		{
 			econtext->caseValue_datum = value;
 			econtext->caseValue_isNull = isnull;
-			converting = TupleDescAttr(slot->tts_tupleDescriptor, i);
+			conversion->column = TupleDescAttr(slot->tts_tupleDescriptor, i);
 			value = ExecEvalExprSwitchContext(from->expr, econtext, &isnull);
-			converting = NULL;
+			conversion->column = NULL;
 		}
 		slot->tts_values[i] = value;
 		slot->tts_isnull[i] = isnull;
@@ -464,13 +469,14 @@ prepare_row(AuditLog *log, AuditRow *row)
 {
 	AuditTarget *target = log->target;
 	EState	   *estate = target->estate;
+	Conversion	conversion = {log, NULL};
 	ErrorContextCallback context;
 
 	context.callback = name_column;
-	context.arg = log;
+	context.arg = &conversion;
 	context.previous = error_context_stack;
 	error_context_stack = &context;
-	fill_slot(target, row, GetPerTupleExprContext(estate));
+	fill_slot(target, row, GetPerTupleExprContext(estate), &conversion);
 	error_context_stack = context.previous;
 
 	if (target->has_generated)

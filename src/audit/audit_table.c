@@ -149,18 +149,12 @@ describe_columns(AuditTable *table, Relation rel, const AuditArgs *args, List *k
 	qsort(table->cols, table->ncols, sizeof(AuditColumn), AuditCompareColumns);
 	qsort(table->keycols, table->nkeycols, sizeof(AuditColumn), AuditCompareColumns);
 
-	table->colp = palloc(sizeof(AuditColumn *) * Max(table->ncols, 1));
-	for (int i = 0; i < table->ncols; i++)
-		table->colp[i] = &table->cols[i];
-	table->keycolp = palloc(sizeof(AuditColumn *) * table->nkeycols);
-	for (int i = 0; i < table->nkeycols; i++)
-		table->keycolp[i] = &table->keycols[i];
 	AuditPrepareCompare(table, desc);
 	table->last_key = 0;
 	for (int i = 0; i < table->nkeycols; i++)
 		table->last_key = Max(table->last_key, table->keycols[i].attnum);
-	AuditPrepareKeys(&table->keys, table->colp, table->ncols);
-	AuditPrepareKeys(&table->keykeys, table->keycolp, table->nkeycols);
+	AuditPrepareKeys(&table->keys, table->cols, table->ncols);
+	AuditPrepareKeys(&table->keykeys, table->keycols, table->nkeycols);
 }
 
 static void

@@ -51,32 +51,51 @@ check_protocol(FunctionCallInfo fcinfo)
 	return trigdata;
 }
 
+/*
+ * One firing of the trigger: the entry of its table, and the column whose value is
+ * being converted, for the context of errors.  The entry is a copy: a conversion may
+ * run code of users (a cast to json) that makes the entry be built again.
+ */
+typedef struct Firing
+{
+	AuditTable	table;
+	const AuditColumn *column;	/* NULL: none */
+} Firing;
+
+static inline void
+convert(Firing *firing, AuditColumn *col, Datum datum, bool isnull, AuditValue *value)
+{
+	firing->column = col;
+	AuditToValue(col, datum, isnull, value);
+	firing->column = NULL;
+}
+
 /* ---- data ------------------------------------------------------------------------- */
 
 static Datum
-full_row(AuditTable *table, TupleTableSlot *slot)
+full_row(Firing *firing, TupleTableSlot *slot)
 {
-	static const AuditValue hidden = {AUDIT_STRING, 10, "[redacted]"};
-	AuditBuffer buf;
-	uint32		total = table->keys.keys_total;
+	AuditTable *table = &firing->table;
+	JsonbWriter w;
 
-	AuditBufferInit(&buf, table->row_size + table->row_size / 4);
-	AuditBeginObject(&buf, &table->keys);
+	AuditBeginValue(&w, table->row_size + table->row_size / 4);
+	JsonbWriterPrepared(&w, &table->keys);
 	for (int i = 0; i < table->ncols; i++)
 	{
 		AuditColumn *col = &table->cols[i];
 		AuditValue	value;
 
 		if (col->redact)
-			value = hidden;
+			value = AuditRedacted;
 		else
-			AuditToValue(col, slot->tts_values[col->attnum - 1],
-						 slot->tts_isnull[col->attnum - 1], &value);
-		AuditAddValue(&buf, &table->keys, i, &total, &value);
+			convert(firing, col, slot->tts_values[col->attnum - 1],
+					slot->tts_isnull[col->attnum - 1], &value);
+		AuditWriteValue(&w, &value);
 	}
+	JsonbWriterClose(&w);
 	/* a rare huge row shall not make every later one allocate as much */
-	table->row_size = Min(buf.len, 64 * 1024);
-	return AuditFinishObject(&buf);
+	table->row_size = Min(w.length, 64 * 1024);
+	return JsonbPGetDatum(JsonbWriterEnd(&w));
 }
 
 /* The same from datums, for tuples older than one of the table's columns. */
@@ -112,13 +131,13 @@ by_column(const void *a, const void *b)
 
 /* The columns that changed, as jsonb; false when none did. */
 static bool
-diff_row(AuditTable *table, TriggerData *trigdata, Datum *result)
+diff_row(Firing *firing, TriggerData *trigdata, Datum *result)
 {
+	AuditTable *table = &firing->table;
 	AuditCandidate *candidates = palloc(sizeof(AuditCandidate) * Max(table->ncols, 1));
 	AuditColumn **changed;
 	AuditValue *olds;
 	AuditValue *news;
-	AuditBuffer buf;
 	int			n = 0;
 	int			found = AuditCompareTuples(table, trigdata->tg_trigtuple,
 										   trigdata->tg_newtuple, candidates);
@@ -141,15 +160,14 @@ diff_row(AuditTable *table, TriggerData *trigdata, Datum *result)
 
 		if (c->oldnull == c->newnull && AuditSameDatum(col, c->oldval, c->newval))
 			continue;
-		AuditToValue(col, c->oldval, c->oldnull, &olds[n]);
-		AuditToValue(col, c->newval, c->newnull, &news[n]);
+		convert(firing, col, c->oldval, c->oldnull, &olds[n]);
+		convert(firing, col, c->newval, c->newnull, &news[n]);
 		if (!AuditSameValue(&olds[n], &news[n]))
 			changed[n++] = col;
 	}
 	if (n == 0)
 		return false;
-	AuditBufferInit(&buf, 512);
-	*result = AuditBuildDiff(&buf, changed, olds, news, n);
+	*result = AuditBuildDiff(changed, olds, news, n);
 	return true;
 }
 
@@ -201,42 +219,44 @@ integer_key(AuditTable *table, TupleTableSlot *slot, int64 *id)
 }
 
 static Datum
-key_object(AuditTable *table, TupleTableSlot *slot)
+key_object(Firing *firing, TupleTableSlot *slot)
 {
-	AuditBuffer buf;
-	uint32		total = table->keykeys.keys_total;
+	AuditTable *table = &firing->table;
+	JsonbWriter w;
 
-	AuditBufferInit(&buf, 256);
-	AuditBeginObject(&buf, &table->keykeys);
+	AuditBeginValue(&w, 256);
+	JsonbWriterPrepared(&w, &table->keykeys);
 	for (int i = 0; i < table->nkeycols; i++)
 	{
 		AuditColumn *col = &table->keycols[i];
 		AuditValue	value;
 
-		AuditToValue(col, slot->tts_values[col->attnum - 1],
-					 slot->tts_isnull[col->attnum - 1], &value);
-		AuditAddValue(&buf, &table->keykeys, i, &total, &value);
+		convert(firing, col, slot->tts_values[col->attnum - 1],
+				slot->tts_isnull[col->attnum - 1], &value);
+		AuditWriteValue(&w, &value);
 	}
-	return AuditFinishObject(&buf);
+	JsonbWriterClose(&w);
+	return JsonbPGetDatum(JsonbWriterEnd(&w));
 }
 
 /* One column as ->> shows it, several as the text of the object. */
 static bool
-key_text(AuditTable *table, TupleTableSlot *slot, Datum *result)
+key_text(Firing *firing, TupleTableSlot *slot, Datum *result)
 {
+	AuditTable *table = &firing->table;
 	AuditColumn *col = &table->keycols[0];
 	AuditValue	value;
 	Datum		object;
 
 	if (table->nkeycols > 1)
 	{
-		object = key_object(table, slot);
+		object = key_object(firing, slot);
 		*result = CStringGetTextDatum(JsonbToCString(NULL, &DatumGetJsonbP(object)->root,
 													 VARSIZE(DatumGetPointer(object))));
 		return true;
 	}
-	AuditToValue(col, slot->tts_values[col->attnum - 1],
-				 slot->tts_isnull[col->attnum - 1], &value);
+	convert(firing, col, slot->tts_values[col->attnum - 1],
+			slot->tts_isnull[col->attnum - 1], &value);
 	if (value.kind == AUDIT_NULL)
 		return false;
 	*result = AuditValueToText(&value);
@@ -261,13 +281,14 @@ refuse_key(AuditTable *table, const char *key)
  * any key that reads as an integer.
  */
 static void
-fill_key(AuditTable *table, const AuditLog *log, TupleTableSlot *slot, AuditRow *row)
+fill_key(Firing *firing, const AuditLog *log, TupleTableSlot *slot, AuditRow *row)
 {
+	AuditTable *table = &firing->table;
 	int64		id;
 
 	slot_getsomeattrs(slot, table->last_key);
 	if (log->columns.attnum[AUDIT_KEY_TEXT])
-		row->nulls[AUDIT_KEY_TEXT] = !key_text(table, slot, &row->values[AUDIT_KEY_TEXT]);
+		row->nulls[AUDIT_KEY_TEXT] = !key_text(firing, slot, &row->values[AUDIT_KEY_TEXT]);
 	if (log->columns.attnum[AUDIT_RECORD_ID] && table->integer_key && integer_key(table, slot, &id))
 	{
 		row->values[AUDIT_RECORD_ID] = Int64GetDatum(id);
@@ -275,7 +296,7 @@ fill_key(AuditTable *table, const AuditLog *log, TupleTableSlot *slot, AuditRow 
 	}
 	else if (log->columns.attnum[AUDIT_RECORD_KEY])
 	{
-		row->values[AUDIT_RECORD_KEY] = key_object(table, slot);
+		row->values[AUDIT_RECORD_KEY] = key_object(firing, slot);
 		row->nulls[AUDIT_RECORD_KEY] = false;
 	}
 	else if (log->columns.attnum[AUDIT_RECORD_ID])
@@ -284,7 +305,7 @@ fill_key(AuditTable *table, const AuditLog *log, TupleTableSlot *slot, AuditRow 
 
 		if (log->columns.attnum[AUDIT_KEY_TEXT])
 			return;				/* there it is already */
-		if (key_text(table, slot, &key))
+		if (key_text(firing, slot, &key))
 		{
 			if (!AuditParseInteger(TextDatumGetCString(key), &id))
 				refuse_key(table, TextDatumGetCString(key));
@@ -332,7 +353,7 @@ fill_rest(AuditTable *table, const AuditLog *log, char action, AuditRow *row)
 
 /* The row of the log; false when the change is none. */
 static bool
-describe_change(AuditTable *table, AuditLog *log, TriggerData *trigdata, AuditRow *row)
+describe_change(Firing *firing, AuditLog *log, TriggerData *trigdata, AuditRow *row)
 {
 	TupleTableSlot *slot = trigdata->tg_trigslot;
 	char		action;
@@ -343,7 +364,7 @@ describe_change(AuditTable *table, AuditLog *log, TriggerData *trigdata, AuditRo
 	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
 	{
 		action = 'U';
-		if (!diff_row(table, trigdata, &row->values[AUDIT_CHANGED_FIELDS]))
+		if (!diff_row(firing, trigdata, &row->values[AUDIT_CHANGED_FIELDS]))
 			return false;
 		row->nulls[AUDIT_CHANGED_FIELDS] = false;
 	}
@@ -354,12 +375,12 @@ describe_change(AuditTable *table, AuditLog *log, TriggerData *trigdata, AuditRo
 		action = TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) ? 'I' : 'D';
 		field = action == 'I' ? AUDIT_NEW_DATA : AUDIT_OLD_DATA;
 		slot_getallattrs(slot);
-		row->values[field] = full_row(table, slot);
+		row->values[field] = full_row(firing, slot);
 		row->nulls[field] = false;
 	}
 	if (action != 'T')
-		fill_key(table, log, slot, row);
-	fill_rest(table, log, action, row);
+		fill_key(firing, log, slot, row);
+	fill_rest(&firing->table, log, action, row);
 	return true;
 }
 
@@ -367,11 +388,11 @@ describe_change(AuditTable *table, AuditLog *log, TriggerData *trigdata, AuditRo
 static void
 name_converted(void *arg)
 {
-	const char *column = AuditConverting();
+	Firing	   *firing = arg;
 
-	if (column != NULL)
-		errcontext("audit of column \"%s\" of table \"%s\"", column,
-				   TextDatumGetCString(((AuditTable *) arg)->table_name));
+	if (firing->column != NULL)
+		errcontext("audit of column \"%s\" of table \"%s\"", firing->column->name,
+				   TextDatumGetCString(firing->table.table_name));
 }
 
 Datum
@@ -379,7 +400,7 @@ fn_audit_trigger(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigdata = check_protocol(fcinfo);
 	AuditTable *table;
-	AuditTable	mine;
+	Firing		firing;
 	AuditLog   *log;
 	AuditRow	row;
 	bool		changed;
@@ -394,22 +415,18 @@ fn_audit_trigger(PG_FUNCTION_ARGS)
 		log = AuditLogGet(table->logid);
 	} while (unlikely(!table->valid || !log->valid));
 
-	/*
-	 * A conversion may run code of users (a cast to json) that makes the entry
-	 * be built again; the copy goes on with what it began with.
-	 */
 	table->in_use++;
-	mine = *table;
-	(void) AuditConverting();	/* what an error elsewhere has left */
+	firing.table = *table;
+	firing.column = NULL;
 	context.callback = name_converted;
-	context.arg = &mine;
+	context.arg = &firing;
 	context.previous = error_context_stack;
 	error_context_stack = &context;
-	changed = describe_change(&mine, log, trigdata, &row);
+	changed = describe_change(&firing, log, trigdata, &row);
 	error_context_stack = context.previous;
 	if (changed)
 		AuditLogInsert(log, &row);
-	table->row_size = mine.row_size;
+	table->row_size = firing.table.row_size;
 	table->in_use--;
 
 	return PointerGetDatum(NULL);

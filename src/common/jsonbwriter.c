@@ -2,174 +2,133 @@
  * jsonbwriter.c
  *	  Writes JSONB straight into its binary form: see jsonbwriter.h.
  *
- * A container is a header, one JEntry a child (for an object all keys, then
- * all values) and the children themselves.  The entries are reserved when the
- * container is opened and filled in as the children are appended.
+ * The buffer is memory of the context that is current at JsonbWriterBegin(); the
+ * finished value is the buffer.
  */
 #include "postgres.h"
 
 #include "common/jsonbwriter.h"
 
-static void
-enlarge(TariffWriter *w, int size)
+/* Makes the buffer so large that size more bytes fit; 54000 beyond JSONB's limit. */
+void
+JsonbWriterEnlarge(JsonbWriter *w, int size)
 {
 	Size		capacity = w->capacity;
 
 	if (size > JENTRY_OFFLENMASK - w->length)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("bill is too large for a jsonb value"),
-				 errdetail("It takes more than %d bytes.", JENTRY_OFFLENMASK)));
+				 errmsg("value is too large for jsonb"),
+				 errdetail("It takes more than %d bytes.", JENTRY_OFFLENMASK),
+				 w->hint ? errhint("%s", w->hint) : 0));
 	while (capacity < (Size) w->length + size)
 		capacity *= 2;
-	w->data = repalloc_huge(w->data, capacity);
+	w->data = repalloc(w->data, capacity);
 	w->capacity = (int) capacity;
 }
 
-static inline void
-reserve(TariffWriter *w, int size)
-{
-	if (unlikely(size > w->capacity - w->length))
-		enlarge(w, size);
-}
-
-static inline void
-append(TariffWriter *w, const void *bytes, int size)
-{
-	reserve(w, size);
-	memcpy(w->data + w->length, bytes, size);
-	w->length += size;
-}
-
-/* Numbers and containers start at a multiple of 4. */
-static inline int
-pad(TariffWriter *w)
-{
-	int			start = w->length;
-
-	reserve(w, ALIGNOF_INT);
-	while (w->length % ALIGNOF_INT != 0)
-		w->data[w->length++] = 0;
-	return w->length - start;
-}
-
-/* Notes the next child of the container that is open, `size` bytes long. */
-static inline void
-add_entry(TariffWriter *w, JEntry type, int size)
-{
-	WriterLevel *level = &w->level[w->depth];
-	JEntry		entry = type | size;
-
-	if (w->depth == 0)
-		return;
-	Assert(level->next < level->nentries);
-	level->length += size;
-	if (level->next % JB_OFFSET_STRIDE == 0)
-		entry = type | level->length | JENTRY_HAS_OFF;
-	memcpy(w->data + level->entries + level->next * sizeof(JEntry), &entry, sizeof(entry));
-	level->next++;
-}
-
-static void
-open_container(TariffWriter *w, uint32 header, int nentries)
-{
-	WriterLevel *level;
-	int			start = w->length;
-
-	if (++w->depth >= WRITER_MAX_DEPTH)
-		elog(ERROR, "jsonb writer: too deep");
-	level = &w->level[w->depth];
-	level->start = start;
-	pad(w);
-	append(w, &header, sizeof(header));
-	level->entries = w->length;
-	level->nentries = nentries;
-	level->next = 0;
-	level->length = 0;
-	if (nentries > JENTRY_OFFLENMASK / (int) sizeof(JEntry))
-		nentries = JENTRY_OFFLENMASK;	/* more than reserve() grants */
-	else
-		nentries *= sizeof(JEntry);
-	reserve(w, nentries);
-	w->length += nentries;
-}
-
 void
-TariffWriterBegin(TariffWriter *w)
+JsonbWriterTooDeep(void)
 {
-	w->capacity = 1024;
+	elog(ERROR, "jsonb writer: too deep");
+}
+
+/* Begins a value in a new buffer of so many bytes, which grows.  hint: see JsonbWriter. */
+void
+JsonbWriterBegin(JsonbWriter *w, int capacity, const char *hint)
+{
+	w->capacity = Max(capacity, 256);
 	w->data = palloc(w->capacity);
 	w->length = VARHDRSZ;
+	w->hint = hint;
 	w->depth = 0;
 }
 
+/* The finished value.  All containers are closed. */
 Jsonb *
-TariffWriterEnd(TariffWriter *w)
+JsonbWriterEnd(JsonbWriter *w)
 {
 	Assert(w->depth == 0);
 	SET_VARSIZE(w->data, w->length);
 	return (Jsonb *) w->data;
 }
 
-/* Keys in JSONB's order; their values follow in the same order, then Close. */
-void
-TariffWriteObject(TariffWriter *w, const WriterKey *keys, int nkeys)
+static void
+open_container(JsonbWriter *w, uint32 header, int nentries)
 {
-	int			i;
+	JsonbWriterLevel *level;
+	int			size = JENTRY_OFFLENMASK;	/* more than is granted */
 
+	if (nentries < (JENTRY_OFFLENMASK - 64) / (int) sizeof(JEntry))
+		size = sizeof(header) + nentries * sizeof(JEntry);
+	level = JsonbWriterDescend(w, size);
+	memcpy(w->data + w->length, &header, sizeof(header));
+	level->entries = w->length + sizeof(header);
+	level->nentries = nentries;
+	level->next = 0;
+	level->length = 0;
+	w->length += size;
+}
+
+/*
+ * An object: its keys, in JSONB's order.  Their values follow in the same order, then
+ * JsonbWriterClose().
+ */
+void
+JsonbWriterObject(JsonbWriter *w, const JsonbWriterKey *keys, int nkeys)
+{
 	open_container(w, nkeys | JB_FOBJECT, 2 * nkeys);
-	for (i = 0; i < nkeys; i++)
+	for (int i = 0; i < nkeys; i++)
 	{
 		Assert(i == 0 || keys[i - 1].length < keys[i].length ||
 			   (keys[i - 1].length == keys[i].length &&
 				memcmp(keys[i - 1].name, keys[i].name, keys[i].length) < 0));
-		append(w, keys[i].name, keys[i].length);
-		add_entry(w, JENTRY_ISSTRING, keys[i].length);
+		JsonbWriterString(w, keys[i].name, keys[i].length);
 	}
 }
 
+/* An array: its elements follow, then JsonbWriterClose(). */
 void
-TariffWriteArray(TariffWriter *w, int nelements)
+JsonbWriterArray(JsonbWriter *w, int nelements)
 {
 	open_container(w, nelements | JB_FARRAY, nelements);
 }
 
+/* A numeric that is no NaN and not infinite, not toasted. */
 void
-TariffWriteClose(TariffWriter *w)
+JsonbWriterNumber(JsonbWriter *w, Datum number)
 {
-	WriterLevel *level = &w->level[w->depth];
+	struct varlena *value = (struct varlena *) DatumGetPointer(number);
 
-	Assert(level->next == level->nentries);
-	w->depth--;
-	add_entry(w, JENTRY_ISCONTAINER, w->length - level->start);
+	JsonbWriterNumeric(w, VARDATA(value), VARSIZE(value) - VARHDRSZ);
 }
 
+/* A string; null for NULL. */
 void
-TariffWriteNumber(TariffWriter *w, Datum number)
+JsonbWriterText(JsonbWriter *w, const char *text)
 {
-	const struct varlena *value = (const struct varlena *) DatumGetPointer(number);
-	int			padding = pad(w);
-
-	append(w, value, VARSIZE(value));
-	add_entry(w, JENTRY_ISNUMERIC, padding + VARSIZE(value));
+	if (text)
+		JsonbWriterString(w, text, strlen(text));
+	else
+		JsonbWriterLiteral(w, JENTRY_ISNULL);
 }
 
-/* A container written before: what stands behind the varlena header. */
+/*
+ * Lays out the keys of an object, in JSONB's order, for JsonbWriterPrepared().  What
+ * *keys points to is memory of the current context.
+ */
 void
-TariffWriteContainer(TariffWriter *w, const char *bytes, int size)
+JsonbWriterPrepare(JsonbWriterKeys *keys, const JsonbWriterKey *names, int n)
 {
-	int			padding = pad(w);
+	JsonbWriter w;
 
-	append(w, bytes, size);
-	add_entry(w, JENTRY_ISCONTAINER, padding + size);
-}
-
-/* NULL becomes null */
-void
-TariffWriteText(TariffWriter *w, const char *text)
-{
-	int			length = text ? strlen(text) : 0;
-
-	append(w, text ? text : "", length);
-	add_entry(w, text ? JENTRY_ISSTRING : JENTRY_ISNULL, length);
+	JsonbWriterBegin(&w, 1024, NULL);
+	JsonbWriterObject(&w, names, n);
+	memset(w.data + w.level[1].entries + n * sizeof(JEntry), 0, n * sizeof(JEntry));
+	keys->n = n;
+	keys->keys_length = w.level[1].length;
+	keys->size = w.length - VARHDRSZ;
+	keys->bytes = palloc(keys->size);
+	memcpy(keys->bytes, w.data + VARHDRSZ, keys->size);
+	pfree(w.data);
 }

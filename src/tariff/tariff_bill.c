@@ -65,65 +65,65 @@ TariffFillTexts(const TariffBillOut *bill, int line, TariffLineTexts *texts)
 /* ---- details -------------------------------------------------------------- */
 
 static void
-write_int(TariffWriter *w, int number)
+write_int(JsonbWriter *w, int number)
 {
 	TariffDec	dec = {(TariffU128) number, 0};
 
-	TariffWriteNumber(w, TariffWriteShared(dec, 0));
+	JsonbWriterNumber(w, TariffWriteShared(dec, 0));
 }
 
 static void
-write_block(TariffWriter *w, const TariffBlockOut *block)
+write_block(JsonbWriter *w, const TariffBlockOut *block)
 {
-	static const WriterKey keys[] = {
-		WRITER_KEY("name"), WRITER_KEY("block"), WRITER_KEY("to_m3"), WRITER_KEY("amount"),
-		WRITER_KEY("from_m3"), WRITER_KEY("quantity"), WRITER_KEY("fixed_charge"),
-		WRITER_KEY("price_per_m3")
+	static const JsonbWriterKey keys[] = {
+		JSONB_KEY("name"), JSONB_KEY("block"), JSONB_KEY("to_m3"), JSONB_KEY("amount"),
+		JSONB_KEY("from_m3"), JSONB_KEY("quantity"), JSONB_KEY("fixed_charge"),
+		JSONB_KEY("price_per_m3")
 	};
-	static const WriterKey minimum_keys[] = {WRITER_KEY("name"), WRITER_KEY("amount")};
+	static const JsonbWriterKey minimum_keys[] = {JSONB_KEY("name"), JSONB_KEY("amount")};
 
 	if (block->json)
 	{
-		TariffWriteContainer(w, block->json, block->json_size);
+		JsonbWriterContainer(w, block->json, block->json_size);
 		return;
 	}
 	if (block->number == 0)
 	{
-		TariffWriteObject(w, minimum_keys, lengthof(minimum_keys));
-		TariffWriteText(w, "minimum_charge");
-		TariffWriteNumber(w, block->amount);
-		TariffWriteClose(w);
+		JsonbWriterObject(w, minimum_keys, lengthof(minimum_keys));
+		JsonbWriterText(w, "minimum_charge");
+		JsonbWriterNumber(w, block->amount);
+		JsonbWriterClose(w);
 		return;
 	}
 	if (block->name)
 	{
-		TariffWriteObject(w, keys, lengthof(keys));
-		TariffWriteText(w, block->name);
+		JsonbWriterObject(w, keys, lengthof(keys));
+		JsonbWriterText(w, block->name);
 	}
 	else
-		TariffWriteObject(w, keys + 1, lengthof(keys) - 1);
+		JsonbWriterObject(w, keys + 1, lengthof(keys) - 1);
 	write_int(w, block->number);
 	if (block->open)
-		TariffWriteText(w, NULL);
+		JsonbWriterText(w, NULL);
 	else
-		TariffWriteNumber(w, block->to);
-	TariffWriteNumber(w, block->amount);
-	TariffWriteNumber(w, block->from);
-	TariffWriteNumber(w, block->quantity);
-	TariffWriteNumber(w, block->fixed);
-	TariffWriteNumber(w, block->price);
-	TariffWriteClose(w);
+		JsonbWriterNumber(w, block->to);
+	JsonbWriterNumber(w, block->amount);
+	JsonbWriterNumber(w, block->from);
+	JsonbWriterNumber(w, block->quantity);
+	JsonbWriterNumber(w, block->fixed);
+	JsonbWriterNumber(w, block->price);
+	JsonbWriterClose(w);
 }
 
 /* Writes the block once for all the bills it will stand on. */
 void
 TariffBlockKeepJson(TariffBlockOut *block)
 {
-	TariffWriter writer;
+	JsonbWriter writer;
 
 	char	   *json;
 
-	TariffWriterBegin(&writer);
+	JsonbWriterBegin(&writer, 1024, NULL);
 	write_block(&writer, block);
 	block->json_size = writer.length - VARHDRSZ;
 	json = palloc(block->json_size);
@@ -133,52 +133,52 @@ TariffBlockKeepJson(TariffBlockOut *block)
 }
 
 static void
-write_water_detail(TariffWriter *w, const TariffEntry *entry, const TariffRequest *request,
+write_water_detail(JsonbWriter *w, const TariffEntry *entry, const TariffRequest *request,
 				   const TariffBillOut *bill)
 {
 	const Tariff *tariff = &entry->tariff;
 	bool		rounded = tariff->rounding != TARIFF_ROUND_NONE;
-	WriterKey	keys[7];
+	JsonbWriterKey	keys[7];
 	int			n = 0;
 	int			i;
 
-	keys[n++] = (WriterKey) WRITER_KEY("mode");
+	keys[n++] = (JsonbWriterKey) JSONB_KEY("mode");
 	if (tariff->name)
-		keys[n++] = (WriterKey) WRITER_KEY("name");
+		keys[n++] = (JsonbWriterKey) JSONB_KEY("name");
 	if (rounded)
-		keys[n++] = (WriterKey) WRITER_KEY("billed");
-	keys[n++] = (WriterKey) WRITER_KEY("blocks");
-	keys[n++] = (WriterKey) WRITER_KEY("consumption");
+		keys[n++] = (JsonbWriterKey) JSONB_KEY("billed");
+	keys[n++] = (JsonbWriterKey) JSONB_KEY("blocks");
+	keys[n++] = (JsonbWriterKey) JSONB_KEY("consumption");
 	if (request->units != 1)
-		keys[n++] = (WriterKey) WRITER_KEY("units_served");
+		keys[n++] = (JsonbWriterKey) JSONB_KEY("units_served");
 	if (request->has_period)
-		keys[n++] = (WriterKey) WRITER_KEY("period_factor");
+		keys[n++] = (JsonbWriterKey) JSONB_KEY("period_factor");
 
-	TariffWriteObject(w, keys, n);
-	TariffWriteText(w, TariffModeName(tariff->mode));
+	JsonbWriterObject(w, keys, n);
+	JsonbWriterText(w, TariffModeName(tariff->mode));
 	if (tariff->name)
-		TariffWriteText(w, tariff->name);
+		JsonbWriterText(w, tariff->name);
 	if (rounded)
-		TariffWriteNumber(w, bill->billed);
-	TariffWriteArray(w, bill->nblocks);
+		JsonbWriterNumber(w, bill->billed);
+	JsonbWriterArray(w, bill->nblocks);
 	for (i = 0; i < bill->nblocks; i++)
 		write_block(w, bill->block[i]);
-	TariffWriteClose(w);
-	TariffWriteNumber(w, bill->consumption);
+	JsonbWriterClose(w);
+	JsonbWriterNumber(w, bill->consumption);
 	if (request->units != 1)
 		write_int(w, request->units);
 	if (request->has_period)
-		TariffWriteNumber(w, NumericGetDatum(TariffNumberToNumeric(&request->period)));
-	TariffWriteClose(w);
+		JsonbWriterNumber(w, NumericGetDatum(TariffNumberToNumeric(&request->period)));
+	JsonbWriterClose(w);
 }
 
 static void
-write_concept_detail(TariffWriter *w, const TariffBillOut *bill, int index)
+write_concept_detail(JsonbWriter *w, const TariffBillOut *bill, int index)
 {
-	static const WriterKey fixed_keys[] = {WRITER_KEY("type"), WRITER_KEY("value")};
-	static const WriterKey percentage_keys[] = {
-		WRITER_KEY("base"), WRITER_KEY("type"), WRITER_KEY("unit"), WRITER_KEY("value"),
-		WRITER_KEY("base_amount")
+	static const JsonbWriterKey fixed_keys[] = {JSONB_KEY("type"), JSONB_KEY("value")};
+	static const JsonbWriterKey percentage_keys[] = {
+		JSONB_KEY("base"), JSONB_KEY("type"), JSONB_KEY("unit"), JSONB_KEY("value"),
+		JSONB_KEY("base_amount")
 	};
 	const TariffConcept *concept = &bill->concepts->concept[index];
 	Datum		value = NumericGetDatum(TariffNumberToNumeric(&concept->value));
@@ -186,26 +186,26 @@ write_concept_detail(TariffWriter *w, const TariffBillOut *bill, int index)
 
 	if (!concept->percentage)
 	{
-		TariffWriteObject(w, fixed_keys, lengthof(fixed_keys));
-		TariffWriteText(w, "fixed");
-		TariffWriteNumber(w, value);
-		TariffWriteClose(w);
+		JsonbWriterObject(w, fixed_keys, lengthof(fixed_keys));
+		JsonbWriterText(w, "fixed");
+		JsonbWriterNumber(w, value);
+		JsonbWriterClose(w);
 		return;
 	}
-	TariffWriteObject(w, percentage_keys, lengthof(percentage_keys));
-	TariffWriteArray(w, concept->nbase);
+	JsonbWriterObject(w, percentage_keys, lengthof(percentage_keys));
+	JsonbWriterArray(w, concept->nbase);
 	for (i = 0; i < concept->nbase; i++)
-		TariffWriteText(w, TariffLineCode(bill, concept->base[i]));
-	TariffWriteClose(w);
-	TariffWriteText(w, "percentage");
-	TariffWriteText(w, concept->percent ? "percent" : "fraction");
-	TariffWriteNumber(w, value);
-	TariffWriteNumber(w, bill->line[index + 1].base);
-	TariffWriteClose(w);
+		JsonbWriterText(w, TariffLineCode(bill, concept->base[i]));
+	JsonbWriterClose(w);
+	JsonbWriterText(w, "percentage");
+	JsonbWriterText(w, concept->percent ? "percent" : "fraction");
+	JsonbWriterNumber(w, value);
+	JsonbWriterNumber(w, bill->line[index + 1].base);
+	JsonbWriterClose(w);
 }
 
 static void
-write_detail(TariffWriter *w, const TariffEntry *entry, const TariffRequest *request,
+write_detail(JsonbWriter *w, const TariffEntry *entry, const TariffRequest *request,
 			 const TariffBillOut *bill, int line)
 {
 	if (line == 0)
@@ -219,43 +219,43 @@ Jsonb *
 TariffLineDetail(const TariffEntry *entry, const TariffRequest *request,
 				 const TariffBillOut *bill, int line)
 {
-	TariffWriter writer;
+	JsonbWriter writer;
 
-	TariffWriterBegin(&writer);
+	JsonbWriterBegin(&writer, 1024, NULL);
 	write_detail(&writer, entry, request, bill, line);
-	return TariffWriterEnd(&writer);
+	return JsonbWriterEnd(&writer);
 }
 
 /* ---- bills ---------------------------------------------------------------- */
 
 static void
-write_line(TariffWriter *w, const TariffEntry *entry, const TariffRequest *request,
+write_line(JsonbWriter *w, const TariffEntry *entry, const TariffRequest *request,
 		   const TariffBillOut *bill, int i)
 {
-	static const WriterKey keys[] = {
-		WRITER_KEY("total"), WRITER_KEY("discount"), WRITER_KEY("iva_rate"),
-		WRITER_KEY("quantity"), WRITER_KEY("subtotal"), WRITER_KEY("iva_amount"),
-		WRITER_KEY("sort_order"), WRITER_KEY("unit_price"), WRITER_KEY("clave_unidad"),
-		WRITER_KEY("concept_code"), WRITER_KEY("concept_name"), WRITER_KEY("tariff_detail"),
-		WRITER_KEY("clave_prod_serv")
+	static const JsonbWriterKey keys[] = {
+		JSONB_KEY("total"), JSONB_KEY("discount"), JSONB_KEY("iva_rate"),
+		JSONB_KEY("quantity"), JSONB_KEY("subtotal"), JSONB_KEY("iva_amount"),
+		JSONB_KEY("sort_order"), JSONB_KEY("unit_price"), JSONB_KEY("clave_unidad"),
+		JSONB_KEY("concept_code"), JSONB_KEY("concept_name"), JSONB_KEY("tariff_detail"),
+		JSONB_KEY("clave_prod_serv")
 	};
 	const TariffLineOut *line = &bill->line[i];
 
-	TariffWriteObject(w, keys, lengthof(keys));
-	TariffWriteNumber(w, line->total);
-	TariffWriteNumber(w, line->discount);
-	TariffWriteNumber(w, line->iva_rate);
-	TariffWriteNumber(w, line->quantity);
-	TariffWriteNumber(w, line->subtotal);
-	TariffWriteNumber(w, line->iva);
+	JsonbWriterObject(w, keys, lengthof(keys));
+	JsonbWriterNumber(w, line->total);
+	JsonbWriterNumber(w, line->discount);
+	JsonbWriterNumber(w, line->iva_rate);
+	JsonbWriterNumber(w, line->quantity);
+	JsonbWriterNumber(w, line->subtotal);
+	JsonbWriterNumber(w, line->iva);
 	write_int(w, i + 1);
-	TariffWriteNumber(w, line->unit_price);
-	TariffWriteText(w, TariffLineUnit(bill, i));
-	TariffWriteText(w, TariffLineCode(bill, i));
-	TariffWriteText(w, TariffLineName(bill, i));
+	JsonbWriterNumber(w, line->unit_price);
+	JsonbWriterText(w, TariffLineUnit(bill, i));
+	JsonbWriterText(w, TariffLineCode(bill, i));
+	JsonbWriterText(w, TariffLineName(bill, i));
 	write_detail(w, entry, request, bill, i);
-	TariffWriteText(w, TariffLineProduct(bill, i));
-	TariffWriteClose(w);
+	JsonbWriterText(w, TariffLineProduct(bill, i));
+	JsonbWriterClose(w);
 }
 
 /* The whole bill: lines as tariff_lines returns them, and the sums. */
@@ -263,24 +263,24 @@ Jsonb *
 TariffBillJsonb(const TariffEntry *entry, const TariffRequest *request,
 				const TariffBillOut *bill)
 {
-	static const WriterKey keys[] = {
-		WRITER_KEY("iva"), WRITER_KEY("lines"), WRITER_KEY("total"), WRITER_KEY("discount"),
-		WRITER_KEY("subtotal")
+	static const JsonbWriterKey keys[] = {
+		JSONB_KEY("iva"), JSONB_KEY("lines"), JSONB_KEY("total"), JSONB_KEY("discount"),
+		JSONB_KEY("subtotal")
 	};
 	int			n = bill->concepts->n + 1;
-	TariffWriter writer;
+	JsonbWriter writer;
 	int			i;
 
-	TariffWriterBegin(&writer);
-	TariffWriteObject(&writer, keys, lengthof(keys));
-	TariffWriteNumber(&writer, bill->iva);
-	TariffWriteArray(&writer, n);
+	JsonbWriterBegin(&writer, 1024, NULL);
+	JsonbWriterObject(&writer, keys, lengthof(keys));
+	JsonbWriterNumber(&writer, bill->iva);
+	JsonbWriterArray(&writer, n);
 	for (i = 0; i < n; i++)
 		write_line(&writer, entry, request, bill, i);
-	TariffWriteClose(&writer);
-	TariffWriteNumber(&writer, bill->total);
-	TariffWriteNumber(&writer, bill->discount);
-	TariffWriteNumber(&writer, bill->subtotal);
-	TariffWriteClose(&writer);
-	return TariffWriterEnd(&writer);
+	JsonbWriterClose(&writer);
+	JsonbWriterNumber(&writer, bill->total);
+	JsonbWriterNumber(&writer, bill->discount);
+	JsonbWriterNumber(&writer, bill->subtotal);
+	JsonbWriterClose(&writer);
+	return JsonbWriterEnd(&writer);
 }
