@@ -67,7 +67,7 @@ void
 AuditNoteType(AuditTypes *types, Oid typid)
 {
 	uint32		hash = GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(typid));
-	HeapTuple	tup;
+	HeapTuple	tuple;
 	FormData_pg_type form;
 
 	check_stack_depth();
@@ -77,11 +77,11 @@ AuditNoteType(AuditTypes *types, Oid typid)
 		repalloc(types->hashes, (types->n + 1) * sizeof(uint32));
 	types->hashes[types->n++] = hash;
 
-	tup = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
-	if (!HeapTupleIsValid(tup))
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for type %u", typid);
-	memcpy(&form, GETSTRUCT(tup), sizeof(form));
-	ReleaseSysCache(tup);
+	memcpy(&form, GETSTRUCT(tuple), sizeof(form));
+	ReleaseSysCache(tuple);
 	if (OidIsValid(form.typbasetype))
 		AuditNoteType(types, form.typbasetype);
 	else if (OidIsValid(form.typelem))

@@ -61,7 +61,7 @@ typedef struct AuditArgs
 } AuditArgs;
 
 extern void AuditParseArgs(int nargs, char **args, AuditArgs *out);
-extern bool AuditReadArgs(HeapTuple tup, TupleDesc desc, AuditArgs *out);
+extern bool AuditReadArgs(HeapTuple tuple, TupleDesc desc, AuditArgs *out);
 extern char *AuditColumnList(List *names);
 
 /* ---- what the catalogs say of an audited table (audit_catalog.c) ------------ */
@@ -81,7 +81,6 @@ extern void AuditRefuseStranger(List *tables);
 extern void AuditRefuseForeignTypes(Relation log);
 extern void AuditRefuseTriggers(Oid logid, List *tables);
 extern void AuditRefuseLog(Oid logid, bool can_be_named);
-extern bool AuditCouldBePlanted(Oid logid, Oid relid, Oid fnoid);
 extern Oid	AuditResolveLog(const AuditArgs *args, Oid fnoid, Oid relid, bool missing_ok);
 extern bool AuditHasName(Oid logid, const AuditArgs *args, Oid fnoid);
 extern void AuditRefuseOwnLog(Relation rel, Oid logid);
@@ -268,7 +267,7 @@ typedef struct AuditRow
 
 /* ---- the log (audit_log.c, audit_insert.c, audit_route.c) ------------------- */
 
-struct AuditTarget;
+struct AuditLeaf;
 struct AuditPlan;
 
 typedef struct AuditLog
@@ -281,7 +280,7 @@ typedef struct AuditLog
 	char	   *name;			/* for messages */
 	AuditColumns columns;
 	bool		direct;			/* rows may go straight into a partition */
-	struct AuditTarget *target; /* where they go now */
+	struct AuditLeaf  *leaf; /* where they go now */
 	struct AuditPlan *plan;		/* else: the way through SPI */
 	int			in_use;			/* such plans being executed */
 	Oid			owner;
@@ -290,7 +289,7 @@ typedef struct AuditLog
 } AuditLog;
 
 /* a leaf that takes rows directly, for changed_at in [from, to) */
-typedef struct AuditTarget
+typedef struct AuditLeaf
 {
 	Oid			relid;
 	TimestampTz from;
@@ -307,7 +306,7 @@ typedef struct AuditTarget
 	bool		has_constraints;	/* that our own values might violate */
 	ExprState **predicates;		/* of partial indexes, else NULL */
 	List	   *ancestors;		/* partitioned tables between log and leaf */
-} AuditTarget;
+} AuditLeaf;
 
 /* in audit_columns.c */
 extern const Oid AuditFieldTypes[AUDIT_NFIELDS];
@@ -323,12 +322,12 @@ extern int64 AuditNextval(Oid seqid);
 
 /* in audit_route.c */
 extern AttrNumber AuditPartitionColumn(Relation rel);
-extern bool AuditRoute(Relation log, TimestampTz at, AuditTarget *target);
+extern bool AuditRoute(Relation log, TimestampTz at, AuditLeaf *leaf);
 
 /* in audit_insert.c */
-extern bool AuditTargetOpen(AuditLog *log, TimestampTz at);
-extern void AuditTargetLock(AuditLog *log);
-extern bool AuditTargetInsert(AuditLog *log, AuditRow *row);
+extern bool AuditLeafOpen(AuditLog *log, TimestampTz at);
+extern void AuditLeafLock(AuditLog *log);
+extern bool AuditLeafInsert(AuditLog *log, AuditRow *row);
 
 /* in audit_insert_spi.c */
 extern void AuditSpiInsert(AuditLog *log, AuditRow *row);
@@ -349,9 +348,9 @@ extern void AuditCheckHypertableOwner(Relation rel, Oid trgoid);
 
 /* ---- user, session and context of a change (audit_session.c) --------------------- */
 
-extern void AuditWhoInit(void);
+extern void AuditSessionInit(void);
 extern bool AuditParseInteger(const char *text, int64 *value);
-extern void AuditFillWho(AuditRow *row, const AuditColumns *columns);
+extern void AuditFillSession(AuditRow *row, const AuditColumns *columns);
 
 /* ---- start-up (audit_init.c) ------------------------------------------------------ */
 

@@ -173,12 +173,12 @@ AuditParseArgs(int nargs, char **args, AuditArgs *out)
  * Raises nothing: false when they cannot be read.
  */
 bool
-AuditReadArgs(HeapTuple tup, TupleDesc desc, AuditArgs *out)
+AuditReadArgs(HeapTuple tuple, TupleDesc desc, AuditArgs *out)
 {
-	int			nargs = ((Form_pg_trigger) GETSTRUCT(tup))->tgnargs;
+	int			nargs = ((Form_pg_trigger) GETSTRUCT(tuple))->tgnargs;
 	char	  **args = palloc(sizeof(char *) * (nargs + 1));
 	bool		isnull;
-	Datum		datum = heap_getattr(tup, Anum_pg_trigger_tgargs, desc, &isnull);
+	Datum		datum = heap_getattr(tuple, Anum_pg_trigger_tgargs, desc, &isnull);
 	char	   *p = VARDATA_ANY(DatumGetByteaPP(datum));
 	Fault		fault;
 

@@ -63,16 +63,16 @@ static bool
 read_trigger(Oid tgoid, FormData_pg_trigger *trigger, bool *conditional)
 {
 	CatalogRows rows;
-	HeapTuple	tup;
+	HeapTuple	tuple;
 	bool		found;
 
 	CatalogBegin(&rows, TriggerRelationId, TriggerOidIndexId, Anum_pg_trigger_oid, tgoid);
-	tup = CatalogNext(&rows);
-	found = HeapTupleIsValid(tup);
+	tuple = CatalogNext(&rows);
+	found = HeapTupleIsValid(tuple);
 	if (found)
-		memcpy(trigger, GETSTRUCT(tup), sizeof(FormData_pg_trigger));
+		memcpy(trigger, GETSTRUCT(tuple), sizeof(FormData_pg_trigger));
 	if (found && conditional)
-		*conditional = !heap_attisnull(tup, Anum_pg_trigger_tgqual, RelationGetDescr(rows.catalog));
+		*conditional = !heap_attisnull(tuple, Anum_pg_trigger_tgqual, RelationGetDescr(rows.catalog));
 	CatalogEnd(&rows);
 	return found;
 }
@@ -134,7 +134,7 @@ AuditReadBinding(Oid tgoid, AuditArgs *args)
 {
 	FormData_pg_trigger trigger;
 	CatalogRows rows;
-	HeapTuple	tup;
+	HeapTuple	tuple;
 	bool		conditional = false;
 
 	args->tgoid = args->bound_log = InvalidOid;
@@ -145,9 +145,9 @@ AuditReadBinding(Oid tgoid, AuditArgs *args)
 		return;
 	CatalogBeginPair(&rows, DependRelationId, DependDependerIndexId, Anum_pg_depend_classid, TriggerRelationId,
 					 Anum_pg_depend_objid, trigger.oid);
-	while (HeapTupleIsValid(tup = CatalogNext(&rows)))
+	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
-		Form_pg_depend dep = (Form_pg_depend) GETSTRUCT(tup);
+		Form_pg_depend dep = (Form_pg_depend) GETSTRUCT(tuple);
 
 		if (dep->deptype == DEPENDENCY_NORMAL && dep->refclassid == RelationRelationId &&
 			dep->refobjsubid == 0 && dep->refobjid != trigger.tgrelid)
@@ -164,17 +164,17 @@ bool
 AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root)
 {
 	CatalogRows rows;
-	HeapTuple	tup;
+	HeapTuple	tuple;
 	Oid			tgoid = InvalidOid;
 
 	CatalogBegin(&rows, TriggerRelationId, TriggerRelidNameIndexId, Anum_pg_trigger_tgrelid, relid);
-	while (!OidIsValid(tgoid) && HeapTupleIsValid(tup = CatalogNext(&rows)))
+	while (!OidIsValid(tgoid) && HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
-		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
 
 		if (trigger->tgfoid != fnoid || !TRIGGER_FOR_ROW(trigger->tgtype))
 			continue;
-		if (!AuditReadArgs(tup, RelationGetDescr(rows.catalog), args))
+		if (!AuditReadArgs(tuple, RelationGetDescr(rows.catalog), args))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the arguments of trigger \"%s\" on table \"%s\" cannot be read",
@@ -203,12 +203,12 @@ AuditIndexKey(Relation rel)
 
 	foreach(lc, RelationGetIndexList(rel))
 	{
-		HeapTuple	tup = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
 		Form_pg_index index;
 
-		if (!HeapTupleIsValid(tup))
+		if (!HeapTupleIsValid(tuple))
 			elog(ERROR, "cache lookup failed for index %u", lfirst_oid(lc));
-		index = (Form_pg_index) GETSTRUCT(tup);
+		index = (Form_pg_index) GETSTRUCT(tuple);
 		if (index->indisprimary || (index->indisreplident && !primary))
 		{
 			names = NIL;
@@ -217,7 +217,7 @@ AuditIndexKey(Relation rel)
 				names = lappend(names, get_attname(RelationGetRelid(rel),
 												   index->indkey.values[i], false));
 		}
-		ReleaseSysCache(tup);
+		ReleaseSysCache(tuple);
 	}
 	return names;
 }
@@ -331,8 +331,8 @@ AuditRefuseLog(Oid logid, bool can_be_named)
  * Could the owner of this log have put it there, uninvited, to read and rewrite the
  * history?  He needs CREATE on the schema for that; a log that was given to him does not.
  */
-bool
-AuditCouldBePlanted(Oid logid, Oid relid, Oid fnoid)
+static bool
+could_be_planted(Oid logid, Oid relid, Oid fnoid)
 {
 	return !AuditTrustsLog(logid, relid, fnoid) &&
 		object_aclcheck(NamespaceRelationId, get_rel_namespace(logid),
@@ -448,9 +448,9 @@ AuditRefuseStranger(List *tables)
 Oid
 AuditResolveLog(const AuditArgs *args, Oid fnoid, Oid relid, bool missing_ok)
 {
-	Oid			nsp = args->log_schema ? get_namespace_oid(args->log_schema, true)
+	Oid			nspoid = args->log_schema ? get_namespace_oid(args->log_schema, true)
 		: get_func_namespace(fnoid);
-	Oid			named = OidIsValid(nsp) ? get_relname_relid(args->log_name, nsp) : InvalidOid;
+	Oid			named = OidIsValid(nspoid) ? get_relname_relid(args->log_name, nspoid) : InvalidOid;
 	Oid			bound = args->bound_log;
 
 	if (OidIsValid(bound) && get_rel_relkind(bound) == '\0')
@@ -461,7 +461,7 @@ AuditResolveLog(const AuditArgs *args, Oid fnoid, Oid relid, bool missing_ok)
 							   CatalogOid(RELOID, bound, Anum_pg_class_relowner))))
 		return bound;
 	if (OidIsValid(named) && !OidIsValid(bound) && args->log_schema == NULL &&
-		named > args->tgoid && AuditCouldBePlanted(named, relid, fnoid))
+		named > args->tgoid && could_be_planted(named, relid, fnoid))
 	{
 		if (missing_ok)
 			return InvalidOid;
@@ -472,7 +472,7 @@ AuditResolveLog(const AuditArgs *args, Oid fnoid, Oid relid, bool missing_ok)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("the audit log \"%s\" does not exist", args->log_name),
 				 errdetail("It is expected in schema \"%s\".",
-						   args->log_schema ? args->log_schema : get_namespace_name(nsp)),
+						   args->log_schema ? args->log_schema : get_namespace_name(nspoid)),
 				 errhint("Create it with audit_install().")));
 	return named;
 }
@@ -482,10 +482,10 @@ bool
 AuditHasName(Oid logid, const AuditArgs *args, Oid fnoid)
 {
 	const char *name = get_rel_name(logid);
-	Oid			nsp = args->log_schema ? get_namespace_oid(args->log_schema, true)
+	Oid			nspoid = args->log_schema ? get_namespace_oid(args->log_schema, true)
 		: get_func_namespace(fnoid);
 
-	return name != NULL && strcmp(name, args->log_name) == 0 && get_rel_namespace(logid) == nsp;
+	return name != NULL && strcmp(name, args->log_name) == 0 && get_rel_namespace(logid) == nspoid;
 }
 
 /* Refuses when log is the table itself, or one that contains it. */

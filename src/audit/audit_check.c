@@ -53,7 +53,7 @@ static bool
 truncate_action(Oid typid, Datum *value, bool *known)
 {
 	Oid			basetype = getBaseType(typid);
-	HeapTuple	tup;
+	HeapTuple	tuple;
 
 	*known = true;
 	if (basetype == TEXTOID || basetype == VARCHAROID || basetype == BPCHAROID)
@@ -62,11 +62,11 @@ truncate_action(Oid typid, Datum *value, bool *known)
 		*value = CharGetDatum('T');
 	else if (type_is_enum(basetype))
 	{
-		tup = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(basetype), CStringGetDatum("T"));
-		if (!HeapTupleIsValid(tup))
+		tuple = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(basetype), CStringGetDatum("T"));
+		if (!HeapTupleIsValid(tuple))
 			return false;
-		*value = ObjectIdGetDatum(((Form_pg_enum) GETSTRUCT(tup))->oid);
-		ReleaseSysCache(tup);
+		*value = ObjectIdGetDatum(((Form_pg_enum) GETSTRUCT(tuple))->oid);
+		ReleaseSysCache(tuple);
 	}
 	else
 		*known = false;

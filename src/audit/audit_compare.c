@@ -67,8 +67,8 @@ equal_bytes(const char *a, const char *b, uint32 len)
 
 	while (n + sizeof(uint64) <= len)
 	{
-		uint64		x,
-					y;
+		uint64		x;
+		uint64		y;
 
 		memcpy(&x, a + n, sizeof(x));
 		memcpy(&y, b + n, sizeof(y));
@@ -233,8 +233,8 @@ AuditCompareTuples(const AuditTable *table, HeapTuple oldtup, HeapTuple newtup,
 bool
 AuditSameDatum(const AuditColumn *col, Datum a, Datum b)
 {
-	struct varlena *x,
-			   *y;
+	struct varlena *x;
+	struct varlena *y;
 	Size		len;
 
 	if (col->typbyval)

@@ -45,13 +45,13 @@
 #include "utils/bytea.h"
 #include "utils/float.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "audit/audit.h"
+#include "common/settings.h"
 #include "common/usercode.h"
 #include "compat.h"
 
@@ -270,13 +270,13 @@ AuditInitColumn(AuditColumn *col, Form_pg_attribute att, Oid owner, MemoryContex
 	if (col->convert == AUDIT_AS_TO_JSONB)
 	{
 		/* to_jsonb asks its call expression which type it was given */
-		MemoryContext old = MemoryContextSwitchTo(cxt);
+		MemoryContext oldcontext = MemoryContextSwitchTo(cxt);
 		Node	   *arg = (Node *) makeNullConst(col->typid, -1, InvalidOid);
 
 		fmgr_info_set_expr((Node *) makeFuncExpr(func, JSONBOID, list_make1(arg), InvalidOid,
 												 InvalidOid, COERCE_EXPLICIT_CALL),
 						   &col->func);
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 	}
 }
 
@@ -336,31 +336,24 @@ call_with_variables(FmgrInfo *function, Datum value)
 	return result;
 }
 
-static void
-set_setting(const char *name, const char *value)
-{
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-							 false);
-}
-
 /* The same as SET does it.  After an error the transaction's end puts them back. */
 static Datum
 call_with_settings(FmgrInfo *function, Datum value, int pins)
 {
-	int			level = NewGUCNestLevel();
+	int			level = SettingsBegin();
 	Datum		result;
 
-	set_setting("extra_float_digits", "1");
-	set_setting("datestyle", "ISO");
-	set_setting("intervalstyle", "postgres");
-	set_setting("bytea_output", "hex");
-	set_setting("timezone", "UTC");
+	SettingsSet("extra_float_digits", "1");
+	SettingsSet("datestyle", "ISO");
+	SettingsSet("intervalstyle", "postgres");
+	SettingsSet("bytea_output", "hex");
+	SettingsSet("timezone", "UTC");
 	if (pins & AUDIT_PIN_MONETARY)
-		set_setting("lc_monetary", "C");
+		SettingsSet("lc_monetary", "C");
 	if (pins & AUDIT_PIN_PATH)
-		set_setting("search_path", "pg_catalog");
+		SettingsSet("search_path", "pg_catalog");
 	result = FunctionCall1(function, value);
-	AtEOXact_GUC(false, level);
+	SettingsEnd(level);
 	return result;
 }
 

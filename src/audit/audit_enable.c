@@ -29,10 +29,12 @@
 #include "utils/rel.h"
 
 #include "audit/audit.h"
+#include "common/args.h"
 #include "common/catalog.h"
 #include "common/hypertable.h"
 #include "common/names.h"
 #include "common/spi.h"
+#include "common/textarray.h"
 #include "common/usercode.h"
 #include "compat.h"
 
@@ -41,27 +43,21 @@ PG_FUNCTION_INFO_V1(audit_disable);
 
 /* ---- arguments ------------------------------------------------------------------------ */
 
+/* Argument n, a text[] of column names, as a list; NIL for a null one. */
 static List *
 names_argument(FunctionCallInfo fcinfo, int n, const char *what)
 {
-	Datum	   *elems;
-	bool	   *nulls;
-	int			count;
-	List	   *names = NIL;
+	List	   *names = PG_ARGISNULL(n) ? NIL : TextArrayToList(PG_GETARG_ARRAYTYPE_P(n));
+	ListCell   *lc;
 
-	if (PG_ARGISNULL(n))
-		return NIL;
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elems, &nulls, &count);
-	for (int i = 0; i < count; i++)
+	foreach(lc, names)
 	{
-		if (nulls[i])
+		if (lfirst(lc) == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("column names must not be null"),
-					 errdetail("Element %d of \"%s\" is null.", i + 1, what),
+					 errdetail("Element %d of \"%s\" is null.", foreach_current_index(lc) + 1, what),
 					 errhint("Leave the element out.")));
-		names = lappend(names, TextDatumGetCString(elems[i]));
 	}
 	return names;
 }
@@ -86,8 +82,8 @@ check_columns(Relation rel, List *names, const char *what)
 static void
 refuse_overlap(List *a, List *b, const char *message)
 {
-	ListCell   *x,
-			   *y;
+	ListCell   *x;
+	ListCell   *y;
 
 	foreach(x, a)
 	{
@@ -154,14 +150,14 @@ static int
 drop_triggers(Oid relid, Oid fnoid)
 {
 	CatalogRows rows;
-	HeapTuple	tup;
+	HeapTuple	tuple;
 	List	   *names = NIL;
 	ListCell   *lc;
 
 	CatalogBegin(&rows, TriggerRelationId, TriggerRelidNameIndexId, Anum_pg_trigger_tgrelid, relid);
-	while (HeapTupleIsValid(tup = CatalogNext(&rows)))
+	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
-		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
 
 		if (trigger->tgfoid == fnoid && AuditTriggerRoot(trigger->oid, relid) == relid)
 			names = lappend(names, pstrdup(NameStr(trigger->tgname)));
@@ -337,13 +333,9 @@ audit_enable(PG_FUNCTION_ARGS)
 													  "fn_audit_trigger");
 	Oid			logid;
 	bool		replica = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
+	static const char *const arguments[] = {"audited_table"};
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the table to audit must not be null"),
-				 errdetail("audit_enable(NULL) names no table."),
-				 errhint("Write audit_enable('schema.table').")));
+	ArgsRefuseNull(fcinfo, "audit_enable", arguments, lengthof(arguments));
 	relid = PG_GETARG_OID(0);
 	rel = open_audited(relid, ShareRowExclusiveLock);
 	args.key = names_argument(fcinfo, 1, "key");

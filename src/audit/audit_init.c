@@ -93,7 +93,7 @@ AuditInit(void)
 {
 	AuditTableInit();
 	AuditLogInit();
-	AuditWhoInit();
+	AuditSessionInit();
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, catalog_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(CASTSOURCETARGET, catalog_changed, (Datum) 0);

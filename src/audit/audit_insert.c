@@ -143,9 +143,9 @@ no_value(AuditLog *log, const char *column)
 
 /* The default an INSERT through the log would use: the log's, not the leaf's. */
 static void
-use_default(AuditLog *log, AuditSlot *slot, Relation root, Form_pg_attribute leafatt)
+use_default(AuditLog *log, AuditSlot *slot, Relation root, Form_pg_attribute partatt)
 {
-	AttrNumber	attnum = get_attnum(RelationGetRelid(root), NameStr(leafatt->attname));
+	AttrNumber	attnum = get_attnum(RelationGetRelid(root), NameStr(partatt->attname));
 	Node	   *expr = build_column_default(root, attnum);
 
 	if (expr != NULL)
@@ -155,8 +155,8 @@ use_default(AuditLog *log, AuditSlot *slot, Relation root, Form_pg_attribute lea
 		AuditCheckSequence(root, attnum, slot->sequence);
 		slot->expr = ExecInitExpr((Expr *) expression_planner((Expr *) expr), NULL);
 	}
-	else if (leafatt->attnotnull)
-		no_value(log, NameStr(leafatt->attname));
+	else if (partatt->attnotnull)
+		no_value(log, NameStr(partatt->attname));
 }
 
 /* Fields that every row has. */
@@ -182,31 +182,31 @@ never_null(AuditField field)
 
 /* What the log's column of this name takes: a leaf has its own order of columns. */
 static AuditField
-field_of(AuditLog *log, Relation root, Form_pg_attribute leafatt)
+field_of(AuditLog *log, Relation root, Form_pg_attribute partatt)
 {
-	AuditField	field = AuditFieldOf(leafatt);
+	AuditField	field = AuditFieldOf(partatt);
 
 	if (field != AUDIT_NFIELDS &&
-		log->columns.attnum[field] != get_attnum(RelationGetRelid(root), NameStr(leafatt->attname)))
+		log->columns.attnum[field] != get_attnum(RelationGetRelid(root), NameStr(partatt->attname)))
 		field = AUDIT_NFIELDS;
 	return field;
 }
 
 /* False when a conversion calls a function of users. */
 static bool
-map_attributes(AuditLog *log, AuditTarget *target, Relation root, Relation leaf)
+map_attributes(AuditLog *log, AuditLeaf *leaf, Relation root, Relation part)
 {
-	TupleDesc	desc = RelationGetDescr(leaf);
+	TupleDesc	desc = RelationGetDescr(part);
 	bool		plain = true;
 
-	target->natts = desc->natts;
-	target->map = palloc0(sizeof(AuditSlot) * desc->natts);
-	target->has_generated = desc->constr && desc->constr->has_generated_stored;
-	target->has_constraints = desc->constr && desc->constr->num_check > 0;
+	leaf->natts = desc->natts;
+	leaf->map = palloc0(sizeof(AuditSlot) * desc->natts);
+	leaf->has_generated = desc->constr && desc->constr->has_generated_stored;
+	leaf->has_constraints = desc->constr && desc->constr->num_check > 0;
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		AuditSlot  *slot = &target->map[i];
+		AuditSlot  *slot = &leaf->map[i];
 
 		slot->field = AUDIT_NFIELDS;
 		if (att->attisdropped || att->attgenerated)
@@ -220,8 +220,8 @@ map_attributes(AuditLog *log, AuditTarget *target, Relation root, Relation leaf)
 
 	/* NOT NULL needs no check where there is always a value */
 	for (int i = 0; i < desc->natts; i++)
-		if (TupleDescAttr(desc, i)->attnotnull && !never_null(target->map[i].field))
-			target->has_constraints = true;
+		if (TupleDescAttr(desc, i)->attnotnull && !never_null(leaf->map[i].field))
+			leaf->has_constraints = true;
 	return plain;
 }
 
@@ -229,25 +229,25 @@ map_attributes(AuditLog *log, AuditTarget *target, Relation root, Relation leaf)
 
 /* The indexes, as ExecOpenIndices makes them known, but closed again. */
 static bool
-open_indexes(AuditLog *log, AuditTarget *target, Relation leaf)
+open_indexes(AuditLog *log, AuditLeaf *leaf, Relation part)
 {
-	ResultRelInfo *rri = target->rri;
-	List	   *oids = RelationGetIndexList(leaf);
+	ResultRelInfo *rri = leaf->rri;
+	List	   *oids = RelationGetIndexList(part);
 	int			n = list_length(oids);
 	bool		plain = true;
 	ListCell   *lc;
 	int			i = 0;
 
-	target->indexes = palloc(sizeof(Oid) * Max(n, 1));
-	target->locked = palloc0(sizeof(uint64) * Max(n, 1));
-	target->predicates = palloc0(sizeof(ExprState *) * Max(n, 1));
+	leaf->indexes = palloc(sizeof(Oid) * Max(n, 1));
+	leaf->locked = palloc0(sizeof(uint64) * Max(n, 1));
+	leaf->predicates = palloc0(sizeof(ExprState *) * Max(n, 1));
 	rri->ri_IndexRelationDescs = palloc0(sizeof(Relation) * Max(n, 1));
 	rri->ri_IndexRelationInfo = palloc0(sizeof(IndexInfo *) * Max(n, 1));
 	foreach(lc, oids)
 	{
 		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
 
-		target->indexes[i] = lfirst_oid(lc);
+		leaf->indexes[i] = lfirst_oid(lc);
 		log->deps = lappend_oid(log->deps, lfirst_oid(lc));
 		/* before its expressions are made ready, which computes what is constant in them */
 		if (UserCodeInIndex(index) || !index->rd_index->indimmediate)
@@ -259,13 +259,13 @@ open_indexes(AuditLog *log, AuditTarget *target, Relation leaf)
 		rri->ri_IndexRelationInfo[i] = BuildIndexInfo(index);
 		/* evaluated here, and not a second time in ExecInsertIndexTuples */
 		if (rri->ri_IndexRelationInfo[i]->ii_Predicate != NIL)
-			target->predicates[i] = ExecPrepareQual(rri->ri_IndexRelationInfo[i]->ii_Predicate,
-													target->estate);
+			leaf->predicates[i] = ExecPrepareQual(rri->ri_IndexRelationInfo[i]->ii_Predicate,
+													leaf->estate);
 		rri->ri_IndexRelationInfo[i]->ii_Predicate = NIL;
 		i++;
 		index_close(index, NoLock);
 	}
-	target->nindexes = rri->ri_NumIndices = n;
+	leaf->nindexes = rri->ri_NumIndices = n;
 	return plain;
 }
 
@@ -285,12 +285,12 @@ has_insert_triggers(Relation rel)
 static void
 refuse_stranger(AuditLog *log)
 {
-	MemoryContext old = MemoryContextSwitchTo(log->cxt);
+	MemoryContext oldcontext = MemoryContextSwitchTo(log->cxt);
 	List	   *tables = find_all_inheritors(log->relid, NoLock, NULL);
 
 	/* whichever gets another owner is looked at again */
 	log->deps = list_concat(log->deps, tables);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	AuditRefuseStranger(tables);
 	AuditRefuseTriggers(log->relid, tables);
 }
@@ -300,45 +300,45 @@ refuse_stranger(AuditLog *log)
  * take the way through SPI.
  */
 bool
-AuditTargetOpen(AuditLog *log, TimestampTz at)
+AuditLeafOpen(AuditLog *log, TimestampTz at)
 {
-	AuditTarget *target;
+	AuditLeaf  *leaf;
 	Relation	root;
-	Relation	leaf;
-	MemoryContext old = MemoryContextSwitchTo(log->cxt);
+	Relation	part;
+	MemoryContext oldcontext = MemoryContextSwitchTo(log->cxt);
 	bool		routed;
 	bool		direct;
 
-	log->target = target = palloc0(sizeof(AuditTarget));
-	target->from = PG_INT64_MIN;
-	target->to = PG_INT64_MAX;
+	log->leaf = leaf = palloc0(sizeof(AuditLeaf));
+	leaf->from = PG_INT64_MIN;
+	leaf->to = PG_INT64_MAX;
 	root = table_open(log->relid, NoLock);
 	routed = (root->rd_rel->relkind == RELKIND_RELATION ||
 			  root->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
-		root->rd_rules == NULL && AuditRoute(root, at, target);
+		root->rd_rules == NULL && AuditRoute(root, at, leaf);
 	direct = routed && !root->rd_rel->relispartition && !has_insert_triggers(root) &&
 		!UserCodeInTable(root) && InsertionIsPlain(root);
 	log->deps = lappend_oid(log->deps, InsertionSignal());
 	if (direct)
 	{
-		leaf = table_open(target->relid, NoLock);
-		log->deps = lappend_oid(log->deps, target->relid);
-		direct = leaf->rd_rel->relkind == RELKIND_RELATION && !has_insert_triggers(leaf) &&
-			!UserCodeInTable(leaf);
+		part = table_open(leaf->relid, NoLock);
+		log->deps = lappend_oid(log->deps, leaf->relid);
+		direct = part->rd_rel->relkind == RELKIND_RELATION && !has_insert_triggers(part) &&
+			!UserCodeInTable(part);
 		if (direct)
 		{
-			target->estate = CreateExecutorState();
-			MemoryContextSwitchTo(target->estate->es_query_cxt);
-			target->rri = makeNode(ResultRelInfo);
-			InitResultRelInfo(target->rri, leaf, 0, NULL, 0);
-			target->slot = MakeTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(leaf)),
-											  table_slot_callbacks(leaf));
-			direct = map_attributes(log, target, root, leaf) && open_indexes(log, target, leaf);
+			leaf->estate = CreateExecutorState();
+			MemoryContextSwitchTo(leaf->estate->es_query_cxt);
+			leaf->rri = makeNode(ResultRelInfo);
+			InitResultRelInfo(leaf->rri, part, 0, NULL, 0);
+			leaf->slot = MakeTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(part)),
+											  table_slot_callbacks(part));
+			direct = map_attributes(log, leaf, root, part) && open_indexes(log, leaf, part);
 		}
-		table_close(leaf, NoLock);
+		table_close(part, NoLock);
 	}
 	table_close(root, NoLock);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	if (!direct)
 		refuse_stranger(log);
 	return direct;
@@ -351,18 +351,18 @@ AuditTargetOpen(AuditLog *log, TimestampTz at)
  * one.  Behind our lock none appears.
  */
 void
-AuditTargetLock(AuditLog *log)
+AuditLeafLock(AuditLog *log)
 {
-	AuditTarget *target = log->target;
+	AuditLeaf  *leaf = log->leaf;
 	ListCell   *lc;
 
-	if (!OidIsValid(target->relid))
+	if (!OidIsValid(leaf->relid))
 		return;
-	foreach(lc, target->ancestors)
+	foreach(lc, leaf->ancestors)
 		if (lfirst_oid(lc) != log->relid)
 			LockRelationOid(lfirst_oid(lc), RowExclusiveLock);
-	if (target->relid != log->relid)
-		LockRelationOid(target->relid, RowExclusiveLock);
+	if (leaf->relid != log->relid)
+		LockRelationOid(leaf->relid, RowExclusiveLock);
 }
 
 /* ---- one row ---------------------------------------------------------------------------- */
@@ -385,14 +385,14 @@ name_column(void *arg)
 }
 
 static void
-fill_slot(AuditTarget *target, AuditRow *row, ExprContext *econtext, Conversion *conversion)
+fill_slot(AuditLeaf *leaf, AuditRow *row, ExprContext *econtext, Conversion *conversion)
 {
-	TupleTableSlot *slot = target->slot;
+	TupleTableSlot *slot = leaf->slot;
 
 	ExecClearTuple(slot);
-	for (int i = 0; i < target->natts; i++)
+	for (int i = 0; i < leaf->natts; i++)
 	{
-		AuditSlot  *from = &target->map[i];
+		AuditSlot  *from = &leaf->map[i];
 		Datum		value = (Datum) 0;
 		bool		isnull = true;
 
@@ -425,35 +425,35 @@ fill_slot(AuditTarget *target, AuditRow *row, ExprContext *econtext, Conversion 
  * left closed, which ExecInsertIndexTuples takes as absent.  Returns how many are open.
  */
 static int
-open_wanted_indexes(AuditTarget *target)
+open_wanted_indexes(AuditLeaf *leaf)
 {
-	ResultRelInfo *rri = target->rri;
-	ExprContext *econtext = GetPerTupleExprContext(target->estate);
+	ResultRelInfo *rri = leaf->rri;
+	ExprContext *econtext = GetPerTupleExprContext(leaf->estate);
 	int			wanted = 0;
 
-	econtext->ecxt_scantuple = target->slot;
-	for (int i = 0; i < target->nindexes; i++)
+	econtext->ecxt_scantuple = leaf->slot;
+	for (int i = 0; i < leaf->nindexes; i++)
 	{
 		rri->ri_IndexRelationDescs[i] = NULL;
-		if (target->predicates[i] != NULL && !ExecQual(target->predicates[i], econtext))
+		if (leaf->predicates[i] != NULL && !ExecQual(leaf->predicates[i], econtext))
 			continue;
-		if (target->locked[i] != audit_lock_epoch)
+		if (leaf->locked[i] != audit_lock_epoch)
 		{
-			LockRelationOid(target->indexes[i], RowExclusiveLock);
-			target->locked[i] = audit_lock_epoch;
+			LockRelationOid(leaf->indexes[i], RowExclusiveLock);
+			leaf->locked[i] = audit_lock_epoch;
 		}
-		rri->ri_IndexRelationDescs[i] = index_open(target->indexes[i], NoLock);
+		rri->ri_IndexRelationDescs[i] = index_open(leaf->indexes[i], NoLock);
 		wanted++;
 	}
 	return wanted;
 }
 
 static void
-close_indexes(AuditTarget *target)
+close_indexes(AuditLeaf *leaf)
 {
-	ResultRelInfo *rri = target->rri;
+	ResultRelInfo *rri = leaf->rri;
 
-	for (int i = 0; i < target->nindexes; i++)
+	for (int i = 0; i < leaf->nindexes; i++)
 	{
 		if (rri->ri_IndexRelationDescs[i] == NULL)
 			continue;
@@ -467,8 +467,8 @@ close_indexes(AuditTarget *target)
 static void
 prepare_row(AuditLog *log, AuditRow *row)
 {
-	AuditTarget *target = log->target;
-	EState	   *estate = target->estate;
+	AuditLeaf  *leaf = log->leaf;
+	EState	   *estate = leaf->estate;
 	Conversion	conversion = {log, NULL};
 	ErrorContextCallback context;
 
@@ -476,13 +476,13 @@ prepare_row(AuditLog *log, AuditRow *row)
 	context.arg = &conversion;
 	context.previous = error_context_stack;
 	error_context_stack = &context;
-	fill_slot(target, row, GetPerTupleExprContext(estate), &conversion);
+	fill_slot(leaf, row, GetPerTupleExprContext(estate), &conversion);
 	error_context_stack = context.previous;
 
-	if (target->has_generated)
-		ExecComputeStoredGenerated(target->rri, estate, target->slot, CMD_INSERT);
-	if (target->has_constraints)
-		ExecConstraints(target->rri, target->slot, estate);
+	if (leaf->has_generated)
+		ExecComputeStoredGenerated(leaf->rri, estate, leaf->slot, CMD_INSERT);
+	if (leaf->has_constraints)
+		ExecConstraints(leaf->rri, leaf->slot, estate);
 }
 
 /*
@@ -491,31 +491,31 @@ prepare_row(AuditLog *log, AuditRow *row)
  * what comes in later finds the relations open, and then they stay where they are.
  */
 bool
-AuditTargetInsert(AuditLog *log, AuditRow *row)
+AuditLeafInsert(AuditLog *log, AuditRow *row)
 {
-	AuditTarget *target = log->target;
-	Relation	leaf = table_open(target->relid, NoLock);
+	AuditLeaf  *leaf = log->leaf;
+	Relation	part = table_open(leaf->relid, NoLock);
 	int			wanted = 0;
 	bool		valid = log->valid;
 
 	if (likely(valid))
 	{
-		if (unlikely(leaf != target->rri->ri_RelationDesc))
+		if (unlikely(part != leaf->rri->ri_RelationDesc))
 			elog(ERROR, "the relation cache entry of audit log \"%s\" moved unnoticed", log->name);
 		prepare_row(log, row);
-		wanted = open_wanted_indexes(target);
+		wanted = open_wanted_indexes(leaf);
 		valid = log->valid;
 		if (likely(valid))
 		{
-			table_tuple_insert(leaf, target->slot, GetCurrentCommandId(true), 0, NULL);
+			table_tuple_insert(part, leaf->slot, GetCurrentCommandId(true), 0, NULL);
 			if (wanted > 0)
-				ExecInsertIndexTuples(target->rri, target->slot, target->estate, false, false,
+				ExecInsertIndexTuples(leaf->rri, leaf->slot, leaf->estate, false, false,
 									  NULL, NIL, false);
 		}
-		close_indexes(target);
-		ExecClearTuple(target->slot);
-		ResetPerTupleExprContext(target->estate);
+		close_indexes(leaf);
+		ExecClearTuple(leaf->slot);
+		ResetPerTupleExprContext(leaf->estate);
 	}
-	table_close(leaf, NoLock);
+	table_close(part, NoLock);
 	return valid;
 }

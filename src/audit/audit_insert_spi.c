@@ -29,13 +29,13 @@
 #include "miscadmin.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "audit/audit.h"
 #include "common/names.h"
+#include "common/settings.h"
 #include "common/spi.h"
 #include "common/usercode.h"
 
@@ -96,8 +96,8 @@ immediate_constraints(AuditLog *log)
 
 	initStringInfo(&names);
 	add_deferrable(log->relid, &names);
-	if (OidIsValid(log->target->relid) && log->target->relid != log->relid)
-		add_deferrable(log->target->relid, &names);
+	if (OidIsValid(log->leaf->relid) && log->leaf->relid != log->relid)
+		add_deferrable(log->leaf->relid, &names);
 	return names.len ? psprintf("SET CONSTRAINTS %s IMMEDIATE", names.data) : NULL;
 }
 
@@ -106,7 +106,7 @@ make_plan(AuditLog *log)
 {
 	Relation	rel = table_open(log->relid, NoLock);
 	TupleDesc	desc = RelationGetDescr(rel);
-	MemoryContext old = MemoryContextSwitchTo(log->cxt);
+	MemoryContext oldcontext = MemoryContextSwitchTo(log->cxt);
 	AuditPlan  *plan = palloc0(sizeof(AuditPlan));
 	Oid		   *types = palloc(sizeof(Oid) * desc->natts);
 	bool		sequences = false;
@@ -137,7 +137,7 @@ make_plan(AuditLog *log)
 		sequences |= OidIsValid(seqid);
 	}
 	plan->immediate = immediate_constraints(log);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 
 	plan->plan = SPI_prepare(psprintf("INSERT INTO %s (%s)%s VALUES (%s)", NamesQualified(log->relid),
 									  columns.data,
@@ -164,7 +164,7 @@ AuditSpiInsert(AuditLog *log, AuditRow *row)
 	AuditPlan  *plan;
 	Oid			saved_user;
 	int			saved_context;
-	int			nestlevel;
+	int			level;
 	int			result;
 	bool		restricted = !UserCodeRoleIsTrusted(log->owner);
 
@@ -172,9 +172,8 @@ AuditSpiInsert(AuditLog *log, AuditRow *row)
 	SetUserIdAndSecContext(log->owner, saved_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_NOFORCE_RLS |
 						   (restricted ? SECURITY_RESTRICTED_OPERATION : 0));
-	nestlevel = NewGUCNestLevel();
-	set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-					  GUC_ACTION_SAVE, true, 0, false);
+	level = SettingsBegin();
+	SettingsSet("search_path", "pg_catalog, pg_temp");
 	SPI_connect();
 
 	log->in_use++;
@@ -203,6 +202,6 @@ AuditSpiInsert(AuditLog *log, AuditRow *row)
 	log->in_use--;
 
 	SPI_finish();
-	AtEOXact_GUC(false, nestlevel);
+	SettingsEnd(level);
 	SetUserIdAndSecContext(saved_user, saved_context);
 }

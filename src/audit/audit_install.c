@@ -34,14 +34,8 @@ PG_FUNCTION_INFO_V1(audit_install);
 static bool
 have_lz4(void)
 {
-	bool		found;
-
-	if (SPI_execute("SELECT FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) "
-					"'default_toast_compression' AND 'lz4' OPERATOR(pg_catalog.=) ANY (enumvals)",
-					true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read pg_settings");
-	found = SPI_processed > 0;
-	return found;
+	return SpiRun("SELECT FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) "
+				  "'default_toast_compression' AND 'lz4' OPERATOR(pg_catalog.=) ANY (enumvals)") > 0;
 }
 
 /*
@@ -54,9 +48,9 @@ have_lz4(void)
  * full would find none.
  */
 static void
-create_log(Oid nsp, bool gin)
+create_log(Oid nspoid, bool gin)
 {
-	const char *schema = quote_identifier(get_namespace_name(nsp));
+	const char *schema = quote_identifier(get_namespace_name(nspoid));
 	const char *log = psprintf("%s.audit_log", schema);
 	const char *packed = have_lz4() ? " COMPRESSION lz4" : "";
 	char	   *spare;
@@ -80,7 +74,7 @@ create_log(Oid nsp, bool gin)
 					"app_context pg_catalog.jsonb%s, "
 					"PRIMARY KEY (changed_at, xact_id, xact_seq)) PARTITION BY RANGE (changed_at)",
 					log, packed, packed, packed, packed));
-	RightsOfOwnerAlone(get_relname_relid("audit_log", nsp));
+	RightsOfOwnerAlone(get_relname_relid("audit_log", nspoid));
 	SpiRun(psprintf("CREATE INDEX ON %s (record_id, table_name, changed_at) "
 					"WITH (deduplicate_items = off) WHERE record_id IS NOT NULL", log));
 	SpiRun(psprintf("CREATE INDEX ON %s "
@@ -91,9 +85,9 @@ create_log(Oid nsp, bool gin)
 	if (gin)
 		SpiRun(psprintf("CREATE INDEX ON %s USING gin (changed_fields)", log));
 	/* an older log may have left its partitions under this name */
-	spare = ChooseRelationName("audit_log", NULL, "default", nsp, false);
+	spare = ChooseRelationName("audit_log", NULL, "default", nspoid, false);
 	SpiRun(psprintf("CREATE TABLE %s.%s PARTITION OF %s DEFAULT", schema, quote_identifier(spare), log));
-	RightsOfOwnerAlone(get_relname_relid(spare, nsp));
+	RightsOfOwnerAlone(get_relname_relid(spare, nspoid));
 }
 
 /*
@@ -102,7 +96,7 @@ create_log(Oid nsp, bool gin)
 Datum
 audit_install(PG_FUNCTION_ARGS)
 {
-	Oid			nsp = PG_ARGISNULL(0) ? get_func_namespace(fcinfo->flinfo->fn_oid)
+	Oid			nspoid = PG_ARGISNULL(0) ? get_func_namespace(fcinfo->flinfo->fn_oid)
 		: get_namespace_oid(NameStr(*PG_GETARG_NAME(0)), false);
 	bool		gin = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 	int			months = PG_ARGISNULL(2) ? 3 : PG_GETARG_INT32(2);
@@ -117,9 +111,9 @@ audit_install(PG_FUNCTION_ARGS)
 				 errdetail("It is %d.", months),
 				 errhint("3 months ahead are enough when audit_maintain runs every day.")));
 	SPI_connect();
-	if (!OidIsValid(get_relname_relid("audit_log", nsp)))
-		create_log(nsp, gin);
-	logid = get_relname_relid("audit_log", nsp);
+	if (!OidIsValid(get_relname_relid("audit_log", nspoid)))
+		create_log(nspoid, gin);
+	logid = get_relname_relid("audit_log", nspoid);
 	if (CatalogOwner(logid) != GetUserId() &&
 		!AuditTrustsLog(logid, InvalidOid, fcinfo->flinfo->fn_oid))
 		AuditRefuseLog(logid, false);

@@ -31,10 +31,13 @@ AuditCompareColumns(const void *a, const void *b)
 /* ---- text that may be JSON ---------------------------------------------------- */
 
 /*
- * jsonb_in allocates and computes, nothing else, so that its complaints about
- * the text may be caught without a subtransaction; false then.  A database whose
- * encoding has no conversion calls an escape sequence a missing feature.  Anything
- * but a complaint about data (a cancelled query, no memory) goes on up.
+ * Text as jsonb, in the current context; false when it is no JSON, or none that jsonb can
+ * hold.  Other errors (a cancelled query, no memory) are raised.
+ *
+ * jsonb_in allocates and computes, nothing else, so its complaints about the text may
+ * be caught without a subtransaction.  The soft errors of PostgreSQL 16 are no substitute:
+ * nesting that is too deep and objects that are too large are raised all the same.  A
+ * database whose encoding has no conversion calls an escape sequence a missing feature.
  */
 bool
 AuditParseJson(const char *text, Datum *value)
@@ -62,7 +65,7 @@ AuditParseJson(const char *text, Datum *value)
 	return is_json;
 }
 
-/* text as a jsonb that is one string */
+/* Text as a jsonb that is one string, in the current context. */
 Datum
 AuditJsonString(const char *text)
 {

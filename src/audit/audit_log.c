@@ -65,7 +65,7 @@ AuditLogInvalidate(Oid relid)
 		/* a partition may come while its parent's search for a leaf waits for a lock */
 		if (relid == InvalidOid || log->relid == relid || list_member_oid(log->deps, relid) ||
 			list_member_oid(log->types.rows, relid) ||
-			(log->target && list_member_oid(log->target->ancestors, relid)))
+			(log->leaf && list_member_oid(log->leaf->ancestors, relid)))
 			invalidate(log);
 	}
 }
@@ -92,11 +92,11 @@ clear(AuditLog *log)
 {
 	if (log->in_use > 0)
 	{
-		MemoryContext old = MemoryContextSwitchTo(logs_cxt);
+		MemoryContext oldcontext = MemoryContextSwitchTo(logs_cxt);
 
 		old_plans = lappend(old_plans, log->plan);
 		old_contexts = lappend(old_contexts, log->cxt);
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 	}
 	else
 	{
@@ -107,7 +107,7 @@ clear(AuditLog *log)
 	}
 	log->plan = NULL;
 	log->cxt = NULL;
-	log->target = NULL;
+	log->leaf = NULL;
 	log->deps = NIL;
 	log->types.n = 0;
 	log->types.rows = NIL;
@@ -156,18 +156,18 @@ static void
 build(AuditLog *log)
 {
 	Relation	rel;
-	MemoryContext old;
+	MemoryContext oldcontext;
 
 	rel = table_open(log->relid, NoLock);
 	log->cxt = AllocSetContextCreate(logs_cxt, "aquacis audit log", ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(log->cxt);
+	oldcontext = MemoryContextSwitchTo(log->cxt);
 	log->name = pstrdup(RelationGetRelationName(rel));
 	log->owner = rel->rd_rel->relowner;
 	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
 		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
 			AuditNoteType(&log->types, TupleDescAttr(RelationGetDescr(rel), i)->atttypid);
 	AuditMapColumns(rel, &log->columns);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	table_close(rel, NoLock);
 }
 
@@ -194,17 +194,17 @@ AuditLogGet(Oid relid)
 
 	any_invalid = true;			/* should anything below fail */
 	LockRelationOid(relid, RowExclusiveLock);
-	if (!log->valid || log->target == NULL || at < log->target->from || at >= log->target->to)
+	if (!log->valid || log->leaf == NULL || at < log->leaf->from || at >= log->leaf->to)
 	{
 		clear(log);
 		log->valid = log->stale = false;
 		if (get_rel_relkind(relid) == '\0')
 			return log;			/* dropped meanwhile */
 		build(log);
-		log->direct = AuditTargetOpen(log, at);
+		log->direct = AuditLeafOpen(log, at);
 		log->valid = !log->stale;
 	}
-	AuditTargetLock(log);
+	AuditLeafLock(log);
 	log->locked = audit_lock_epoch;
 	return log;
 }
@@ -245,7 +245,7 @@ AuditLogInsert(AuditLog *log, AuditRow *row)
 			return;
 		}
 		audit_inserting = true;
-		done = AuditTargetInsert(log, row);
+		done = AuditLeafInsert(log, row);
 		audit_inserting = false;
 	}
 }

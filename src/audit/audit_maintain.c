@@ -30,7 +30,6 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -40,8 +39,10 @@
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
+#include "common/args.h"
 #include "common/catalog.h"
 #include "common/names.h"
+#include "common/settings.h"
 #include "common/spi.h"
 #include "common/usercode.h"
 #include "compat.h"
@@ -106,9 +107,11 @@ run_step(void *arg)
 {
 	Step	   *step = arg;
 
-	SpiRun(psprintf("SELECT pg_catalog.set_config('lock_timeout', %s, true)",
-					quote_literal_cstr(step->m->lock_wait)));
+	int			level = SettingsBegin();
+
+	SettingsSet("lock_timeout", step->m->lock_wait);
 	step->function(step->m, step->arg);
+	SettingsEnd(level);
 }
 
 /* False when somebody held a lock for too long. */
@@ -258,10 +261,10 @@ months_in_default(Oid logid)
 	{
 		bool		isnull;
 		Datum		month = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
-		MemoryContext old = MemoryContextSwitchTo(cxt);
+		MemoryContext oldcontext = MemoryContextSwitchTo(cxt);
 
 		months = lappend_int(months, AuditMonthOf(DatumGetTimestampTz(month)));
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 	}
 	return months;
 }
@@ -363,8 +366,6 @@ check_arguments(FunctionCallInfo fcinfo, Maintain *m, int *months, TimestampTz *
 Datum
 audit_maintain(PG_FUNCTION_ARGS)
 {
-	bool		atomic = fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
-		((CallContext *) fcinfo->context)->atomic;
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	Maintain   *m;
 	TimestampTz before;
@@ -373,12 +374,7 @@ audit_maintain(PG_FUNCTION_ARGS)
 	List	   *waiting;
 	ListCell   *lc;
 
-	if (atomic)
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("audit_maintain cannot run inside a transaction"),
-				 errdetail("It commits after each month."),
-				 errhint("CALL it outside of BEGIN ... COMMIT and of functions.")));
+	ArgsRequireNonatomic(fcinfo, "audit_maintain");
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	m = palloc0(sizeof(Maintain));
 	check_arguments(fcinfo, m, &months, &before, now);

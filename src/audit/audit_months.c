@@ -68,8 +68,8 @@ AuditSplitMonth(int month, int *year, int *of_year)
 	*of_year = month - *year * 12 + 1;
 }
 
-TimestampTz
-AuditMonthStart(int month)
+static TimestampTz
+month_start(int month)
 {
 	int			year;
 	int			of_year;
@@ -139,7 +139,7 @@ AuditReadRanges(Relation log, AuditRanges *out)
 static char *
 partition_name(Oid logid, int month)
 {
-	Oid			nsp = get_rel_namespace(logid);
+	Oid			nspoid = get_rel_namespace(logid);
 	int			year;
 	int			of_year;
 	char	   *suffix;
@@ -149,7 +149,7 @@ partition_name(Oid logid, int month)
 	suffix = psprintf("%04d_%02d", year, of_year);
 	name = makeObjectName(get_rel_name(logid), NULL, suffix);
 
-	for (int i = 1; OidIsValid(get_relname_relid(name, nsp)); i++)
+	for (int i = 1; OidIsValid(get_relname_relid(name, nspoid)); i++)
 		name = makeObjectName(get_rel_name(logid), NULL, psprintf("%s_%d", suffix, i));
 	return name;
 }
@@ -219,16 +219,16 @@ is_published(const char *log, const char *spare)
 static char *
 create_table(Oid logid, int month)
 {
-	Oid			nsp = get_rel_namespace(logid);
+	Oid			nspoid = get_rel_namespace(logid);
 	char	   *relname = partition_name(logid, month);
-	char	   *name = quote_qualified_identifier(get_namespace_name(nsp), relname);
+	char	   *name = quote_qualified_identifier(get_namespace_name(nspoid), relname);
 	Relation	rel = table_open(logid, NoLock);
 	const char *tablespace = get_tablespace_name(rel->rd_rel->reltablespace);
 
 	SpiRun(psprintf("CREATE TABLE %s (LIKE %s INCLUDING CONSTRAINTS INCLUDING GENERATED "
 					"INCLUDING STORAGE INCLUDING COMPRESSION)%s", name, NamesQualified(logid),
 					tablespace ? psprintf(" TABLESPACE %s", quote_identifier(tablespace)) : ""));
-	RightsOfOwnerAlone(get_relname_relid(relname, nsp));
+	RightsOfOwnerAlone(get_relname_relid(relname, nspoid));
 	/* a scheduler's role shall not own parts of somebody else's log */
 	SpiRun(psprintf("ALTER TABLE %s OWNER TO %s", name,
 					quote_identifier(GetUserNameFromId(rel->rd_rel->relowner, false))));
@@ -253,16 +253,16 @@ void
 AuditAlterAsOwner(Oid relid, const char *command)
 {
 	Oid			owner = CatalogOwner(relid);
-	Oid			nsp = get_rel_namespace(relid);
+	Oid			nspoid = get_rel_namespace(relid);
 	UserCodeScope scope;
 
-	if (object_aclcheck(NamespaceRelationId, nsp, owner, ACL_USAGE) != ACLCHECK_OK)
+	if (object_aclcheck(NamespaceRelationId, nspoid, owner, ACL_USAGE) != ACLCHECK_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("role \"%s\" owns \"%s\" and may not use its schema",
 						GetUserNameFromId(owner, false), get_rel_name(relid)),
 				 errdetail("Its months are made and retired with the rights of its owner."),
-				 errhint("GRANT USAGE ON SCHEMA %s TO %s.", quote_identifier(get_namespace_name(nsp)),
+				 errhint("GRANT USAGE ON SCHEMA %s TO %s.", quote_identifier(get_namespace_name(nspoid)),
 						 quote_identifier(GetUserNameFromId(owner, false)))));
 	UserCodeEnter(&scope, owner);
 	SpiRun(command);
@@ -327,8 +327,8 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 uint64
 AuditCreateMonth(Oid logid, int month, int *created)
 {
-	TimestampTz from = AuditMonthStart(month);
-	TimestampTz end = AuditMonthStart(month + 1);
+	TimestampTz from = month_start(month);
+	TimestampTz end = month_start(month + 1);
 	uint64		moved = 0;
 	bool		locked = false;
 

@@ -58,13 +58,13 @@ AuditPartitionColumn(Relation rel)
 }
 
 static void
-narrow(AuditTarget *target, PartitionBoundInfo bounds, int offset)
+narrow(AuditLeaf *leaf, PartitionBoundInfo bounds, int offset)
 {
 	if (offset >= 0 && bounds->kind[offset][0] == PARTITION_RANGE_DATUM_VALUE)
-		target->from = Max(target->from, DatumGetTimestampTz(bounds->datums[offset][0]));
+		leaf->from = Max(leaf->from, DatumGetTimestampTz(bounds->datums[offset][0]));
 	if (offset + 1 < bounds->ndatums &&
 		bounds->kind[offset + 1][0] == PARTITION_RANGE_DATUM_VALUE)
-		target->to = Min(target->to, DatumGetTimestampTz(bounds->datums[offset + 1][0]));
+		leaf->to = Min(leaf->to, DatumGetTimestampTz(bounds->datums[offset + 1][0]));
 }
 
 static void
@@ -80,17 +80,17 @@ no_partition(Relation rel, TimestampTz at)
 }
 
 /*
- * Sets target->relid, from, to and ancestors; false when only the executor can
+ * Sets leaf->relid, from, to and ancestors; false when only the executor can
  * tell.  The log is locked; what is below it is locked here.
  */
 bool
-AuditRoute(Relation log, TimestampTz at, AuditTarget *target)
+AuditRoute(Relation log, TimestampTz at, AuditLeaf *leaf)
 {
 	Oid			relid = RelationGetRelid(log);
 
-	target->from = PG_INT64_MIN;
-	target->to = PG_INT64_MAX;
-	target->ancestors = NIL;
+	leaf->from = PG_INT64_MIN;
+	leaf->to = PG_INT64_MAX;
+	leaf->ancestors = NIL;
 	for (;;)
 	{
 		Relation	rel = table_open(relid, NoLock);
@@ -103,11 +103,11 @@ AuditRoute(Relation log, TimestampTz at, AuditTarget *target)
 
 		if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		{
-			target->relid = relid;
+			leaf->relid = relid;
 			table_close(rel, NoLock);
 			return true;
 		}
-		target->ancestors = lappend_oid(target->ancestors, relid);
+		leaf->ancestors = lappend_oid(leaf->ancestors, relid);
 		if (AuditPartitionColumn(rel) == InvalidAttrNumber)
 		{
 			table_close(rel, NoLock);
@@ -124,7 +124,7 @@ AuditRoute(Relation log, TimestampTz at, AuditTarget *target)
 			index = desc->boundinfo->default_index;
 		if (index < 0)
 			no_partition(rel, at);
-		narrow(target, desc->boundinfo, offset);
+		narrow(leaf, desc->boundinfo, offset);
 		relid = desc->oids[index];
 		table_close(rel, NoLock);
 		LockRelationOid(relid, RowExclusiveLock);

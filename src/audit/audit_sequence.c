@@ -8,6 +8,13 @@
  * are drawn here, from the same sequence relation, under the same buffer lock and
  * with the same WAL record as nextval(), but without the session's state.
  *
+ * It would be less code to call nextval_internal() and to document what lastval() says
+ * afterwards.  But applications of the kind that is audited here were written without an
+ * audit and ask for lastval(); switching the audit on must not change what they get.
+ * So AuditNextval() stays, as the only function that knows the page and the WAL record
+ * of a sequence.  For a new major version, compare draw() with nextval_internal() in
+ * commands/sequence.c of the server.
+ *
  * As nextval() does, a WAL record reserves SEQ_LOG_AHEAD values; a crash skips what
  * was left of them.  The sequence's CACHE is not used: values come one at a time.
  */
@@ -137,15 +144,15 @@ AuditNextval(Oid seqid)
 {
 	/* the lock that nextval() takes, for the same reason: no rewrite meanwhile */
 	Relation	seqrel = table_open(seqid, RowExclusiveLock);
-	HeapTuple	tup = SearchSysCache1(SEQRELID, ObjectIdGetDatum(seqid));
+	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(seqid));
 	FormData_pg_sequence def;
 	Buffer		buf;
 	int64		result;
 
-	if (!HeapTupleIsValid(tup))
+	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for sequence %u", seqid);
-	def = *(Form_pg_sequence) GETSTRUCT(tup);
-	ReleaseSysCache(tup);
+	def = *(Form_pg_sequence) GETSTRUCT(tuple);
+	ReleaseSysCache(tuple);
 
 	buf = ReadBuffer(seqrel, 0);
 	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);

@@ -13,7 +13,7 @@
  * dumped but not restored.  What is not valid is written in hexadecimal.
  *
  * Conversions take place in the current context, the trigger's per-row one;
- * only their results are copied to who_cxt.
+ * only their results are copied to session_cxt.
  */
 #include "postgres.h"
 
@@ -51,7 +51,7 @@ typedef struct RoleName
 	Datum		name;
 } RoleName;
 
-static MemoryContext who_cxt = NULL;
+static MemoryContext session_cxt = NULL;
 static RoleName active_role;
 static RoleName session_role;
 
@@ -143,7 +143,7 @@ static bool
 read_setting(Setting *s, Datum *value)
 {
 	const char *text = FindConfigOption(s->name, &s->place);
-	MemoryContext old;
+	MemoryContext oldcontext;
 
 	if (text == NULL || text[0] == '\0')
 		return false;
@@ -153,11 +153,11 @@ read_setting(Setting *s, Datum *value)
 		bool		isnull = !s->convert(valid_text(text), &fresh);
 		char	   *copy;
 
-		old = MemoryContextSwitchTo(who_cxt);
+		oldcontext = MemoryContextSwitchTo(session_cxt);
 		copy = pstrdup(text);
 		if (s->byref && !isnull)
 			fresh = datumCopy(fresh, false, -1);
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 
 		if (s->text)
 			pfree(s->text);
@@ -177,16 +177,16 @@ role_name(RoleName *cache, Oid roleid)
 	if (cache->roleid != roleid)
 	{
 		char	   *name = GetUserNameFromId(roleid, true);
-		MemoryContext old;
+		MemoryContext oldcontext;
 		Datum		fresh;
 
 		/* a role dropped while its session goes on has no name any more */
 		if (name == NULL)
 			name = psprintf("%u", roleid);
 		fresh = CStringGetTextDatum(valid_text(name));
-		old = MemoryContextSwitchTo(who_cxt);
+		oldcontext = MemoryContextSwitchTo(session_cxt);
 		fresh = datumCopy(fresh, false, -1);
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 		if (cache->name != (Datum) 0)
 			pfree(DatumGetPointer(cache->name));
 		cache->name = fresh;
@@ -203,16 +203,16 @@ roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 void
-AuditFillWho(AuditRow *row, const AuditColumns *columns)
+AuditFillSession(AuditRow *row, const AuditColumns *columns)
 {
 	static Datum system_user = (Datum) 0;
 
 	if (unlikely(system_user == (Datum) 0))
 	{
-		MemoryContext old = MemoryContextSwitchTo(who_cxt);
+		MemoryContext oldcontext = MemoryContextSwitchTo(session_cxt);
 
 		system_user = CStringGetTextDatum("system");
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 	}
 	row->nulls[AUDIT_USER_ID] = false;
 	if (!read_setting(&user_id, &row->values[AUDIT_USER_ID]))
@@ -235,9 +235,9 @@ AuditFillWho(AuditRow *row, const AuditColumns *columns)
 }
 
 void
-AuditWhoInit(void)
+AuditSessionInit(void)
 {
-	who_cxt = AllocSetContextCreate(TopMemoryContext, "aquacis audit user",
+	session_cxt = AllocSetContextCreate(TopMemoryContext, "aquacis audit user",
 									ALLOCSET_SMALL_SIZES);
 	CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
 }

@@ -17,12 +17,10 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
-#include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -32,6 +30,7 @@
 #include "audit/audit.h"
 #include "audit/audit_months.h"
 #include "common/catalog.h"
+#include "common/textarray.h"
 #include "compat.h"
 
 PG_FUNCTION_INFO_V1(audit_tables);
@@ -53,12 +52,12 @@ audited_tables(Oid fnoid)
 {
 	CatalogRows rows;
 	List	   *found = NIL;
-	HeapTuple	tup;
+	HeapTuple	tuple;
 
 	CatalogBeginAll(&rows, TriggerRelationId);
-	while (HeapTupleIsValid(tup = CatalogNext(&rows)))
+	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
-		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tup);
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
 		Audited    *one;
 
 		if (trigger->tgfoid != fnoid || !TRIGGER_FOR_ROW(trigger->tgtype) ||
@@ -68,24 +67,12 @@ audited_tables(Oid fnoid)
 		one->relid = trigger->tgrelid;
 		one->enabled = trigger->tgenabled != TRIGGER_DISABLED;
 		one->always = trigger->tgenabled == TRIGGER_FIRES_ALWAYS;
-		one->readable = AuditReadArgs(tup, RelationGetDescr(rows.catalog), &one->args);
+		one->readable = AuditReadArgs(tuple, RelationGetDescr(rows.catalog), &one->args);
 		AuditReadBinding(trigger->oid, &one->args);
 		found = lappend(found, one);
 	}
 	CatalogEnd(&rows);
 	return found;
-}
-
-static Datum
-text_array(List *names)
-{
-	Datum	   *elems = palloc(sizeof(Datum) * list_length(names));
-	int			n = 0;
-	ListCell   *lc;
-
-	foreach(lc, names)
-		elems[n++] = CStringGetTextDatum(lfirst(lc));
-	return PointerGetDatum(construct_array(elems, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /*
@@ -203,9 +190,9 @@ describe_arguments(const Audited *one, Relation rel, Datum *values, bool *nulls)
 
 	if (key == NIL && rel != NULL)
 		key = AuditIndexKey(rel);
-	values[1] = text_array(key);
-	values[2] = text_array(one->args.exclude);
-	values[3] = text_array(one->args.redact);
+	values[1] = TextArrayOfList(key);
+	values[2] = TextArrayOfList(one->args.exclude);
+	values[3] = TextArrayOfList(one->args.redact);
 	nulls[1] = key == NIL;
 	nulls[2] = nulls[3] = false;
 }

@@ -202,7 +202,7 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 {
 	Trigger    *trigger = trigdata->tg_trigger;
 	Relation	rel = trigdata->tg_relation;
-	MemoryContext old;
+	MemoryContext oldcontext;
 	AuditArgs	args;
 	Oid			relid = RelationGetRelid(rel);
 	Oid			rootid;
@@ -210,9 +210,9 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 
 	if (table->cxt && table->in_use > 0)
 	{
-		old = MemoryContextSwitchTo(tables_cxt);
+		oldcontext = MemoryContextSwitchTo(tables_cxt);
 		garbage = lappend(garbage, table->cxt);
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 	}
 	else if (table->cxt)
 		MemoryContextDelete(table->cxt);
@@ -235,7 +235,7 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 
 	table->cxt = AllocSetContextCreate(tables_cxt, "aquacis audited table",
 									   ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(table->cxt);
+	oldcontext = MemoryContextSwitchTo(table->cxt);
 	table->schema_name = CStringGetTextDatum(get_namespace_name(get_rel_namespace(rootid)));
 	table->table_name = CStringGetTextDatum(get_rel_name(rootid));
 	if (TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
@@ -244,7 +244,7 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 	describe_columns(table, rel, &args, key);
 	describe_key(table, RelationGetDescr(rel));
 	table->row_size = 1024;
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	table->valid = !table->stale;
 }
 

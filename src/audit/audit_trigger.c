@@ -348,7 +348,7 @@ fill_rest(AuditTable *table, const AuditLog *log, char action, AuditRow *row)
 		row->values[AUDIT_XACT_SEQ] = Int32GetDatum(AuditNextXactSeq());
 		row->nulls[AUDIT_XACT_SEQ] = false;
 	}
-	AuditFillWho(row, &log->columns);
+	AuditFillSession(row, &log->columns);
 }
 
 /* The row of the log; false when the change is none. */

@@ -37,14 +37,14 @@
 
 #include "common/catalog.h"
 #include "common/hypertable.h"
+#include "common/names.h"
 
 static SPIPlanPtr
 prepare(Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	Oid		   *types = palloc(sizeof(Oid) * Max(desc->natts, 1));
-	const char *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-												  RelationGetRelationName(rel));
+	const char *name = NamesQualified(RelationGetRelid(rel));
 	StringInfoData columns;
 	StringInfoData params;
 	SPIPlanPtr	plan;
@@ -142,9 +142,9 @@ InsertionIsPlain(Relation rel)
 Oid
 InsertionSignal(void)
 {
-	Oid			nsp = InsertionIsHooked() ? get_namespace_oid("_timescaledb_cache", true) : InvalidOid;
+	Oid			nspoid = InsertionIsHooked() ? get_namespace_oid("_timescaledb_cache", true) : InvalidOid;
 
-	return OidIsValid(nsp) ? get_relname_relid("cache_inval_hypertable", nsp) : InvalidOid;
+	return OidIsValid(nspoid) ? get_relname_relid("cache_inval_hypertable", nspoid) : InvalidOid;
 }
 
 /* Of a table that inherits from one other, that one. */
@@ -152,13 +152,13 @@ static Oid
 only_parent(Oid relid)
 {
 	CatalogRows rows;
-	HeapTuple	tup;
+	HeapTuple	tuple;
 	Oid			parent = InvalidOid;
 
 	CatalogBegin(&rows, InheritsRelationId, InheritsRelidSeqnoIndexId, Anum_pg_inherits_inhrelid, relid);
-	if (HeapTupleIsValid(tup = CatalogNext(&rows)))
+	if (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
-		parent = ((Form_pg_inherits) GETSTRUCT(tup))->inhparent;
+		parent = ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent;
 		if (HeapTupleIsValid(CatalogNext(&rows)))
 			parent = InvalidOid;
 	}

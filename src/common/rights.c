@@ -14,9 +14,9 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "common/names.h"
 #include "common/rights.h"
 #include "common/spi.h"
 
@@ -75,11 +75,10 @@ RightsOfOwnerAlone(Oid relid)
 	datum = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
 	acl = isnull ? NULL : DatumGetAclPCopy(datum);
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	table = quote_qualified_identifier(get_namespace_name(((Form_pg_class) GETSTRUCT(tuple))->relnamespace),
-									   NameStr(((Form_pg_class) GETSTRUCT(tuple))->relname));
 	ReleaseSysCache(tuple);
 	if (acl == NULL)
 		return;
+	table = NamesQualified(relid);
 	for (int i = 0; i < ACL_NUM(acl); i++)
 	{
 		Oid			grantee = ACL_DAT(acl)[i].ai_grantee;
