@@ -24,7 +24,10 @@ uint64		audit_lock_epoch = 1;
 bool		audit_inserting = false;
 static uint32 xact_seq = 0;		/* rows logged in this transaction */
 
-/* Unsigned inside: two thousand million rows go on at the other end. */
+/*
+ * The number of the next row within the transaction, from 1.  Counted unsigned: after
+ * 2^31 rows it wraps to negative numbers in place of overflowing.
+ */
 int32
 AuditNextXactSeq(void)
 {
@@ -39,7 +42,10 @@ AuditEndXact(void)
 	xact_seq = 0;
 }
 
-/* Of a composite type: the types of its columns.  Changes of those are its relation's. */
+/*
+ * Notes the types of a composite type's columns, and its relation, whose invalidation
+ * says that the columns have changed.
+ */
 static void
 note_row_type(AuditTypes *types, Oid relid)
 {
@@ -58,10 +64,11 @@ note_row_type(AuditTypes *types, Oid relid)
 }
 
 /*
- * A type, and the types that it is made of: a domain's base, elements, columns,
- * what a range is of.  Types come and go with every temporary table of every
- * session, so only those that an entry has noted make it stale.  To be called before
- * anything about the type is looked up.
+ * Adds a type to those that an entry depends on, and the types that it is made of: a
+ * domain's base type, the elements of an array, the columns of a composite type, the
+ * subtype of a range.  Every temporary table creates and drops types, in every session,
+ * so only the types that an entry has noted make it stale.  To be called before anything
+ * about the type is looked up, with the entry's context as the current one.
  */
 void
 AuditNoteType(AuditTypes *types, Oid typid)
@@ -94,6 +101,7 @@ AuditNoteType(AuditTypes *types, Oid typid)
 		AuditNoteType(types, get_multirange_range(typid));
 }
 
+/* Has this type been noted?  hash: of its OID in the syscache TYPEOID, as invalidations have it. */
 bool
 AuditKnowsType(const AuditTypes *types, uint32 hash)
 {

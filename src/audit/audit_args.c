@@ -16,7 +16,7 @@
 
 #include "audit/audit.h"
 
-/* What is wrong with an argument; message is NULL when nothing is. */
+/* what is wrong with an argument; message is NULL when nothing is */
 typedef struct Fault
 {
 	const char *message;
@@ -33,6 +33,10 @@ bad_list(const char *list, const char *why, Fault *fault)
 	return NIL;
 }
 
+/*
+ * The names in a list of columns.  NIL, and *fault filled in, when the list cannot be
+ * read.  In the current context.
+ */
 static List *
 parse_columns(const char *list, Fault *fault)
 {
@@ -77,7 +81,7 @@ parse_columns(const char *list, Fault *fault)
 	}
 }
 
-/* the inverse, for audit_enable */
+/* The column names as one argument: the inverse of parse_columns().  In the current context. */
 char *
 AuditColumnList(List *names)
 {
@@ -125,6 +129,7 @@ parse_log(const char *value, AuditArgs *out, Fault *fault)
 	out->log_schema = list_length(names) == 2 ? linitial(names) : NULL;
 }
 
+/* All arguments of a trigger.  Stops at the first that cannot be read, which fills *fault. */
 static void
 parse_args(int nargs, char **args, AuditArgs *out, Fault *fault)
 {
@@ -153,7 +158,10 @@ parse_args(int nargs, char **args, AuditArgs *out, Fault *fault)
 	}
 }
 
-/* The arguments of a trigger that is being fired; 22023 when they cannot be read. */
+/*
+ * The arguments of a trigger that is being fired; 22023 when they cannot be read.  What
+ * *out points to is in the current context, or belongs to the caller's args.
+ */
 void
 AuditParseArgs(int nargs, char **args, AuditArgs *out)
 {
@@ -169,8 +177,8 @@ AuditParseArgs(int nargs, char **args, AuditArgs *out)
 }
 
 /*
- * The same from a row of pg_trigger: nul-terminated strings, one after the other.
- * Raises nothing: false when they cannot be read.
+ * The same from a row of pg_trigger, where they are nul-terminated strings, one after the
+ * other.  Returns false when they cannot be read, and raises nothing.
  */
 bool
 AuditReadArgs(HeapTuple tuple, TupleDesc desc, AuditArgs *out)

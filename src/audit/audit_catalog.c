@@ -48,7 +48,7 @@
 
 /* ---- triggers ------------------------------------------------------------------- */
 
-/* fn_audit_trigger lives where the function that asks does */
+/* The OID of fn_audit_trigger in the schema of another function of ours. */
 Oid
 AuditTriggerFunction(Oid fnoid)
 {
@@ -58,7 +58,10 @@ AuditTriggerFunction(Oid fnoid)
 						   ObjectIdGetDatum(get_func_namespace(fnoid)));
 }
 
-/* conditional, if given: whether it has a WHEN */
+/*
+ * A row of pg_trigger; false when there is none.  *conditional, if given, says whether
+ * the trigger has a WHEN.
+ */
 static bool
 read_trigger(Oid tgoid, FormData_pg_trigger *trigger, bool *conditional)
 {
@@ -114,7 +117,10 @@ AuditTriggerRoot(Oid tgoid, Oid relid)
 	return read_original(tgoid, &trigger, NULL) ? trigger.tgrelid : relid;
 }
 
-/* The log becomes what the trigger depends on: see the top of the file. */
+/*
+ * Makes the trigger depend on the log: see the top of the file.  The trigger must be new,
+ * or the dependency is there twice.
+ */
 void
 AuditBindLog(Oid tgoid, Oid logid)
 {
@@ -235,8 +241,9 @@ missing_column(Relation rel, List *names)
 }
 
 /*
- * The key columns: those given, else those of the index.  A given one may have
- * been renamed since; no write shall fail for that while an index tells the key.
+ * The names of the key columns: those given, else those of the index.  If a given column
+ * no longer exists, falls back to the index, with a WARNING (42703), rather than fail the
+ * write.  42703 or 55000 when there is no index either.
  */
 List *
 AuditKeyNames(Relation rel, List *given)
@@ -268,7 +275,7 @@ AuditKeyNames(Relation rel, List *given)
 	return names;
 }
 
-/* Whether a column holds integers: those types, and numeric(n,0). */
+/* Does a column hold integers?  *precision is the n of a numeric(n,0), else 0. */
 bool
 AuditIsInteger(Form_pg_attribute att, int *precision)
 {
@@ -285,6 +292,7 @@ AuditIsInteger(Form_pg_attribute att, int *precision)
 	return true;
 }
 
+/* Does this column of the table, which must exist, hold integers? */
 bool
 AuditIntegerKey(Relation rel, const char *column)
 {
@@ -297,9 +305,9 @@ AuditIntegerKey(Relation rel, const char *column)
 /* ---- logs ------------------------------------------------------------------------ */
 
 /*
- * Does this log belong to somebody who is trusted with the changes of the audited
- * table anyhow: a superuser, the owner of the extension, of the log's schema or of
- * that table (relid, may be InvalidOid)?
+ * Does this log belong to a role that can see the changes of the audited table anyway:
+ * a superuser, the owner of the extension, of the log's schema or of that table (relid,
+ * may be InvalidOid)?  fnoid: a function of ours, which says who owns the extension.
  */
 bool
 AuditTrustsLog(Oid logid, Oid relid, Oid fnoid)
@@ -312,7 +320,10 @@ AuditTrustsLog(Oid logid, Oid relid, Oid fnoid)
 		(OidIsValid(relid) && owner == CatalogOid(RELOID, relid, Anum_pg_class_relowner));
 }
 
-/* It was found by its name alone, and is not trusted; a table can be given it by name. */
+/*
+ * Raises 42501: the log was found by its name alone and is not trusted.  can_be_named: the
+ * caller has an argument that takes the log.
+ */
 void
 AuditRefuseLog(Oid logid, bool can_be_named)
 {
@@ -329,7 +340,8 @@ AuditRefuseLog(Oid logid, bool can_be_named)
 
 /*
  * Could the owner of this log have put it there, uninvited, to read and rewrite the
- * history?  He needs CREATE on the schema for that; a log that was given to him does not.
+ * history?  That needs CREATE on the schema, which the owner of a log that was handed
+ * over need not have.
  */
 static bool
 could_be_planted(Oid logid, Oid relid, Oid fnoid)
@@ -477,7 +489,7 @@ AuditResolveLog(const AuditArgs *args, Oid fnoid, Oid relid, bool missing_ok)
 	return named;
 }
 
-/* Is this log still where the arguments say? */
+/* Does this log still have the name that the arguments say? */
 bool
 AuditHasName(Oid logid, const AuditArgs *args, Oid fnoid)
 {
@@ -488,7 +500,7 @@ AuditHasName(Oid logid, const AuditArgs *args, Oid fnoid)
 	return name != NULL && strcmp(name, args->log_name) == 0 && get_rel_namespace(logid) == nspoid;
 }
 
-/* Refuses when log is the table itself, or one that contains it. */
+/* 55000 when the log is the table itself, or one of which the table is a part. */
 void
 AuditRefuseOwnLog(Relation rel, Oid logid)
 {

@@ -28,7 +28,7 @@
 
 /* ---- a row of TRUNCATE ----------------------------------------------------------------- */
 
-/* Whether an expression looks only at what is known of a row of TRUNCATE. */
+/* Does a CHECK use only columns whose values in a row of TRUNCATE are known beforehand? */
 static bool
 only_known_columns(Node *expr, const AuditColumns *columns)
 {
@@ -73,7 +73,10 @@ truncate_action(Oid typid, Datum *value, bool *known)
 	return true;
 }
 
-/* Checks that could run code of users are left to the row itself, and to the log's owner. */
+/*
+ * Does the row in the per-tuple context pass a CHECK?  One that could run code of users is
+ * not computed here, but when a row is written, as the log's owner; so it passes.
+ */
 static bool
 passes(Node *check, EState *estate)
 {
@@ -130,8 +133,8 @@ refusing_check(const AuditColumns *columns, Relation rel, Datum action, EState *
 }
 
 /*
- * What of a log refuses a row of TRUNCATE, which has no key and no data: a NOT NULL,
- * a CHECK, or a type of the action that has no 'T'.  NULL when nothing does.
+ * Why a log refuses a row for TRUNCATE, which has no key and no data: a NOT NULL, a CHECK,
+ * or a type of the action that has no 'T'.  A sentence for DETAIL, NULL when it does not.
  */
 static const char *
 refuses_truncate(Oid relid)
@@ -155,23 +158,26 @@ refuses_truncate(Oid relid)
 		AttrNumber	attnum = columns.attnum[empty[i]];
 
 		if (attnum > 0 && TupleDescAttr(desc, attnum - 1)->attnotnull)
-			refuses = psprintf("the NOT NULL of column \"%s\"", get_attname(relid, attnum, false));
+			refuses = psprintf("Column \"%s\" of log \"%s\" is NOT NULL, and a row for TRUNCATE has no key and no data.",
+							   get_attname(relid, attnum, false), RelationGetRelationName(rel));
 	}
 	if (refuses == NULL &&
 		!truncate_action(TupleDescAttr(desc, columns.attnum[AUDIT_ACTION] - 1)->atttypid, &action, &known))
-		refuses = "the type of the action";
+		refuses = psprintf("The type of column \"%s\" of log \"%s\" has no value 'T', which stands for TRUNCATE.",
+						   get_attname(relid, columns.attnum[AUDIT_ACTION], false), RelationGetRelationName(rel));
 	if (refuses == NULL && known && (check = refusing_check(&columns, rel, action, estate)) != NULL)
-		refuses = psprintf("the CHECK \"%s\"", check);
+		refuses = psprintf("Check constraint \"%s\" of log \"%s\" refuses a row with action 'T', no key and no data.",
+						   check, RelationGetRelationName(rel));
 	FreeExecutorState(estate);
 	table_close(rel, AccessShareLock);
 	return refuses;
 }
 
-/* Whether TRUNCATE can be logged; says why when not. */
+/* Can TRUNCATE of this table be logged?  If not, a NOTICE says why. */
 bool
 AuditCanLogTruncate(Oid relid, Oid logid)
 {
-	const char *column;
+	const char *refuses;
 
 	if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE && !FOREIGN_TABLES_HAVE_TRUNCATE_TRIGGERS)
 	{
@@ -180,20 +186,19 @@ AuditCanLogTruncate(Oid relid, Oid logid)
 				 errdetail("This version of PostgreSQL has no TRUNCATE triggers on foreign tables.")));
 		return false;
 	}
-	column = refuses_truncate(logid);
-	if (column == NULL)
+	refuses = refuses_truncate(logid);
+	if (refuses == NULL)
 		return true;
 	ereport(NOTICE,
 			(errmsg("TRUNCATE of \"%s\" will not be logged", get_rel_name(relid)),
-			 errdetail("Such a row has action 'T', no key and no data, which %s of log \"%s\" refuses.",
-					   column, get_rel_name(logid)),
+			 errdetail("%s", refuses),
 			 errhint("Drop or widen it and call audit_enable() again.")));
 	return false;
 }
 
 /* ---- the log of a table ---------------------------------------------------------------- */
 
-/* Times without a zone mean what the settings of whoever wrote them say. */
+/* A NOTICE when the log has times without a zone: they follow the TimeZone of the writer. */
 static void
 tell_local_times(Relation log, AttrNumber changed_at)
 {
@@ -210,8 +215,9 @@ tell_local_times(Relation log, AttrNumber changed_at)
 }
 
 /*
- * Refuses a log that could not take the rows of this table.  One that has record_id
- * alone takes what reads as an integer.
+ * Refuses a log that could not take the rows of this table, whose key is given: 42703,
+ * 42804, 42809, or 42501 when it brings code of others along.  A log that has record_id
+ * as its only key column takes keys that read as integers.
  */
 void
 AuditCheckLog(Relation rel, List *key, Oid logid)
@@ -252,8 +258,9 @@ AuditCheckLog(Relation rel, List *key, Oid logid)
 }
 
 /*
- * A new chunk gets the triggers of its hypertable when a row wants it, in the name of
- * the owner: an INSERT would fail some day for a right that this one has not.
+ * 42501 when the owner of a hypertable may not execute the trigger function.  A new chunk
+ * gets the triggers of its hypertable, as the owner, when the first row for it comes: the
+ * INSERT would fail some day.
  */
 void
 AuditCheckHypertableOwner(Relation rel, Oid trgoid)

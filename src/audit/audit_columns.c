@@ -14,7 +14,7 @@
 
 #include "audit/audit.h"
 
-/* what the trigger hands over, before any conversion to the column's type */
+/* the type of a field's value, before any conversion to the column's type */
 const Oid	AuditFieldTypes[AUDIT_NFIELDS] = {
 	[AUDIT_CHANGED_AT] = TIMESTAMPTZOID,
 	[AUDIT_XACT_ID] = XID8OID,
@@ -60,7 +60,7 @@ static const struct
 	{"app_context", AUDIT_APP_CONTEXT},
 };
 
-/* A key column takes the key in the form that its type can hold. */
+/* Which form of the key a column of this type can hold: object, integer or text. */
 static AuditField
 key_field(AuditField field, Oid typid)
 {
@@ -79,6 +79,7 @@ key_field(AuditField field, Oid typid)
 	return category == TYPCATEGORY_NUMERIC ? AUDIT_RECORD_ID : AUDIT_KEY_TEXT;
 }
 
+/* What a column of a log takes, by its name and type; AUDIT_NFIELDS: nothing, it gets its default. */
 AuditField
 AuditFieldOf(Form_pg_attribute att)
 {
@@ -100,6 +101,7 @@ AuditFieldOf(Form_pg_attribute att)
 	return AUDIT_NFIELDS;
 }
 
+/* 42703 unless there is a column for the field.  name: what to call it, quoted. */
 static void
 require_column(const AuditColumns *columns, AuditField field, const char *name)
 {
@@ -111,6 +113,10 @@ require_column(const AuditColumns *columns, AuditField field, const char *name)
 				 errhint("Add the column, or make a log with audit_install().")));
 }
 
+/*
+ * Which column of a log, or of one of its partitions, takes what.  Of two columns for the
+ * same field the first counts.  42703 when the table lacks a column that a log must have.
+ */
 void
 AuditMapColumns(Relation rel, AuditColumns *columns)
 {

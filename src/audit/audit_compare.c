@@ -41,7 +41,7 @@ alignment(char attalign)
 	}
 }
 
-/* Called with palloc'd memory of the entry as current context. */
+/* Fills in table->atts, in the current context, which is the entry's. */
 void
 AuditPrepareCompare(AuditTable *table, TupleDesc desc)
 {
@@ -156,8 +156,10 @@ skip_equal(const AuditTable *table, int i, const bits8 *nulls, const char *data,
 }
 
 /*
- * Candidates for a change, in the order of their column numbers.  -1 when the
- * tuples cannot be compared this way: columns were added after one was written.
+ * Which columns have other bytes in the new tuple than in the old one.  Writes them to
+ * out, which has room for all, in the order of their column numbers, and returns how many
+ * they are.  Their datums point into the tuples.  Returns -1 when the tuples cannot be
+ * compared this way: one was written before a column was added.
  */
 int
 AuditCompareTuples(const AuditTable *table, HeapTuple oldtup, HeapTuple newtup,
@@ -227,8 +229,8 @@ AuditCompareTuples(const AuditTable *table, HeapTuple oldtup, HeapTuple newtup,
 }
 
 /*
- * True when two datums are the same bytes, which needs no conversion and no
- * detoasting.  False says nothing: 1.0 and 1.00 are different bytes.
+ * Are two datums of a column, neither of them null, the same bytes?  If so, no conversion
+ * is needed.  False says nothing: 1.0 and 1.00 are different bytes.
  */
 bool
 AuditSameDatum(const AuditColumn *col, Datum a, Datum b)

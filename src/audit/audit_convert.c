@@ -84,7 +84,10 @@ is_in_c(Oid function)
 	return result;
 }
 
-/* What of a type makes up its values: calls visit with each, until one says true. */
+/*
+ * Calls visit with each type that values of this type are made of, until one call returns
+ * true, which is the result.
+ */
 static bool
 any_part(Oid basetypid, bool (*visit) (Oid typid, void *arg), void *arg)
 {
@@ -172,7 +175,10 @@ conversion_of(Oid typid, Oid basetypid, Oid owner)
 	return AUDIT_AS_OUTPUT;
 }
 
-/* Adds to *pins what the text of a type, or its JSON, depends on. */
+/*
+ * Adds to *pins which settings the text of a type, or its JSON, depends on.  Returns false
+ * always: any_part() goes on then.
+ */
 static bool
 add_pins(Oid typid, void *pins)
 {
@@ -239,8 +245,9 @@ add_pins(Oid typid, void *pins)
 }
 
 /*
- * owner: of the table whose column it is.  cxt outlives the column; catalog lookups
- * happen here and never again.
+ * Fills in how a column is converted.  owner: of the table whose column it is.  cxt: where
+ * the name and the function's state go; it has to live as long as the column.  Catalogs
+ * are looked up here, and not in AuditToValue().
  */
 void
 AuditInitColumn(AuditColumn *col, Form_pg_attribute att, Oid owner, MemoryContext cxt)
@@ -500,6 +507,11 @@ set_float(AuditValue *out, float8 number, bool single)
 	}
 }
 
+/*
+ * A column's datum as a JSON value.  What *out points to is part of the datum, or is in
+ * the current context.  May run output functions and casts, which can raise anything;
+ * 54000 for a string that is too long for jsonb.
+ */
 void
 AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out)
 {
@@ -573,7 +585,7 @@ AuditToValue(AuditColumn *col, Datum datum, bool isnull, AuditValue *out)
 	}
 }
 
-/* as the ->> operator shows it; not for null */
+/* A value as text, as the operator ->> shows it, in the current context; not for null. */
 Datum
 AuditValueToText(const AuditValue *value)
 {
@@ -594,7 +606,7 @@ AuditValueToText(const AuditValue *value)
 	}
 }
 
-/* equal as jsonb: 1.0 and 1.00 are */
+/* Are two values equal as jsonb?  1.0 and 1.00 are. */
 bool
 AuditSameValue(const AuditValue *a, const AuditValue *b)
 {

@@ -108,8 +108,9 @@ no_table(Oid relid)
 }
 
 /*
- * Rights first: nobody shall wait for, and block, a table that is not his.
- * CREATE TRIGGER and DROP TRIGGER look again.
+ * The table to audit, open and locked; 42501, 42809 or 42P01 when it cannot be.  Ownership
+ * is checked before the lock is taken, so that a role without rights cannot block the
+ * table.  CREATE TRIGGER and DROP TRIGGER check again.
  */
 static Relation
 open_audited(Oid relid, LOCKMODE lockmode)
@@ -171,9 +172,9 @@ drop_triggers(Oid relid, Oid fnoid)
 }
 
 /*
- * Triggers of a row fire in the order of their names.  Another one that changes
- * the same row again has to come after ours, or the log has the second change before
- * the first: so the name begins with a character that sorts before digits and letters.
+ * Row triggers fire in the order of their names.  A trigger that changes the same row
+ * again has to come after ours, or the log has the second change before the first.  So
+ * our name begins with a character that sorts before digits and letters.
  */
 #define TRIGGER_PREFIX	"!audit_"
 
@@ -185,7 +186,7 @@ trigger_name(const char *table, const char *suffix)
 	return psprintf(TRIGGER_PREFIX "%.*s%s", pg_mbcliplen(table, strlen(table), room), table, suffix);
 }
 
-/* Somebody may like names that sort even before that. */
+/* A WARNING for each row trigger of the table whose name sorts before ours all the same. */
 static void
 warn_of_earlier_trigger(Oid relid, const char *ours)
 {
@@ -251,7 +252,7 @@ audited_through_parent(Oid relid, Oid fnoid, Oid logid)
 	return true;
 }
 
-/* The same the other way round, where partitions (or chunks) were audited first. */
+/* Drops the triggers of partitions (or chunks) that were audited before their parent is. */
 static void
 drop_triggers_of_partitions(Oid relid, Oid fnoid, Oid logid)
 {
@@ -278,8 +279,8 @@ drop_triggers_of_partitions(Oid relid, Oid fnoid, Oid logid)
 }
 
 /*
- * The log that was named, or the default one.  It stays there, and what it is,
- * until the transaction ends.
+ * The log that was named, or the default one.  It is locked, so that it is neither dropped
+ * nor changed until the transaction ends.  Fills in the name in args if it was named.
  */
 static Oid
 choose_log(FunctionCallInfo fcinfo, AuditArgs *args, Oid relid)
@@ -302,7 +303,10 @@ choose_log(FunctionCallInfo fcinfo, AuditArgs *args, Oid relid)
 	return logid;
 }
 
-/* Whoever owns the log reads all changes of the table, and may change and delete them. */
+/*
+ * A NOTICE when the log belongs to a role that can see nothing of the table otherwise: the
+ * owner of a log can read, change and delete what is in it.
+ */
 static void
 tell_log_owner(Relation rel, Oid logid, Oid fnoid)
 {
@@ -387,6 +391,7 @@ audit_enable(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* audit_disable(table): drops the triggers; 42501 unless the caller owns the table. */
 Datum
 audit_disable(PG_FUNCTION_ARGS)
 {

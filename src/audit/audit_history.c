@@ -4,8 +4,8 @@
  *
  * The query is written for the log that the table's trigger names, with the
  * columns that this log has, so that the planner sees constants and an index.
- * It takes the caller's rights on the log, and runs as the log's owner unless the caller
- * trusts him: planning it computes what is constant in his index expressions and
+ * It needs the caller's rights on the log, and runs as the log's owner unless the caller
+ * trusts that role: planning computes what is constant in the log's index expressions and
  * statistics.  The key's text goes through the input function of its type as the owner
  * of the audited table, for the same reason; that table may be anybody's.
  */
@@ -53,7 +53,7 @@ json_match(const char *json)
 	return match;
 }
 
-/* false: no bigint, so not what the trigger puts into record_id */
+/* False: the text is no bigint, so not what the trigger puts into record_id. */
 static bool
 integer_match(const char *key, KeyMatch *match)
 {
@@ -77,9 +77,9 @@ text_match(const char *key)
 }
 
 /*
- * The value that a text is to a column.  Of a domain, its base type reads it, so that
- * no CHECK is computed; what would run code of somebody else all the same is taken as
- * a JSON string.
+ * The value that the column has where its text is `key`.  For a domain, the base type
+ * reads the text, so that no CHECK is computed.  A type that could run code of others all
+ * the same is not asked: the text is taken as a JSON string.
  */
 static void
 read_value(Relation rel, Form_pg_attribute att, const char *key, AuditColumn *col, AuditValue *value)
@@ -106,7 +106,7 @@ read_value(Relation rel, Form_pg_attribute att, const char *key, AuditColumn *co
 	UserCodeLeave(&scope);
 }
 
-/* {"column": value} with the value as the column's type has it */
+/* {"column": value}, with the value as the column's type writes it. */
 static KeyMatch
 column_match(Relation rel, const char *column, const char *key)
 {
@@ -137,7 +137,7 @@ normal_json(const char *json)
 	return JsonbToCString(NULL, &jb->root, VARSIZE(jb));
 }
 
-/* Of a table that is gone, or has no key any more: what the text looks like. */
+/* For a table that is gone, or has no key any more: by what the text looks like. */
 static KeyMatch
 guess_key(const char *name, const AuditColumns *columns, const char *key, bool object)
 {
@@ -230,7 +230,7 @@ column_as(const AuditColumns *columns, AuditField field, Oid typid)
 	return psprintf("%s::%s", column(columns, field), type);
 }
 
-/* Somebody else's row may hold there what is no object, a JSON null for instance. */
+/* jsonb_each of a field.  A row of other origin may have no object there, but a JSON null. */
 static const char *
 each_of(const AuditColumns *columns, AuditField field)
 {
@@ -240,6 +240,10 @@ each_of(const AuditColumns *columns, AuditField field)
 					"OPERATOR(pg_catalog.=) 'object' THEN %s END)", value, value);
 }
 
+/*
+ * The query.  $1 is the name of the table, $2 its schema or NULL, $3 the key, in the form
+ * of key_field.
+ */
 static char *
 write_query(const AuditColumns *columns, AuditField key_field)
 {
@@ -282,7 +286,7 @@ write_query(const AuditColumns *columns, AuditField key_field)
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-/* May the caller read what the query reads?  As the executor would ask. */
+/* 42501 unless the caller may read the columns of the query, as the executor would ask. */
 static void
 check_rights(const AuditColumns *columns)
 {
@@ -302,9 +306,9 @@ check_rights(const AuditColumns *columns)
 }
 
 /*
- * A log of somebody whom the caller need not trust is read as its owner.  Policies
- * that hide rows from the caller would not be asked then, and one partition's owner
- * would get the rights of another role: both are refused.
+ * A log of a role that the caller need not trust is read as its owner.  42501 where that
+ * would go too far: policies that hide rows from the caller would not be asked, and the
+ * owner of a partition would get the rights of another role.
  */
 static void
 check_log(Relation rel, const AuditColumns *columns)
@@ -324,7 +328,7 @@ check_log(Relation rel, const AuditColumns *columns)
 				 errhint("Connect as the owner of the log, or give the log to a role you trust.")));
 }
 
-/* The rows of the query, as the functions result. */
+/* Puts the rows of the query into the result of the function, and returns how many. */
 static uint64
 read_log(Relation rel, const AuditColumns *columns, const KeyMatch *match, Datum *values, const char *nulls,
 		 ReturnSetInfo *result)
@@ -391,7 +395,7 @@ audit_history(PG_FUNCTION_ARGS)
 		nulls[1] = name->schemaname ? ' ' : 'n';
 	}
 
-	/* a table that is gone has its history; one that never was is a slip of the pen */
+	/* nothing found, and no such table: probably a misspelt name */
 	if (read_log(rel, &columns, &match, values, nulls, result) == 0 && !OidIsValid(relid))
 		ereport(NOTICE,
 				(errmsg("there is no table \"%s\", and the log has no such row of one",

@@ -22,7 +22,7 @@ relation_changed(Datum arg, Oid relid)
 	AuditLogInvalidate(relid);
 }
 
-/* hash value 0: all of them */
+/* Hash value 0 stands for all types. */
 static void
 type_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -36,7 +36,7 @@ type_changed(Datum arg, int cacheid, uint32 hashvalue)
 	AuditLogInvalidateType(hashvalue);
 }
 
-/* a schema was renamed, a cast changed: rare, so all goes */
+/* A schema was renamed, or a cast changed.  That is rare, so all entries become stale. */
 static void
 catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -45,9 +45,9 @@ catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * Catalog changes that are rolled back send their invalidations like any others,
- * so an error by itself makes nothing stale.  One that came out of the middle of
- * an insertion leaves its slot and expressions in a state not worth reasoning about.
+ * An error by itself makes nothing stale: catalog changes that are rolled back send
+ * invalidations like any others.  But after an error in the middle of an insertion the
+ * state of its slot and expressions is unknown, so the logs are set up again.
  */
 static void
 forget_after_error(void)
@@ -88,6 +88,7 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId
 	}
 }
 
+/* Sets up the caches, and asks to be told of what makes them stale.  Once per session. */
 void
 AuditInit(void)
 {

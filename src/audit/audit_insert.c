@@ -64,7 +64,7 @@ typedef struct AuditSlot
 /*
  * An expression that turns a field's value (a CaseTestExpr) into the column's; NULL
  * when there is nothing to do.  *plain becomes false when it could run code of users;
- * it is not planned then.
+ * then it is not planned, because planning would run it.  42804 when there is no way.
  */
 static ExprState *
 conversion(AuditLog *log, AuditField field, Form_pg_attribute att, bool *plain)
@@ -104,7 +104,7 @@ conversion(AuditLog *log, AuditField field, Form_pg_attribute att, bool *plain)
 	return ExecInitExpr((Expr *) expression_planner((Expr *) expr), NULL);
 }
 
-/* A sequence's value in a default expression, replaced by a CaseTestExpr. */
+/* Replaces the value of a sequence in a default expression by a CaseTestExpr; *seqid is the sequence. */
 static Node *
 sequence_mutator(Node *node, Oid *seqid)
 {
@@ -141,7 +141,7 @@ no_value(AuditLog *log, const char *column)
 			 errhint("Give the column a default.")));
 }
 
-/* The default an INSERT through the log would use: the log's, not the leaf's. */
+/* The default that an INSERT into the log would use: that of the log, not of the leaf. */
 static void
 use_default(AuditLog *log, AuditSlot *slot, Relation root, Form_pg_attribute partatt)
 {
@@ -180,7 +180,7 @@ never_null(AuditField field)
 	}
 }
 
-/* What the log's column of this name takes: a leaf has its own order of columns. */
+/* What a column of the leaf takes, found by its name: a leaf has its own order of columns. */
 static AuditField
 field_of(AuditLog *log, Relation root, Form_pg_attribute partatt)
 {
@@ -192,7 +192,7 @@ field_of(AuditLog *log, Relation root, Form_pg_attribute partatt)
 	return field;
 }
 
-/* False when a conversion calls a function of users. */
+/* Where each column of the leaf gets its value.  False when a conversion could run code of users. */
 static bool
 map_attributes(AuditLog *log, AuditLeaf *leaf, Relation root, Relation part)
 {
@@ -227,7 +227,10 @@ map_attributes(AuditLog *log, AuditLeaf *leaf, Relation root, Relation part)
 
 /* ---- setting up ------------------------------------------------------------------------ */
 
-/* The indexes, as ExecOpenIndices makes them known, but closed again. */
+/*
+ * Prepares the indexes as ExecOpenIndices does, but closes them again.  False when one has
+ * to be written to by the executor.
+ */
 static bool
 open_indexes(AuditLog *log, AuditLeaf *leaf, Relation part)
 {
@@ -279,8 +282,8 @@ has_insert_triggers(Relation rel)
 }
 
 /*
- * The way through SPI runs what it meets as the log's owner: a partition of yet another
- * role would get the owner's rights for its own code.
+ * 42501 when a part of the log belongs to a role that is not to be trusted with the rights
+ * of the log's owner: on the way through SPI its code would run with these rights.
  */
 static void
 refuse_stranger(AuditLog *log)
@@ -288,7 +291,7 @@ refuse_stranger(AuditLog *log)
 	MemoryContext oldcontext = MemoryContextSwitchTo(log->cxt);
 	List	   *tables = find_all_inheritors(log->relid, NoLock, NULL);
 
-	/* whichever gets another owner is looked at again */
+	/* when one of them gets another owner, all this is checked again */
 	log->deps = list_concat(log->deps, tables);
 	MemoryContextSwitchTo(oldcontext);
 	AuditRefuseStranger(tables);
@@ -296,8 +299,10 @@ refuse_stranger(AuditLog *log)
 }
 
 /*
- * Finds and prepares the leaf for rows of this moment.  False when rows have to
- * take the way through SPI.
+ * Finds and prepares the leaf for rows of this moment, as log->leaf.  The log is locked.
+ * False when rows have to take the way through SPI; log->leaf then says only for how long
+ * this holds.  23514 when no partition takes such rows; 42501, 42804, 23502 when the table
+ * cannot serve as a log.
  */
 bool
 AuditLeafOpen(AuditLog *log, TimestampTz at)
@@ -345,10 +350,10 @@ AuditLeafOpen(AuditLog *log, TimestampTz at)
 }
 
 /*
- * The locks of an INSERT, on what was found in an earlier transaction; those on
- * indexes follow when a row wants them.  The way through SPI needs them, too: the
- * executor refuses a row for which a partition appears while it waits for the DEFAULT
- * one.  Behind our lock none appears.
+ * Takes the locks of an INSERT on what was found in an earlier transaction; those on
+ * indexes follow when a row goes into them.  The way through SPI takes these locks too:
+ * without them a partition could be attached while the executor waits for the DEFAULT
+ * one, and the row would be refused.
  */
 void
 AuditLeafLock(AuditLog *log)
@@ -384,6 +389,7 @@ name_column(void *arg)
 				   conversion->log->name);
 }
 
+/* The row as the leaf's columns have it.  Conversions are named in the context of errors. */
 static void
 fill_slot(AuditLeaf *leaf, AuditRow *row, ExprContext *econtext, Conversion *conversion)
 {
@@ -421,8 +427,8 @@ fill_slot(AuditLeaf *leaf, AuditRow *row, ExprContext *econtext, Conversion *con
 }
 
 /*
- * The indexes are opened for this row; a partial one that does not want the row is
- * left closed, which ExecInsertIndexTuples takes as absent.  Returns how many are open.
+ * Opens the indexes for this row.  A partial index whose predicate the row does not meet
+ * stays closed, which ExecInsertIndexTuples takes as absent.  Returns how many are open.
  */
 static int
 open_wanted_indexes(AuditLeaf *leaf)
@@ -463,7 +469,7 @@ close_indexes(AuditLeaf *leaf)
 	}
 }
 
-/* The row into the slot, with all that the log itself has to say about it. */
+/* Fills the slot from the row, computes generated columns, checks constraints. */
 static void
 prepare_row(AuditLog *log, AuditRow *row)
 {
@@ -486,9 +492,10 @@ prepare_row(AuditLog *log, AuditRow *row)
 }
 
 /*
- * False, with nothing written, when an invalidation came in on the way.  The check
- * stands behind the last thing that can let one in before the tuple is stored;
- * what comes in later finds the relations open, and then they stay where they are.
+ * Stores a row.  False, with nothing written, when an invalidation of the log came in
+ * meanwhile; the caller sets the log up again and repeats.  That is checked after the last
+ * step before the tuple is stored that can process invalidations.  Later ones are
+ * harmless: open relations keep their relcache entries in place.
  */
 bool
 AuditLeafInsert(AuditLog *log, AuditRow *row)

@@ -3,10 +3,10 @@
  *	  A finished row through the executor, where it cannot go straight into a
  *	  partition (audit_insert.c says when).
  *
- * One saved plan a log: INSERT INTO log (columns) VALUES ($1, ...).  It runs as the
+ * There is one saved plan per log: INSERT INTO log (columns) VALUES ($1, ...).  It runs as the
  * log's owner with search_path = pg_catalog, pg_temp, and so do the log's triggers,
  * CHECK functions and the like: the user whose change is logged may have no right
- * on any of it, and must not be able to slip a function of his under theirs.  As in
+ * on any of it, and must not be able to have a function of his own called in place of theirs.  As in
  * a foreign key's own queries, they cannot SET ROLE, and RLS of the log does not
  * apply.
  *
@@ -101,6 +101,10 @@ immediate_constraints(AuditLog *log)
 	return names.len ? psprintf("SET CONSTRAINTS %s IMMEDIATE", names.data) : NULL;
 }
 
+/*
+ * The plan of a log, saved; what it needs is in the log's context.  Within an SPI
+ * connection, as the log's owner.
+ */
 static AuditPlan *
 make_plan(AuditLog *log)
 {
@@ -151,6 +155,7 @@ make_plan(AuditLog *log)
 	return plan;
 }
 
+/* Frees the saved plan; the rest goes with the context of the log. */
 void
 AuditSpiFree(struct AuditPlan *plan)
 {
@@ -158,6 +163,10 @@ AuditSpiFree(struct AuditPlan *plan)
 		SPI_freeplan(plan->plan);
 }
 
+/*
+ * Inserts a row into a log that is set up (AuditLogGet), as the log's owner.  Raises what
+ * the log's own constraints, triggers and rights raise.
+ */
 void
 AuditSpiInsert(AuditLog *log, AuditRow *row)
 {

@@ -1,12 +1,10 @@
 /*
  * audit_log.c
- *	  The log as a table that was found, not made: which column takes what.
+ *	  A log, what is kept of it between rows, and the choice of the way into it.
  *
- * One AuditLog for each table that is written to, found by OID.  Columns are
- * recognised by name, with or without the prefix al_; a column of an unknown
- * name gets its default.  Everything hangs on the entry's context and is built
- * again after an invalidation of the log, of the partition in use, of one of
- * its indexes (AuditLog.deps) or of a type of its columns.
+ * There is one AuditLog per table that is written to, found by OID.  Everything hangs on
+ * the entry's context and is built again after an invalidation of the log, of the
+ * partition in use, of one of its indexes (AuditLog.deps) or of a type of its columns.
  *
  * Locks: the log and the partition, RowExclusive, as an INSERT takes them, at
  * the first row of a transaction; audit_lock_epoch tells.
@@ -34,6 +32,7 @@ static bool any_invalid = false;
 static List *old_plans = NIL;	/* to free when the transaction ends */
 static List *old_contexts = NIL;
 
+/* Makes the cache.  Once per session. */
 void
 AuditLogInit(void)
 {
@@ -53,6 +52,7 @@ invalidate(AuditLog *log)
 	any_invalid = true;
 }
 
+/* Marks the entries that depend on a relation; all of them for InvalidOid. */
 void
 AuditLogInvalidate(Oid relid)
 {
@@ -70,6 +70,7 @@ AuditLogInvalidate(Oid relid)
 	}
 }
 
+/* Marks the entries that depend on a type; hash as in AuditKnowsType. */
 void
 AuditLogInvalidateType(uint32 hash)
 {
@@ -83,9 +84,9 @@ AuditLogInvalidateType(uint32 hash)
 }
 
 /*
- * Lets go of what an entry holds.  A plan that is being executed further up the
- * stack (a trigger of the log changed an audited table) stays until the
- * transaction ends; so does the context, which has its parameters.
+ * Frees what an entry holds.  A plan that is being executed further up the stack (a
+ * trigger of the log changed an audited table) stays until the transaction ends, and so
+ * does the context, which holds its parameters.
  */
 static void
 clear(AuditLog *log)
@@ -128,6 +129,7 @@ free_old(void)
 	old_plans = old_contexts = NIL;
 }
 
+/* At the end of a transaction nothing is in use: frees what was kept, and stale entries. */
 void
 AuditLogEndXact(void)
 {
@@ -172,8 +174,10 @@ build(AuditLog *log)
 }
 
 /*
- * The entry of a log, with the locks held that a row needs.  Not valid when it
- * changed while we waited for a lock: the caller then looks the name up again.
+ * The entry of a log, with the locks held that a row needs.  It belongs to the cache.
+ * Check its `valid`: false means that the log changed or was dropped while we waited for
+ * a lock; the caller then looks the name up again.  Raises what keeps the table from
+ * serving as a log (42703, 42804, 42501, 23502), 23514 when no partition takes a row.
  */
 AuditLog *
 AuditLogGet(Oid relid)
@@ -210,9 +214,10 @@ AuditLogGet(Oid relid)
 }
 
 /*
- * Building the row read tables (a TOASTed value, a type's description), and so
- * may have let in an invalidation of the log: a vacuum of it has ended.  Its columns
- * cannot have changed while we hold our locks, but what we kept for it is void.
+ * Sets the log up again if it was invalidated since AuditLogGet.  Building the row read
+ * tables (a TOASTed value, a type's description), which processes invalidations: a
+ * vacuum of the log may have ended.  The log's columns cannot have changed while we
+ * hold our locks.
  */
 static void
 make_valid(AuditLog *log)
@@ -230,6 +235,7 @@ make_valid(AuditLog *log)
 	}
 }
 
+/* Writes a row into a log that AuditLogGet returned, the one way or the other. */
 void
 AuditLogInsert(AuditLog *log, AuditRow *row)
 {

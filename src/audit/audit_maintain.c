@@ -66,8 +66,8 @@ typedef struct Maintain
 typedef void (*StepFunction) (Maintain *m, Datum arg);
 
 /*
- * Whether a log or a month has its GIN index; one that is gone needs none.  Leaves
- * nothing locked.
+ * Does a log or a month have its GIN index?  True also when the table is gone: it needs
+ * none.  Leaves nothing locked.
  */
 static bool
 has_gin(Oid relid)
@@ -114,7 +114,7 @@ run_step(void *arg)
 	SettingsEnd(level);
 }
 
-/* False when somebody held a lock for too long. */
+/* Runs a step.  False, with nothing done, when another session held a lock for too long. */
 static bool
 try_step(Maintain *m, StepFunction function, Datum arg)
 {
@@ -165,7 +165,7 @@ static void
 create_index(Maintain *m, Datum arg)
 {
 	Oid			relid = DatumGetObjectId(arg);
-	/* a mode that excludes itself: of two callers the second finds the index */
+	/* conflicts with itself, so that of two callers the second finds the index */
 	Relation	rel = try_table_open(relid, ShareUpdateExclusiveLock);
 	AuditColumns columns;
 	char	   *name;
@@ -195,13 +195,13 @@ expire_month(Maintain *m, Datum arg)
 {
 	Oid			relid = DatumGetObjectId(arg);
 
-	/* what retiring takes anyway; another caller may have been faster */
+	/* detaching takes this lock anyway; another caller may have detached it meanwhile */
 	LockRelationOid(m->logid, AccessExclusiveLock);
 	if (!is_partition_of(relid, m->logid))
 		return;
 	AuditAlterAsOwner(m->logid, psprintf("ALTER TABLE %s DETACH PARTITION %s",
 										 NamesQualified(m->logid), NamesQualified(relid)));
-	/* of a month on another server, only what stands for it here */
+	/* of a month on another server, only its foreign table here */
 	if (m->drop)
 		AuditAlterAsOwner(relid, psprintf("DROP %s %s",
 										  get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? "FOREIGN TABLE" : "TABLE",
@@ -211,7 +211,10 @@ expire_month(Maintain *m, Datum arg)
 
 /* ---- what there is to do ----------------------------------------------------------------- */
 
-/* Copied into the procedure's context: they are used over several transactions. */
+/*
+ * The partitions of a log, in the procedure's context, because they are used over several
+ * transactions; 42809 when the log is not partitioned by changed_at.
+ */
 static AuditRanges
 read_ranges(Oid logid)
 {
@@ -229,8 +232,9 @@ read_ranges(Oid logid)
 }
 
 /*
- * The months that rows of the DEFAULT partition belong to, as a list of int.  Leaves
- * that partition locked: the log, which comes before it, must not be locked next.
+ * The months that rows of the DEFAULT partition belong to, as a list of int.  Leaves that
+ * partition locked.  The log is locked before its partitions everywhere, so the caller
+ * ends the transaction before it locks the log.
  */
 static List *
 months_in_default(Oid logid)
@@ -313,6 +317,7 @@ month_name(int month)
 
 /* ---- the procedure ---------------------------------------------------------------------- */
 
+/* Reads the arguments of audit_maintain; 22023 for one that is out of range. */
 static void
 check_arguments(FunctionCallInfo fcinfo, Maintain *m, int *months, TimestampTz *before,
 				TimestampTz now)

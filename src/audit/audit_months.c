@@ -2,9 +2,9 @@
  * audit_months.c
  *	  Monthly partitions of a log: which exist, and making those that do not.
  *
- * A month that overlaps partitions of other limits (made by hand, in another
- * time zone, by pg_partman) gets partitions for what is not covered, so that
- * this never fails on what it finds.
+ * A month may overlap partitions of other limits, made by hand, in another time zone or
+ * by pg_partman.  Then partitions are made for what is not covered, so that this does not
+ * fail whatever partitions there are.
  *
  * A new partition is made as a table of its own and attached: that locks the log
  * in SHARE UPDATE EXCLUSIVE mode, which lets writers go on, and only its DEFAULT
@@ -78,7 +78,7 @@ month_start(int month)
 	return (TimestampTz) (date2j(year, of_year, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
 }
 
-/* a literal that means the same in every session */
+/* A timestamptz literal that means the same in every session. */
 static char *
 literal(TimestampTz at)
 {
@@ -164,7 +164,10 @@ time_column(Oid logid)
 	return name;
 }
 
-/* By name: the DEFAULT partition may have its columns in another order. */
+/*
+ * The columns that are stored, as a list for SQL.  Rows are moved by name, because the
+ * DEFAULT partition may have its columns in another order.
+ */
 static char *
 stored_columns(Oid logid)
 {
@@ -194,7 +197,7 @@ take_rows(Oid logid, Oid default_part, const char *from, const char *to)
 	bool		own = pg_class_aclcheck(default_part, owner, ACL_DELETE) == ACLCHECK_OK &&
 		pg_class_aclcheck(default_part, owner, ACL_SELECT) == ACLCHECK_OK;
 
-	/* by way of the log, if its owner has no right on the partition: no other has such rows */
+	/* without rights on the partition, through the log: no other partition has such rows */
 	return psprintf("DELETE FROM %s WHERE %s OPERATOR(pg_catalog.>=) %s "
 					"AND %s OPERATOR(pg_catalog.<) %s RETURNING %s",
 					NamesQualified(own ? default_part : logid), column, from, column, to,
@@ -229,25 +232,29 @@ create_table(Oid logid, int month)
 					"INCLUDING STORAGE INCLUDING COMPRESSION)%s", name, NamesQualified(logid),
 					tablespace ? psprintf(" TABLESPACE %s", quote_identifier(tablespace)) : ""));
 	RightsOfOwnerAlone(get_relname_relid(relname, nspoid));
-	/* a scheduler's role shall not own parts of somebody else's log */
+	/* the caller may be a scheduler's role: the partition belongs to the owner of the log */
 	SpiRun(psprintf("ALTER TABLE %s OWNER TO %s", name,
 					quote_identifier(GetUserNameFromId(rel->rd_rel->relowner, false))));
 	table_close(rel, NoLock);
 	return name;
 }
 
-/* Its rows are deleted as the log's owner, so no trigger of somebody else may be there. */
+/*
+ * Locks the DEFAULT partition and what is below it.  42501 when there is a trigger of a
+ * role that is not to be trusted: rows will be deleted as the log's owner.
+ */
 static void
 lock_default(Oid logid, Oid default_part)
 {
-	/* with what is below it; LOCK TABLE refuses a foreign table */
+	/* no LOCK TABLE, which refuses a foreign table */
 	LockRelationOid(default_part, AccessExclusiveLock);
 	AuditRefuseTriggers(logid, lcons_oid(logid, find_all_inheritors(default_part, AccessExclusiveLock, NULL)));
 }
 
 /*
- * Runs a command that alters the relation, as its owner: it can compute what is constant
- * in checks, and looks for rows that refer to what is altered in tables of anybody.
+ * Runs a command that alters the relation, as its owner, within an SPI connection.  Such a
+ * command can compute what is constant in checks, and searches tables of any role for
+ * rows that refer to the relation.  42501 when the owner may not use the schema.
  */
 void
 AuditAlterAsOwner(Oid relid, const char *command)

@@ -80,8 +80,9 @@ no_partition(Relation rel, TimestampTz at)
 }
 
 /*
- * Sets leaf->relid, from, to and ancestors; false when only the executor can
- * tell.  The log is locked; what is below it is locked here.
+ * Finds the leaf for rows of this moment: sets leaf->relid, from, to and ancestors (in the
+ * current context).  False when only the executor can tell.  The log is locked by the
+ * caller; what is below it is locked here.  23514 when no partition takes such rows.
  */
 bool
 AuditRoute(Relation log, TimestampTz at, AuditLeaf *leaf)

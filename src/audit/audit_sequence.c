@@ -75,7 +75,10 @@ write_wal(Relation seqrel, Buffer buf, HeapTuple tuple)
 	PageSetLSN(BufferGetPage(buf), end);
 }
 
-/* The value to hand out, and how many more the WAL already covers. */
+/*
+ * The next value, stored in the page and, where that is needed, in the WAL.  The buffer is
+ * locked exclusively.  2200H when there is none.
+ */
 static int64
 draw(Relation seqrel, Buffer buf, FormData_pg_sequence *def)
 {
@@ -105,7 +108,7 @@ draw(Relation seqrel, Buffer buf, FormData_pg_sequence *def)
 				 errdetail("Its last value was " INT64_FORMAT ".", data->last_value),
 				 errhint("Raise its limit with ALTER SEQUENCE.")));
 
-	/* also after a checkpoint, or replay from there would not know of us */
+	/* also after a checkpoint: replay that begins there has to find the values */
 	log = data->log_cnt < 1 || !data->is_called || PageGetLSN(page) <= GetRedoRecPtr();
 	covered = data->log_cnt - 1;
 	ahead = result;
@@ -139,6 +142,7 @@ draw(Relation seqrel, Buffer buf, FormData_pg_sequence *def)
 	return result;
 }
 
+/* The next value of a sequence; lastval() does not notice.  2200H when there are no more. */
 int64
 AuditNextval(Oid seqid)
 {
@@ -175,8 +179,9 @@ AuditSequenceOf(Node *node)
 }
 
 /*
- * Drawing a number writes to the sequence, in everybody's name: the owner of the
- * log has to be allowed to.  An identity column's sequence is the column's own.
+ * 42501 unless the owner of the log may draw numbers from the sequence of a column's
+ * default, since whoever makes a change does so.  The sequence of an identity column is
+ * the column's own.
  */
 void
 AuditCheckSequence(Relation log, AttrNumber attnum, Oid seqid)

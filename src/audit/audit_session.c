@@ -1,6 +1,6 @@
 /*
  * audit_session.c
- *	  Who is writing: app.current_user, app.session_id, app.context, the roles.
+ *	  The author of a change: app.current_user, app.session_id, app.context, the roles.
  *
  * The three settings belong to the application; they are read for every row,
  * because any statement may change them, and an empty one counts as unset (that
@@ -57,7 +57,7 @@ static RoleName session_role;
 
 /* ---- conversions: false is "as if unset" ---------------------------------------- */
 
-/* text itself, or with \xNN for every byte beyond ASCII when it is not valid */
+/* The text; if it is not valid in the encoding, with \xNN for every byte beyond ASCII. */
 static const char *
 valid_text(const char *text)
 {
@@ -88,8 +88,8 @@ shorten(const char *string, int max)
 }
 
 /*
- * A user's name goes into a B-tree, whose entries end at 2,704 bytes, and no name
- * may make a write fail: a longer one is cut and told apart by its MD5.
+ * A user's name goes into a B-tree, whose entries are limited to 2,704 bytes.  No name may
+ * make a write fail, so a longer one is cut, and its MD5 tells it from others.
  */
 static bool
 convert_user(const char *name, Datum *value)
@@ -122,7 +122,7 @@ convert_int8(const char *text, Datum *value)
 	return true;
 }
 
-/* Every row of the log has it: whoever writes shall not fill the disk with a few of them. */
+/* Every row of the log has the context, so a long one would fill the disk: it is cut. */
 static bool
 convert_json(const char *text, Datum *value)
 {
@@ -139,6 +139,7 @@ static Setting app_context = {.name = "app.context", .convert = convert_json, .b
 
 /* ---- reading ---------------------------------------------------------------------- */
 
+/* The value of a setting, kept until its text changes.  False when it is unset or cannot be converted. */
 static bool
 read_setting(Setting *s, Datum *value)
 {
@@ -202,6 +203,7 @@ roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 	session_role.roleid = InvalidOid;
 }
 
+/* Fills in the fields of the user and the session, those for which the log has columns. */
 void
 AuditFillSession(AuditRow *row, const AuditColumns *columns)
 {
@@ -234,6 +236,7 @@ AuditFillSession(AuditRow *row, const AuditColumns *columns)
 	}
 }
 
+/* Makes the memory for what is kept, and asks to be told when roles change.  Once per session. */
 void
 AuditSessionInit(void)
 {

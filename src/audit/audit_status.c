@@ -2,10 +2,10 @@
  * audit_status.c
  *	  What is audited, and how long the log's partitions will last.
  *
- * Anybody may ask, at any time, so this waits for no lock and fails for nothing that
- * is wrong with one table: what cannot be read of a trigger's arguments, of a table or
- * of a log that is locked, is null.  Nothing of anybody else's is planned or
- * computed: rows are counted by scanning them.
+ * Every role may ask, at any time.  So this waits for no lock, and something wrong with
+ * one table does not make it fail: what cannot be read, arguments of a trigger, or a table
+ * or log that is locked, is null.  No code of other roles is planned or computed: rows are
+ * counted by scanning them.
  */
 #include "postgres.h"
 
@@ -47,6 +47,7 @@ typedef struct Audited
 	AuditArgs	args;
 } Audited;
 
+/* The tables with a row trigger that calls our function, as a list of Audited. */
 static List *
 audited_tables(Oid fnoid)
 {

@@ -29,6 +29,7 @@ static MemoryContext tables_cxt = NULL;
 static List *garbage = NIL;		/* contexts to free when the transaction ends */
 static bool any_invalid = false;
 
+/* Makes the cache.  Once per session. */
 void
 AuditTableInit(void)
 {
@@ -49,6 +50,7 @@ invalidate(AuditTable *table)
 	any_invalid = true;
 }
 
+/* Marks the entries that depend on a relation; all of them for InvalidOid. */
 void
 AuditTableInvalidate(Oid relid)
 {
@@ -64,6 +66,7 @@ AuditTableInvalidate(Oid relid)
 	}
 }
 
+/* Marks the entries that depend on a type; hash as in AuditKnowsType. */
 void
 AuditTableInvalidateType(uint32 hash)
 {
@@ -76,7 +79,7 @@ AuditTableInvalidateType(uint32 hash)
 			invalidate(table);
 }
 
-/* Nothing is in use any more: drop what is stale, so that dropped tables leave. */
+/* At the end of a transaction nothing is in use: frees stale entries, those of dropped tables too. */
 void
 AuditTableEndXact(void)
 {
@@ -118,6 +121,7 @@ list_has(List *names, const char *name)
 
 /* ---- building an entry ----------------------------------------------------------- */
 
+/* The columns that are logged, and those of the key, in the order of a jsonb object's keys. */
 static void
 describe_columns(AuditTable *table, Relation rel, const AuditArgs *args, List *key)
 {
@@ -168,8 +172,9 @@ describe_key(AuditTable *table, TupleDesc desc)
 }
 
 /*
- * An excluded column that is gone needs nothing.  A redacted one may have been
- * renamed, and its values would show; so they would in a key.
+ * 42703 for a redacted column that is gone: it may have been renamed, and its values would
+ * be logged.  22023 for one that is part of the key, which is logged.  (An excluded column
+ * that is gone does no harm.)
  */
 static void
 check_redacted(Relation rel, List *names, List *key)
@@ -197,6 +202,11 @@ check_redacted(Relation rel, List *names, List *key)
 	}
 }
 
+/*
+ * Builds an entry, or builds it again.  It is valid afterwards unless an invalidation came
+ * in meanwhile.  The old context is freed at once, or at the end of the transaction if the
+ * entry is in use.
+ */
 static void
 build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 {
@@ -248,6 +258,11 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 	table->valid = !table->stale;
 }
 
+/*
+ * The entry of the trigger that is being fired.  It belongs to the cache; whoever uses it
+ * over something that can process invalidations counts in_use up.  Raises what keeps the
+ * table from being audited: 22023 (arguments), 42703, 55000 (key), 42P01, 42501 (log).
+ */
 AuditTable *
 AuditTableGet(TriggerData *trigdata, Oid fnoid)
 {

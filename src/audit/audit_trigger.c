@@ -395,6 +395,10 @@ name_converted(void *arg)
 				   TextDatumGetCString(firing->table.table_name));
 }
 
+/*
+ * fn_audit_trigger: logs the change that fired it.  AFTER, FOR EACH ROW, or TRUNCATE FOR
+ * EACH STATEMENT; 39P01 otherwise.
+ */
 Datum
 fn_audit_trigger(PG_FUNCTION_ARGS)
 {
