@@ -148,8 +148,9 @@ extern const AuditValue AuditRedacted;
 extern void AuditBeginValue(JsonbWriter *w, int size);
 extern void AuditPrepareKeys(JsonbWriterKeys *keys, const AuditColumn *cols, int n);
 extern void AuditWriteValue(JsonbWriter *w, const AuditValue *value);
-extern Datum AuditBuildDiff(AuditColumn **cols, const AuditValue *olds, const AuditValue *news,
-							int n);
+extern void AuditPreparePair(JsonbWriterKeys *pair);
+extern Datum AuditBuildDiff(const JsonbWriterKeys *pair, AuditColumn **cols, const AuditValue *olds,
+							const AuditValue *news, int n);
 
 /* in audit_convert.c */
 extern void AuditInitColumn(AuditColumn *col, Form_pg_attribute att, Oid owner,
@@ -223,6 +224,7 @@ typedef struct AuditTable
 	int			nkeycols;
 	AuditColumn *keycols;		/* in jsonb key order, excluded ones too */
 	JsonbWriterKeys keykeys;
+	JsonbWriterKeys pair;		/* {"new": ..., "old": ...} */
 	bool		integer_key;	/* one column of integers, numeric(n,0) included */
 	bool		numeric_wide;	/* a numeric that may not fit a bigint */
 	int			row_size;		/* of the last full row, to size the next buffer */

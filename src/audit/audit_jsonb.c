@@ -129,29 +129,34 @@ AuditWriteValue(JsonbWriter *w, const AuditValue *value)
 	}
 }
 
+/* The keys of what is logged of a changed column. */
+void
+AuditPreparePair(JsonbWriterKeys *pair)
+{
+	static const JsonbWriterKey names[] = {JSONB_KEY("new"), JSONB_KEY("old")};
+
+	JsonbWriterPrepare(pair, names, lengthof(names));
+}
+
 /*
  * {"column": {"new": ..., "old": ...}, ...} of n columns, which are in the order of an
- * object's keys.  The result is in the current context.
+ * object's keys.  pair: see above.  The result is in the current context.
  */
 Datum
-AuditBuildDiff(AuditColumn **cols, const AuditValue *olds, const AuditValue *news, int n)
+AuditBuildDiff(const JsonbWriterKeys *pair, AuditColumn **cols, const AuditValue *olds,
+			   const AuditValue *news, int n)
 {
-	static const JsonbWriterKey pair[] = {JSONB_KEY("new"), JSONB_KEY("old")};
-	JsonbWriterKey *names = palloc(sizeof(JsonbWriterKey) * n);
 	JsonbWriter w;
 
-	for (int i = 0; i < n; i++)
-	{
-		names[i].name = cols[i]->name;
-		names[i].length = cols[i]->namelen;
-	}
 	AuditBeginValue(&w, 512);
-	JsonbWriterObject(&w, names, n);
+	JsonbWriterOpen(&w, n);
+	for (int i = 0; i < n; i++)
+		JsonbWriterString(&w, cols[i]->name, cols[i]->namelen);
 	for (int i = 0; i < n; i++)
 	{
 		bool		hide = cols[i]->redact;
 
-		JsonbWriterObject(&w, pair, 2);
+		JsonbWriterPrepared(&w, pair);
 		AuditWriteValue(&w, hide ? &AuditRedacted : &news[i]);
 		AuditWriteValue(&w, hide ? &AuditRedacted : &olds[i]);
 		JsonbWriterClose(&w);

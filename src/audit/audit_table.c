@@ -158,6 +158,7 @@ describe_columns(AuditTable *table, Relation rel, const AuditArgs *args, List *k
 	for (int i = 0; i < table->nkeycols; i++)
 		table->last_key = Max(table->last_key, table->keycols[i].attnum);
 	AuditPrepareKeys(&table->keys, table->cols, table->ncols);
+	AuditPreparePair(&table->pair);
 	AuditPrepareKeys(&table->keykeys, table->keycols, table->nkeycols);
 }
 

@@ -167,7 +167,7 @@ diff_row(Firing *firing, TriggerData *trigdata, Datum *result)
 	}
 	if (n == 0)
 		return false;
-	*result = AuditBuildDiff(changed, olds, news, n);
+	*result = AuditBuildDiff(&table->pair, changed, olds, news, n);
 	return true;
 }
 

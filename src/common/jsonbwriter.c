@@ -87,6 +87,16 @@ JsonbWriterObject(JsonbWriter *w, const JsonbWriterKey *keys, int nkeys)
 	}
 }
 
+/*
+ * An object whose keys follow one by one (JsonbWriterString), in JSONB's order, then its
+ * values, then JsonbWriterClose().
+ */
+void
+JsonbWriterOpen(JsonbWriter *w, int nkeys)
+{
+	open_container(w, nkeys | JB_FOBJECT, 2 * nkeys);
+}
+
 /* An array: its elements follow, then JsonbWriterClose(). */
 void
 JsonbWriterArray(JsonbWriter *w, int nelements)

@@ -72,6 +72,7 @@ typedef struct JsonbWriter
 extern void JsonbWriterBegin(JsonbWriter *writer, int capacity, const char *hint);
 extern Jsonb *JsonbWriterEnd(JsonbWriter *writer);
 extern void JsonbWriterObject(JsonbWriter *writer, const JsonbWriterKey *keys, int nkeys);
+extern void JsonbWriterOpen(JsonbWriter *writer, int nkeys);
 extern void JsonbWriterArray(JsonbWriter *writer, int nelements);
 extern void JsonbWriterNumber(JsonbWriter *writer, Datum number);
 extern void JsonbWriterText(JsonbWriter *writer, const char *text);
@@ -79,7 +80,7 @@ extern void JsonbWriterPrepare(JsonbWriterKeys *keys, const JsonbWriterKey *name
 
 /* for the functions below */
 extern void JsonbWriterEnlarge(JsonbWriter *writer, int size);
-extern void JsonbWriterTooDeep(void) pg_attribute_noreturn();
+extern void JsonbWriterTooDeep(void);
 
 /* Makes room for so many more bytes; 54000 when the value gets too large for JSONB. */
 static inline void
