@@ -322,8 +322,8 @@ AuditLeafOpen(AuditLog *log, TimestampTz at)
 			  root->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
 		root->rd_rules == NULL && AuditRoute(root, at, leaf);
 	direct = routed && !root->rd_rel->relispartition && !has_insert_triggers(root) &&
-		!UserCodeInTable(root) && InsertionIsPlain(root);
-	log->deps = lappend_oid(log->deps, InsertionSignal());
+		!UserCodeInTable(root) && !HypertableTakesRows(root);
+	log->deps = lappend_oid(log->deps, HypertableInvalidation());
 	if (direct)
 	{
 		part = table_open(leaf->relid, NoLock);

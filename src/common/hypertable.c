@@ -1,20 +1,22 @@
 /*
  * hypertable.c
- *	  Would an INSERT store its row in the table that it names?
+ *	  Do the rows of a table lie in other tables?
  *
- * An ordinary table can be the front of something else: TimescaleDB keeps the rows
- * of a hypertable in its chunks, Citus those of a distributed table on other
- * servers.  The catalogs of PostgreSQL need not tell: a hypertable that has no chunk
- * yet looks like any table.  A row stored in such a table without the executor is
- * where no query finds it, and a scan of it finds nothing.
+ * An ordinary table can be the front of something else: TimescaleDB keeps the rows of a
+ * hypertable in other tables, its chunks; Citus keeps those of a distributed table on
+ * other servers.  The catalogs of PostgreSQL need not say so: a hypertable that has no
+ * chunk yet looks like any table.  A row that is stored in such a table without the
+ * executor is where no query finds it, and a scan of the table finds nothing.
  *
- * What tells is the plan, which such an extension has to change (planner_hook).  So
- * where there is a hook at all, an INSERT is planned, not executed, and has to
- * come out as PostgreSQL plans it: a row of values into the table.
+ * The plan says so, since such an extension has to change it (planner_hook).  So if there
+ * is a hook at all, an INSERT is planned, and not executed.  If it comes out as PostgreSQL
+ * itself plans it, a row of values into the table, the table stores its rows.  Other
+ * extensions use that hook too: with pg_stat_statements preloaded, every table that is
+ * asked about is planned once.
  *
- * Every column is given a parameter of its own type, and the planning is done as
- * the table's owner, in a security-restricted operation: no default, conversion or
- * policy comes in, and so no code of users that the planner would evaluate beforehand.
+ * Every column gets a parameter of its own type, and the planning is done as the table's
+ * owner, in a security-restricted operation: no default, conversion or policy comes in,
+ * and so no code of users that the planner would compute beforehand.
  */
 #include "postgres.h"
 
@@ -39,6 +41,7 @@
 #include "common/hypertable.h"
 #include "common/names.h"
 
+/* An INSERT of one row with a parameter for each column, prepared.  Within an SPI connection. */
 static SPIPlanPtr
 prepare(Relation rel)
 {
@@ -71,6 +74,7 @@ prepare(Relation rel)
 	return plan;
 }
 
+/* Does this plan insert a row of values into that table, as PostgreSQL plans it? */
 static bool
 is_plain(CachedPlan *cached, Oid relid)
 {
@@ -90,16 +94,19 @@ is_plain(CachedPlan *cached, Oid relid)
 		rt_fetch(linitial_int(targets), stmt->rtable)->relid == relid;
 }
 
-/* Whether there is anybody who could have it otherwise. */
+/* True if a planner hook is installed, so that an extension could redirect rows. */
 bool
-InsertionIsHooked(void)
+HypertableIsPossible(void)
 {
 	return planner_hook != NULL;
 }
 
-/* False, too, for a view and a table with rules; the caller may know of those. */
+/*
+ * Would an INSERT into this open relation store its row elsewhere?  If there is a hook,
+ * also true for views and for tables with rules.
+ */
 bool
-InsertionIsPlain(Relation rel)
+HypertableTakesRows(Relation rel)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 	ResourceOwner mine;
@@ -109,8 +116,8 @@ InsertionIsPlain(Relation rel)
 	SPIPlanPtr	plan;
 	bool		plain;
 
-	if (!InsertionIsHooked())
-		return true;
+	if (!HypertableIsPossible())
+		return false;
 
 	/* its locks are given back: a plan of thousands of tables must not hold them all */
 	CurrentResourceOwner = mine = ResourceOwnerCreate(owner, "aquacis insertion");
@@ -131,7 +138,7 @@ InsertionIsPlain(Relation rel)
 	ResourceOwnerRelease(mine, RESOURCE_RELEASE_LOCKS, false, false);
 	ResourceOwnerRelease(mine, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
 	ResourceOwnerDelete(mine);
-	return plain;
+	return !plain;
 }
 
 /*
@@ -140,14 +147,14 @@ InsertionIsPlain(Relation rel)
  * without an index changes in TimescaleDB's catalogs alone.  InvalidOid: none.
  */
 Oid
-InsertionSignal(void)
+HypertableInvalidation(void)
 {
-	Oid			nspoid = InsertionIsHooked() ? get_namespace_oid("_timescaledb_cache", true) : InvalidOid;
+	Oid			nspoid = HypertableIsPossible() ? get_namespace_oid("_timescaledb_cache", true) : InvalidOid;
 
 	return OidIsValid(nspoid) ? get_relname_relid("cache_inval_hypertable", nspoid) : InvalidOid;
 }
 
-/* Of a table that inherits from one other, that one. */
+/* The parent of a table that inherits from exactly one; else InvalidOid. */
 static Oid
 only_parent(Oid relid)
 {
@@ -176,7 +183,7 @@ HypertableIs(Oid relid)
 	if (rel == NULL)
 		return false;
 	result = rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_rules == NULL &&
-		!InsertionIsPlain(rel);
+		HypertableTakesRows(rel);
 	table_close(rel, AccessShareLock);
 	return result;
 }
@@ -187,7 +194,7 @@ HypertableOf(Oid relid)
 {
 	Oid			parent = InvalidOid;
 
-	if (InsertionIsHooked() && !get_rel_relispartition(relid))
+	if (HypertableIsPossible() && !get_rel_relispartition(relid))
 		parent = only_parent(relid);
 	return OidIsValid(parent) && HypertableIs(parent) ? parent : InvalidOid;
 }

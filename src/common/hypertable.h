@@ -1,15 +1,15 @@
 /*
  * hypertable.h
- *	  What an INSERT into a table would do with its row.
+ *	  Do the rows of a table lie in other tables?
  */
 #ifndef AQUACIS_COMMON_HYPERTABLE_H
 #define AQUACIS_COMMON_HYPERTABLE_H
 
 #include "utils/relcache.h"
 
-extern bool InsertionIsHooked(void);
-extern bool InsertionIsPlain(Relation rel);
-extern Oid	InsertionSignal(void);
+extern bool HypertableIsPossible(void);
+extern bool HypertableTakesRows(Relation rel);
+extern Oid	HypertableInvalidation(void);
 extern bool HypertableIs(Oid relid);
 extern Oid	HypertableOf(Oid relid);
 

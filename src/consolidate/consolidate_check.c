@@ -338,7 +338,7 @@ InspectSource(Relation source, int *locks)
 		return dependant;
 
 	/* reading it would find nothing, and dropping it would drop what is there */
-	if (!InsertionIsPlain(source))
+	if (HypertableTakesRows(source))
 		return "is a table whose rows an extension keeps elsewhere (a hypertable?)";
 
 	/* itself, its row type and array type, its toast table and that one's index */

@@ -174,7 +174,7 @@ target_is_plain(CopyState *copy)
 		return false;
 	if (constr && (constr->num_check > 0 || constr->has_generated_stored))
 		return false;
-	return InsertionIsPlain(target) && evaluate_defaults(copy);
+	return !HypertableTakesRows(target) && evaluate_defaults(copy);
 }
 
 CopyState *

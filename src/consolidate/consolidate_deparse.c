@@ -45,6 +45,7 @@
 #include "utils/syscache.h"
 
 #include "common/catalog.h"
+#include "common/names.h"
 #include "common/settings.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
@@ -490,8 +491,7 @@ DefinitionOf(Relation source, char **before, char **after)
 	level = deparse ? SettingsForText() : 0;
 	initStringInfo(&writer.before);
 	initStringInfo(&writer.after);
-	writer.name = quote_qualified_identifier(get_namespace_name(form->relnamespace),
-											 NameStr(form->relname));
+	writer.name = NamesQualified(RelationGetRelid(source));
 	append_table(&writer, class_tuple);
 	if (deparse)
 	{
