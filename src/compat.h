@@ -106,8 +106,9 @@ object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 #endif
 
 /*
- * 16: a setting is found by its hash.  Before, by a search through all their names, in
- * which *place says where it was, or would have been, the last time.
+ * 16: GetConfigOption() finds a setting by its hash.  Before, it searches a sorted array.
+ * *place remembers the last position there, so that a repeated look-up is one comparison:
+ * the audit looks up three settings per row.
  */
 #if PG_VERSION_NUM >= 160000
 #define FindConfigOption(name, place) ((void) (place), GetConfigOption(name, true, false))

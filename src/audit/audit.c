@@ -3,7 +3,7 @@
  *	  What the caches of the audit part share: which locks are held, and of what
  *	  types an entry is made.
  *
- * Locks on the log are taken once a transaction.  audit_lock_epoch says which
+ * Locks on the log are taken once per transaction.  audit_lock_epoch says which
  * of them are still held: it moves on at the end of every transaction and at
  * every subtransaction that is rolled back (which releases the locks that it
  * took).

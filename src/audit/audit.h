@@ -303,7 +303,7 @@ typedef struct AuditLeaf
 	int			nindexes;
 	Oid		   *indexes;
 	uint64	   *locked;			/* of each index: equals audit_lock_epoch */
-	struct AuditSlot *map;		/* one an attribute */
+	struct AuditSlot *map;		/* one per attribute */
 	bool		has_generated;
 	bool		has_constraints;	/* that our own values might violate */
 	ExprState **predicates;		/* of partial indexes, else NULL */

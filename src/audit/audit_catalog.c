@@ -6,7 +6,7 @@
  * a dump keeps it, and a dependency on the log itself into pg_depend: the log cannot
  * be dropped while something is written to it, and it is found again after it was
  * renamed or moved.  The name comes first, so that a log can be put aside and replaced
- * by another of the same owner, or of somebody trusted.  A table that anybody else
+ * by another of the same owner, or of a trusted role.  A table that any other role
  * has put under the name is passed over.
  *
  * A trigger that was made by hand, by an older version or by restoring a dump has the
@@ -366,14 +366,14 @@ AuditRequireOwner(Oid logid)
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(logid)), name);
 }
 
-/* Could converting to this type run code of somebody else than the owner and superusers? */
+/* Could converting to this type run code of another role than this owner and superusers? */
 static bool
 type_brings_code(Oid type, Oid owner)
 {
 	Oid			base = getBaseType(type);
 	Oid			element = get_element_type(base);
 
-	/* whoever owns a type can make casts to it */
+	/* the owner of a type can make casts to it */
 	return UserCodeInType(type, owner) || !UserCodeTypeIsTrusted(base, owner) ||
 		(OidIsValid(element) && !UserCodeTypeIsTrusted(getBaseType(element), owner));
 }

@@ -59,7 +59,7 @@ AuditPrepareCompare(AuditTable *table, TupleDesc desc)
 		table->atts[table->cols[i].attnum - 1].column = i;
 }
 
-/* How many bytes are equal, of len. */
+/* How many of the first len bytes are equal. */
 static uint32
 equal_bytes(const char *a, const char *b, uint32 len)
 {
@@ -81,7 +81,7 @@ equal_bytes(const char *a, const char *b, uint32 len)
 	return n;
 }
 
-/* Whether a value that follows at off is aligned: a varlena may start at once. */
+/* Is a value that follows at off aligned?  A varlena with a short header is not. */
 static inline bool
 is_aligned(const AuditAttr *att, const char *data, uint32 off)
 {
@@ -104,7 +104,7 @@ end_of(const AuditAttr *att, const char *data, uint32 start)
 	return start + strlen(data + start) + 1;
 }
 
-/* Whether both rows have NULL in the same columns. */
+/* Do both rows have NULL in the same columns? */
 static bool
 same_nulls(HeapTupleHeader o, HeapTupleHeader n, int natts)
 {
@@ -113,7 +113,7 @@ same_nulls(HeapTupleHeader o, HeapTupleHeader n, int natts)
 	return memcmp(o->t_bits, n->t_bits, BITMAPLEN(natts)) == 0;
 }
 
-/* A varlena with a header of one byte, as nearly all are: nothing is padded before it. */
+/* Is this a varlena with a header of one byte, as nearly all are?  No padding comes before it. */
 static inline bool
 is_short(const AuditAttr *att, const char *data)
 {

@@ -69,7 +69,7 @@ json_cast(Oid basetypid)
 	return InvalidOid;
 }
 
-/* A function in C runs nothing that could notice or change the session's settings. */
+/* Is this a function in C?  Such a function runs nothing that could notice or change settings. */
 static bool
 is_in_c(Oid function)
 {
@@ -116,7 +116,7 @@ any_part(Oid basetypid, bool (*visit) (Oid typid, void *arg), void *arg)
 	}
 }
 
-/* Would to_jsonb look for a cast of somebody whom the table's owner need not trust? */
+/* Would to_jsonb look for a cast of a role that the table's owner need not trust? */
 static bool
 has_foreign_cast(Oid typid, void *owner)
 {

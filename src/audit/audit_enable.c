@@ -3,7 +3,7 @@
  *	  audit_enable and audit_disable: the triggers of a table.
  *
  * They write CREATE TRIGGER and DROP TRIGGER statements and run them as the
- * caller, so that nobody may audit, or stop auditing, what is not theirs.
+ * caller, so that only the owner of a table can audit it, or stop doing so.
  */
 #include "postgres.h"
 

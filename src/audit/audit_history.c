@@ -7,7 +7,7 @@
  * It needs the caller's rights on the log, and runs as the log's owner unless the caller
  * trusts that role: planning computes what is constant in the log's index expressions and
  * statistics.  The key's text goes through the input function of its type as the owner
- * of the audited table, for the same reason; that table may be anybody's.
+ * of the audited table, for the same reason: that table may belong to any role.
  */
 #include "postgres.h"
 
@@ -210,7 +210,7 @@ column(const AuditColumns *columns, AuditField field)
 
 /*
  * A column as the type that the result has, through text where there is no cast, or
- * where a cast could be a function of somebody who is not trusted.
+ * where a cast could be a function of a role that is not trusted.
  */
 static const char *
 column_as(const AuditColumns *columns, AuditField field, Oid typid)

@@ -6,14 +6,14 @@
  * There is one saved plan per log: INSERT INTO log (columns) VALUES ($1, ...).  It runs as the
  * log's owner with search_path = pg_catalog, pg_temp, and so do the log's triggers,
  * CHECK functions and the like: the user whose change is logged may have no right
- * on any of it, and must not be able to have a function of his own called in place of theirs.  As in
- * a foreign key's own queries, they cannot SET ROLE, and RLS of the log does not
+ * on any of it, and must not be able to have an own function called in place of theirs.
+ * As in the queries of foreign keys, SET ROLE is refused, and RLS of the log does not
  * apply.
  *
- * Neither may the log's owner do anything to whoever makes the change.  Unless that
- * user trusts him (he is a superuser, or the user himself), all of it is a
- * security-restricted operation: his triggers make no temporary object, which the
- * user's next statement would find before its own.  Such an operation knows no
+ * In turn, the log's owner must not get at the user who makes the change.  Unless the
+ * user trusts that owner (a superuser, or the same role), all of it is a
+ * security-restricted operation: the owner's triggers make no temporary object, which
+ * the user's next statement would find before its own.  Such an operation knows no
  * deferred constraints, so those of the log are made immediate for the rest of the
  * transaction.
  */

@@ -30,7 +30,10 @@
 
 PG_FUNCTION_INFO_V1(audit_install);
 
-/* lz4 when this server was built with it */
+/*
+ * Was the server built with lz4?  The server that runs is asked, since it need not be the
+ * one whose headers we were compiled with.
+ */
 static bool
 have_lz4(void)
 {
@@ -39,13 +42,14 @@ have_lz4(void)
 }
 
 /*
- * The indexes of the month that is being written are all that a change pays for
- * besides its row, so they are few and cheap to descend: the integer first, "C"
- * collation, and nothing for rows that nobody looks for this way (a user of
- * 'system' is what unattended jobs leave).  A time range is found by the primary
- * key.  A record_key of any size must fit its index, so that has its hash.  Two
- * changes of a record have different times: to look for duplicates whenever a page is
- * full would find none.
+ * Creates the log and its DEFAULT partition.  Within an SPI connection.
+ *
+ * Every change maintains the indexes of the current month, so there are few, and they are
+ * cheap to descend: the integer comes first, the collation is "C", and rows that nobody
+ * searches this way are left out (user 'system' stands for unattended jobs).  A time
+ * range is found by the primary key.  A record_key can be too large for an index, so its
+ * hash is indexed.  Two changes of a record have different times, so a search for
+ * duplicates in full pages (deduplicate_items) would find none.
  */
 static void
 create_log(Oid nspoid, bool gin)

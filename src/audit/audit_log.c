@@ -196,7 +196,7 @@ AuditLogGet(Oid relid)
 	if (likely(log->valid && log->locked == audit_lock_epoch))
 		return log;
 
-	any_invalid = true;			/* should anything below fail */
+	any_invalid = true;			/* in case something below fails */
 	LockRelationOid(relid, RowExclusiveLock);
 	if (!log->valid || log->leaf == NULL || at < log->leaf->from || at >= log->leaf->to)
 	{

@@ -166,7 +166,7 @@ AuditNextval(Oid seqid)
 	return result;
 }
 
-/* The sequence that an expression draws from and does nothing else, or InvalidOid. */
+/* The sequence from which an expression draws a number, if it does nothing else; else InvalidOid. */
 Oid
 AuditSequenceOf(Node *node)
 {
@@ -180,7 +180,7 @@ AuditSequenceOf(Node *node)
 
 /*
  * 42501 unless the owner of the log may draw numbers from the sequence of a column's
- * default, since whoever makes a change does so.  The sequence of an identity column is
+ * default, since every change of an audited table draws one.  The sequence of an identity column is
  * the column's own.
  */
 void

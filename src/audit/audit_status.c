@@ -96,7 +96,7 @@ months_left(const AuditRanges *ranges)
 	return Max(left, 0);
 }
 
-/* An open relation, locked ACCESS SHARE, or NULL: dropped, or locked by somebody. */
+/* Opens a relation with ACCESS SHARE; NULL when it is dropped, or locked by another session. */
 static Relation
 try_open(Oid relid)
 {

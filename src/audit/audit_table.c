@@ -260,8 +260,8 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 }
 
 /*
- * The entry of the trigger that is being fired.  It belongs to the cache; whoever uses it
- * over something that can process invalidations counts in_use up.  Raises what keeps the
+ * The entry of the trigger that is being fired.  It belongs to the cache; a caller
+ * who uses it while invalidations can be processed adds 1 to in_use.  Raises what keeps the
  * table from being audited: 22023 (arguments), 42703, 55000 (key), 42P01, 42501 (log).
  */
 AuditTable *

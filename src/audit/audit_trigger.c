@@ -93,7 +93,7 @@ full_row(Firing *firing, TupleTableSlot *slot)
 		AuditWriteValue(&w, &value);
 	}
 	JsonbWriterClose(&w);
-	/* a rare huge row shall not make every later one allocate as much */
+	/* one huge row must not make every later one allocate as much */
 	table->row_size = Min(w.length, 64 * 1024);
 	return JsonbPGetDatum(JsonbWriterEnd(&w));
 }
