@@ -282,7 +282,7 @@ typedef struct AuditLog
 	char	   *name;			/* for messages */
 	AuditColumns columns;
 	bool		direct;			/* rows may go straight into a partition */
-	struct AuditLeaf  *leaf; /* where they go now */
+	struct AuditLeaf *leaf;		/* where they go now */
 	struct AuditPlan *plan;		/* else: the way through SPI */
 	int			in_use;			/* such plans being executed */
 	Oid			owner;
