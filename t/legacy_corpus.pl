@@ -16,11 +16,11 @@ append_to_file("$dir/try.c", "int main(void) { return 0; }\n");
 $sanitize = '' if system("$cc $sanitize -o $dir/try $dir/try.c 2>/dev/null && $dir/try") != 0;
 note($sanitize ? 'with sanitizers' : 'without sanitizers');
 
-foreach my $target (qw(legacy_gps legacy_key legacy_number))
+foreach my $target (qw(legacy_gps legacy_id legacy_number))
 {
 	my @command = (
 		split(' ', "$cc -std=gnu11 -g -O1 -Wall -Wextra -Werror $sanitize -Isrc -o $dir/$target"),
-		'fuzz/legacy_replay.c', "fuzz/$target.c", @sources, '-lm');
+		'fuzz/replay.c', "fuzz/$target.c", @sources, '-lm');
 	my $lines = () = slurp_file("fuzz/$target.corpus") =~ /^[0-9a-f]*$/mg;
 
 	command_ok(\@command, "$target compiles");

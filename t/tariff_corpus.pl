@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $root = dirname(dirname(File::Spec->rel2abs(__FILE__)));
-open my $corpus, '<', "$root/fuzz/tariff_corpus.txt" or die "no corpus: $!";
+open my $corpus, '<', "$root/fuzz/tariff_bill.corpus" or die "no corpus: $!";
 chomp(my @inputs = <$corpus>);
 close $corpus;
 cmp_ok(scalar @inputs, '>', 300, 'the corpus is there');

@@ -1,5 +1,5 @@
 /*
- * legacy_replay.c
+ * replay.c
  *	  Runs a fuzz target over a corpus file: one input a line, in hex.  Needs
  *	  no fuzzer, so that the tests can do it with any C compiler.
  */

@@ -1,5 +1,5 @@
 /*
- * tariff_fuzz.c
+ * tariff_bill.c
  *	  The tariff part without a server: JSON text -> parser -> bill.
  *
  * An input is "CONSUMPTION UNITS PERIOD\n" and then a tariff as JSON text.  It

@@ -1,5 +1,5 @@
 /*
- * legacy_key.c
+ * legacy_id.c
  *	  Fuzz target: RFC and CURP.  What is accepted is accepted again in its
  *	  normalised form, and is that form.
  */
