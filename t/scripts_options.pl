@@ -25,8 +25,7 @@ for my $script (@scripts)
 }
 for my $wrong ([ 'scripts/package', 'x' ], [ 'scripts/reference', 'x' ], [ '.ci/run', 'x' ], [ 'bench/audit', 'x' ],
 	[ 'bench/run', 'x' ], [ 'bench/consolidate', 'x' ], [ 'bench/legacy', 'x' ], [ 'bench/tariff', 'x' ],
-	[ 'fuzz/run', 'x' ], [ 'fuzz/tariff_run', 'x' ], [ 'scripts/check', 'x' ],
-	[ 'scripts/src-rules', 'x' ])
+	[ 'fuzz/run', 'x' ], [ 'scripts/check', 'x' ], [ 'scripts/src-rules', 'x' ])
 {
 	command_fails_like([ "$top/$wrong->[0]", $wrong->[1] ], qr/\(see --help\)$/, "@$wrong is refused");
 }
