@@ -1,6 +1,6 @@
 /*
  * legacy.c
- *	  The SQL functions of the legacy part, and its start-up.
+ *	  The SQL functions of the legacy part.
  *
  * Thin shells: they read a varlena where it lies and raise what the pure
  * converters refuse.  Nothing is kept between calls.
@@ -28,11 +28,6 @@ PG_FUNCTION_INFO_V1(legacy_rfc);
 PG_FUNCTION_INFO_V1(legacy_rfc_error);
 PG_FUNCTION_INFO_V1(legacy_curp);
 PG_FUNCTION_INFO_V1(legacy_curp_error);
-
-void
-LegacyInit(void)
-{
-}
 
 /*
  * A text of the database's encoding in UTF-8.  Some encodings have characters

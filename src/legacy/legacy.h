@@ -1,6 +1,6 @@
 /*
  * legacy.h
- *	  What the files of the legacy part share, and its start-up.
+ *	  What the files of the legacy part share.
  *
  * The converters proper are pure C: they know nothing of the server, allocate
  * nothing, keep nothing, and say with a status what they refuse.  They take
@@ -15,8 +15,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-extern void LegacyInit(void);
 
 /* legacy_money.c */
 

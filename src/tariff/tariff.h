@@ -116,18 +116,13 @@ typedef enum TariffOutcome
 } TariffOutcome;
 
 /* tariff_fixed.c and tariff_numeric.c: the same three questions */
-extern TariffOutcome TariffFixedBlocks(TariffEntry *entry, const TariffRequest *request,
-									   TariffBillOut *out);
 extern TariffOutcome TariffFixedBill(TariffEntry *entry, const TariffRequest *request,
 									 const TariffConcepts *concepts, TariffBillOut *out);
 extern TariffOutcome TariffNumericCharge(TariffEntry *entry, const TariffRequest *request,
 										 Datum *charge);
-extern TariffOutcome TariffNumericBlocks(TariffEntry *entry, const TariffRequest *request,
-										 TariffBillOut *out);
 extern TariffOutcome TariffNumericBill(TariffEntry *entry, const TariffRequest *request,
 									   const TariffConcepts *concepts, TariffBillOut *out);
 extern void TariffFixedPrepare(TariffEntry *entry);
-extern TariffBlockOut *TariffFullBlock(TariffEntry *entry, int k);
 
 /* tariff_convert.c */
 extern TariffNumberStatus TariffReadNumeric(const struct varlena *value, TariffDec *result,
@@ -142,10 +137,6 @@ extern bool TariffParseJsonb(Jsonb *jsonb, bool concepts, TariffEntry *entry,
 extern const char *TariffQuotedName(const Tariff *tariff);
 
 /* tariff_bill.c; line 0 is the water line, n is concept n - 1 */
-extern const char *TariffLineCode(const TariffBillOut *bill, int line);
-extern const char *TariffLineName(const TariffBillOut *bill, int line);
-extern const char *TariffLineProduct(const TariffBillOut *bill, int line);
-extern const char *TariffLineUnit(const TariffBillOut *bill, int line);
 extern void TariffFillTexts(const TariffBillOut *bill, int line, TariffLineTexts *texts);
 extern Jsonb *TariffLineDetail(const TariffEntry *entry, const TariffRequest *request,
 							   const TariffBillOut *bill, int line);

@@ -14,21 +14,21 @@
 
 /* ---- what a line is called: 0 is the water line, n is concept n - 1 ------- */
 
-const char *
-TariffLineCode(const TariffBillOut *bill, int line)
+static const char *
+line_code(const TariffBillOut *bill, int line)
 {
 	return line == 0 ? TARIFF_WATER_CODE : bill->concepts->concept[line - 1].code;
 }
 
-const char *
-TariffLineName(const TariffBillOut *bill, int line)
+static const char *
+line_name(const TariffBillOut *bill, int line)
 {
 	return line == 0 ? "Agua" : bill->concepts->concept[line - 1].name;
 }
 
 /* SAT's product code, or NULL */
-const char *
-TariffLineProduct(const TariffBillOut *bill, int line)
+static const char *
+line_product(const TariffBillOut *bill, int line)
 {
 	return line == 0 ? TariffDefaultProduct(TARIFF_WATER_CODE) :
 		bill->concepts->concept[line - 1].clave_prod_serv;
@@ -38,8 +38,8 @@ TariffLineProduct(const TariffBillOut *bill, int line)
  * SAT's unit code, or NULL.  Without m3 the water line is one unit of service:
  * a CFDI has no line of 0 m3.
  */
-const char *
-TariffLineUnit(const TariffBillOut *bill, int line)
+static const char *
+line_unit(const TariffBillOut *bill, int line)
 {
 	if (line > 0)
 		return bill->concepts->concept[line - 1].clave_unidad;
@@ -56,10 +56,10 @@ text_or_null(const char *text)
 void
 TariffFillTexts(const TariffBillOut *bill, int line, TariffLineTexts *texts)
 {
-	texts->code = CStringGetTextDatum(TariffLineCode(bill, line));
-	texts->name = CStringGetTextDatum(TariffLineName(bill, line));
-	texts->product = text_or_null(TariffLineProduct(bill, line));
-	texts->unit = text_or_null(TariffLineUnit(bill, line));
+	texts->code = CStringGetTextDatum(line_code(bill, line));
+	texts->name = CStringGetTextDatum(line_name(bill, line));
+	texts->product = text_or_null(line_product(bill, line));
+	texts->unit = text_or_null(line_unit(bill, line));
 }
 
 /* ---- details -------------------------------------------------------------- */
@@ -140,7 +140,6 @@ write_water_detail(TariffWriter *w, const TariffEntry *entry, const TariffReques
 	bool		rounded = tariff->rounding != TARIFF_ROUND_NONE;
 	WriterKey	keys[7];
 	int			n = 0;
-	int			i;
 
 	keys[n++] = (WriterKey) WRITER_KEY("mode");
 	if (tariff->name)
@@ -161,7 +160,7 @@ write_water_detail(TariffWriter *w, const TariffEntry *entry, const TariffReques
 	if (rounded)
 		TariffWriteNumber(w, bill->billed);
 	TariffWriteArray(w, bill->nblocks);
-	for (i = 0; i < bill->nblocks; i++)
+	for (int i = 0; i < bill->nblocks; i++)
 		write_block(w, bill->block[i]);
 	TariffWriteClose(w);
 	TariffWriteNumber(w, bill->consumption);
@@ -182,7 +181,6 @@ write_concept_detail(TariffWriter *w, const TariffBillOut *bill, int index)
 	};
 	const TariffConcept *concept = &bill->concepts->concept[index];
 	Datum		value = NumericGetDatum(TariffNumberToNumeric(&concept->value));
-	int			i;
 
 	if (!concept->percentage)
 	{
@@ -194,8 +192,8 @@ write_concept_detail(TariffWriter *w, const TariffBillOut *bill, int index)
 	}
 	TariffWriteObject(w, percentage_keys, lengthof(percentage_keys));
 	TariffWriteArray(w, concept->nbase);
-	for (i = 0; i < concept->nbase; i++)
-		TariffWriteText(w, TariffLineCode(bill, concept->base[i]));
+	for (int i = 0; i < concept->nbase; i++)
+		TariffWriteText(w, line_code(bill, concept->base[i]));
 	TariffWriteClose(w);
 	TariffWriteText(w, "percentage");
 	TariffWriteText(w, concept->percent ? "percent" : "fraction");
@@ -250,11 +248,11 @@ write_line(TariffWriter *w, const TariffEntry *entry, const TariffRequest *reque
 	TariffWriteNumber(w, line->iva);
 	write_int(w, i + 1);
 	TariffWriteNumber(w, line->unit_price);
-	TariffWriteText(w, TariffLineUnit(bill, i));
-	TariffWriteText(w, TariffLineCode(bill, i));
-	TariffWriteText(w, TariffLineName(bill, i));
+	TariffWriteText(w, line_unit(bill, i));
+	TariffWriteText(w, line_code(bill, i));
+	TariffWriteText(w, line_name(bill, i));
 	write_detail(w, entry, request, bill, i);
-	TariffWriteText(w, TariffLineProduct(bill, i));
+	TariffWriteText(w, line_product(bill, i));
 	TariffWriteClose(w);
 }
 
@@ -269,13 +267,12 @@ TariffBillJsonb(const TariffEntry *entry, const TariffRequest *request,
 	};
 	int			n = bill->concepts->n + 1;
 	TariffWriter writer;
-	int			i;
 
 	TariffWriterBegin(&writer);
 	TariffWriteObject(&writer, keys, lengthof(keys));
 	TariffWriteNumber(&writer, bill->iva);
 	TariffWriteArray(&writer, n);
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 		write_line(&writer, entry, request, bill, i);
 	TariffWriteClose(&writer);
 	TariffWriteNumber(&writer, bill->total);

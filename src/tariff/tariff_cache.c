@@ -157,14 +157,13 @@ refuse(const TariffCache *cache, const TariffEntry *entry, List *faults)
 static void
 fill_texts(TariffEntry *entry)
 {
-	MemoryContext old = MemoryContextSwitchTo(entry->mcxt);
+	MemoryContext oldcontext = MemoryContextSwitchTo(entry->mcxt);
 	TariffBillOut bill = {.concepts = &entry->concepts};
-	int			i;
 
 	entry->texts = palloc(sizeof(TariffLineTexts) * (entry->concepts.n + 1));
-	for (i = 0; i < entry->concepts.n; i++)
+	for (int i = 0; i < entry->concepts.n; i++)
 		TariffFillTexts(&bill, i + 1, &entry->texts[i]);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 }
 
 static TariffEntry *

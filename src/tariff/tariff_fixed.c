@@ -19,10 +19,12 @@
 #define tp_failed(cx) ((cx)->failed)
 #define tp_datum(cx, a, min_decimals) TariffWriteShared(a, min_decimals)
 #define tp_due(entry) ((entry)->fixed_due)
-#define tp_full_block(entry, k) TariffFullBlock(entry, k)
+#define tp_full_block(entry, k) full_block(entry, k)
 
 /* a tariff of more blocks keeps none of them */
 #define MAX_KEPT_BLOCKS 256
+
+static TariffBlockOut *full_block(TariffEntry *entry, int k);
 
 #include "tariff/tariff_output_template.h"
 
@@ -43,37 +45,29 @@ TariffFixedPrepare(TariffEntry *entry)
 }
 
 /* Block k, full, as it stands on every bill; NULL when none are kept. */
-TariffBlockOut *
-TariffFullBlock(TariffEntry *entry, int k)
+static TariffBlockOut *
+full_block(TariffEntry *entry, int k)
 {
 	TariffFixedCx cx = {false};
 	fixed_Water water;
 	TariffBlockOut *block;
-	MemoryContext old;
+	MemoryContext oldcontext;
 
 	if (entry->full == NULL || entry->full[k])
 		return entry->full ? entry->full[k] : NULL;
 
 	memset(&water, 0, sizeof(water));
 	water.reached = k + 1;
-	old = MemoryContextSwitchTo(entry->mcxt);
+	oldcontext = MemoryContextSwitchTo(entry->mcxt);
 	block = palloc(sizeof(TariffBlockOut));
 	fixed_output_block(&cx, &entry->tariff, &water, k, block);
 	if (cx.failed)
 		block = NULL;
 	else
 		TariffBlockKeepJson(block);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	entry->full[k] = block;
 	return block;
-}
-
-TariffOutcome
-TariffFixedBlocks(TariffEntry *entry, const TariffRequest *request, TariffBillOut *out)
-{
-	TariffFixedCx cx = {!entry->has_fixed};
-
-	return cx.failed ? TARIFF_TOO_BIG : fixed_compute(&cx, entry, request, NULL, out);
 }
 
 TariffOutcome

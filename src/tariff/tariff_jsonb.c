@@ -141,7 +141,7 @@ static const void *
 jsonb_keep_big(TariffReader *reader, const TariffToken *token)
 {
 	JsonbReader *r = (JsonbReader *) reader;
-	MemoryContext old = MemoryContextSwitchTo(r->mcxt);
+	MemoryContext oldcontext = MemoryContextSwitchTo(r->mcxt);
 	Datum		number;
 
 	if (token->kind == TARIFF_TOKEN_NUMBER)
@@ -152,7 +152,7 @@ jsonb_keep_big(TariffReader *reader, const TariffToken *token)
 	}
 	else
 		number = numeric_from_text(token);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	return DatumGetPointer(number);
 }
 

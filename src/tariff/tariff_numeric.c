@@ -81,7 +81,7 @@ trimmed(Numeric a, int min_decimals)
 	return result;
 }
 
-#define TP(name) numeric_##name
+#define TP(name) big_##name
 #define TP_NUM Numeric
 #define TP_CX TariffNumericCx
 #define tp_load(cx, number) TariffNumberToNumeric(number)
@@ -110,14 +110,13 @@ prepare(TariffEntry *entry)
 	int			n = entry->tariff.nblocks;
 	Numeric    *due;
 	Numeric    *kept;
-	int			i;
 
 	if (entry->numeric_due)
 		return;
 	due = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Numeric) * n);
-	numeric_prepare(&cx, &entry->tariff, due);
+	big_prepare(&cx, &entry->tariff, due);
 	kept = MemoryContextAllocHuge(entry->mcxt, sizeof(Numeric) * n);
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 	{
 		Size		size = VARSIZE_ANY(due[i]);
 
@@ -132,20 +131,14 @@ TariffOutcome
 TariffNumericCharge(TariffEntry *entry, const TariffRequest *request, Datum *charge)
 {
 	TariffNumericCx cx = {0};
-	numeric_Water water;
+	big_Water water;
 
 	prepare(entry);
-	if (numeric_price_water(&cx, &entry->tariff, entry->numeric_due, request,
+	if (big_price_water(&cx, &entry->tariff, entry->numeric_due, request,
 							&water) == TARIFF_PRICE_BEYOND)
 		return TARIFF_BEYOND;
 	*charge = trimmed(water.charge, 2);
 	return TARIFF_DONE;
-}
-
-TariffOutcome
-TariffNumericBlocks(TariffEntry *entry, const TariffRequest *request, TariffBillOut *out)
-{
-	return TariffNumericBill(entry, request, NULL, out);
 }
 
 TariffOutcome
@@ -155,5 +148,5 @@ TariffNumericBill(TariffEntry *entry, const TariffRequest *request,
 	TariffNumericCx cx = {0};
 
 	prepare(entry);
-	return numeric_compute(&cx, entry, request, concepts, out);
+	return big_compute(&cx, entry, request, concepts, out);
 }

@@ -43,11 +43,10 @@ TP(output_blocks)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 	const Tariff *tariff = &entry->tariff;
 	int			first = TP(first_block) (tariff, water);
 	int			n = water->reached - first + 1;
-	int			k;
 
 	out->block = MemoryContextAllocHuge(CurrentMemoryContext,
 										sizeof(TariffBlockOut *) * (n + 1));
-	for (k = 0; k < n; k++)
+	for (int k = 0; k < n; k++)
 	{
 		out->block[k] = NULL;
 		if (k < n - 1 && !water->has_factor)
@@ -76,10 +75,9 @@ TP(output_blocks)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 static void
 TP(output_lines)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 {
-	int			i;
 
 	out->line = palloc(sizeof(TariffLineOut) * n);
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 	{
 		TariffLineOut *row = &out->line[i];
 
@@ -104,9 +102,8 @@ TP(output_sums)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 	TP_NUM		discount = line->discount;
 	TP_NUM		iva = line->iva;
 	TP_NUM		total = line->total;
-	int			i;
 
-	for (i = 1; i < n; i++)
+	for (int i = 1; i < n; i++)
 	{
 		subtotal = tp_add(cx, subtotal, line[i].subtotal);
 		discount = tp_add(cx, discount, line[i].discount);

@@ -345,11 +345,10 @@ read_concept(TariffParser *p, int index, RawConcept *raw)
 static int
 find_line(const RawConcept *raw, int n, const char *code)
 {
-	int			i;
 
 	if (strcmp(code, TARIFF_WATER_CODE) == 0)
 		return 0;
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 		if (raw[i].concept.code && strcmp(raw[i].concept.code, code) == 0)
 			return i + 1;
 	return -1;
@@ -361,7 +360,6 @@ resolve_concept(TariffParser *p, RawConcept *raw, int n, int index)
 {
 	TariffConcept *concept = &raw[index].concept;
 	char		buffer[TARIFF_FOUND_SIZE];
-	int			i;
 
 	snprintf(p->where, sizeof(p->where), "additional_concepts[%d]", index);
 	if (concept->code && find_line(raw, index, concept->code) >= 0)
@@ -372,7 +370,7 @@ resolve_concept(TariffParser *p, RawConcept *raw, int n, int index)
 		return;
 	concept->nbase = raw[index].has_base ? raw[index].nbase : index + 1;
 	concept->base = p->reader->alloc(p->reader, sizeof(int) * (size_t) (concept->nbase + 1));
-	for (i = 0; i < concept->nbase; i++)
+	for (int i = 0; i < concept->nbase; i++)
 	{
 		const char *code;
 
@@ -404,7 +402,6 @@ read_concepts(TariffParser *p, const TariffToken *value, TariffConcepts *concept
 	int			capacity = 0;
 	int			read = 0;
 	int			n = 0;
-	int			i;
 
 	if (value->kind != TARIFF_TOKEN_BEGIN_ARRAY)
 	{
@@ -437,13 +434,13 @@ read_concepts(TariffParser *p, const TariffToken *value, TariffConcepts *concept
 			TariffFault(p, NULL, "more than %d concepts", TARIFF_MAX_CONCEPTS);
 		TariffSkip(p, &token);
 	}
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 		resolve_concept(p, raw, n, i);
 	p->where[0] = '\0';
 
 	concepts->n = n;
 	concepts->concept = p->reader->alloc(p->reader, sizeof(TariffConcept) * (size_t) (n + 1));
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 		concepts->concept[i] = raw[i].concept;
 }
 
@@ -493,11 +490,10 @@ static void
 check_discount_codes(TariffParser *p, const Tariff *tariff)
 {
 	char		buffer[TARIFF_FOUND_SIZE];
-	int			i;
 	int			j;
 
 	snprintf(p->where, sizeof(p->where), "social_discount");
-	for (i = 0; i < tariff->napplies; i++)
+	for (int i = 0; i < tariff->napplies; i++)
 	{
 		if (strcmp(tariff->applies[i], TARIFF_WATER_CODE) == 0)
 			continue;
@@ -519,9 +515,8 @@ static void
 read_mode(TariffParser *p, const TariffToken *value, Tariff *tariff)
 {
 	char		buffer[TARIFF_FOUND_SIZE];
-	int			i;
 
-	for (i = 0; i < 3 && value->kind == TARIFF_TOKEN_STRING; i++)
+	for (int i = 0; i < 3 && value->kind == TARIFF_TOKEN_STRING; i++)
 	{
 		if (TariffTextIs(value, mode_names[i]))
 		{
@@ -544,9 +539,8 @@ read_rounding(TariffParser *p, const TariffToken *value, Tariff *tariff)
 	};
 	TariffToken token = *value;
 	char		buffer[TARIFF_FOUND_SIZE];
-	int			i;
 
-	for (i = 0; i < 3 && value->kind == TARIFF_TOKEN_STRING; i++)
+	for (int i = 0; i < 3 && value->kind == TARIFF_TOKEN_STRING; i++)
 	{
 		if (TariffTextIs(value, names[i]))
 		{

@@ -86,9 +86,8 @@ static inline void
 TP(prepare)(TP_CX *cx, const Tariff *tariff, TP_NUM *due)
 {
 	TP_NUM		full = tp_int(cx, 0);
-	int			k;
 
-	for (k = 0; k < tariff->nblocks; k++)
+	for (int k = 0; k < tariff->nblocks; k++)
 	{
 		const TariffBlock *block = &tariff->block[k];
 		TP_NUM		fixed = tp_load(cx, &block->fixed);
@@ -218,9 +217,8 @@ TP(price_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water, int k,
 static inline bool
 TP(is_discounted)(const Tariff *tariff, const char *code)
 {
-	int			i;
 
-	for (i = 0; i < tariff->napplies; i++)
+	for (int i = 0; i < tariff->napplies; i++)
 		if (strcmp(tariff->applies[i], code) == 0)
 			return true;
 	return false;
@@ -266,8 +264,6 @@ TP(price_lines)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
 	TP_NUM		zero = tp_int(cx, 0);
 	TP_NUM		pct = zero;
 	bool		own_discount = false;
-	int			i;
-	int			j;
 
 	if (request->has_discount)
 		pct = tp_load(cx, &request->discount);
@@ -289,7 +285,7 @@ TP(price_lines)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
 					 (own_discount && TP(is_discounted) (tariff, TARIFF_WATER_CODE)) ?
 					 &pct : NULL, line);
 
-	for (i = 0; i < concepts->n; i++)
+	for (int i = 0; i < concepts->n; i++)
 	{
 		const TariffConcept *concept = &concepts->concept[i];
 		TP_NUM		value = tp_load(cx, &concept->value);
@@ -299,7 +295,7 @@ TP(price_lines)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
 		own->base = zero;
 		if (concept->percentage)
 		{
-			for (j = 0; j < concept->nbase; j++)
+			for (int j = 0; j < concept->nbase; j++)
 				own->base = tp_add(cx, own->base, line[concept->base[j]].subtotal);
 			value = tp_mul(cx, own->base, value);
 			if (concept->percent)

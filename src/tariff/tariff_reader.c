@@ -115,17 +115,15 @@ static int
 distance(const char *a, size_t alen, const char *b, size_t blen)
 {
 	int			row[32];
-	size_t		i;
-	size_t		j;
 
-	for (j = 0; j <= blen; j++)
+	for (size_t j = 0; j <= blen; j++)
 		row[j] = (int) j;
-	for (i = 1; i <= alen; i++)
+	for (size_t i = 1; i <= alen; i++)
 	{
 		int			diagonal = row[0];
 
 		row[0] = (int) i;
-		for (j = 1; j <= blen; j++)
+		for (size_t j = 1; j <= blen; j++)
 		{
 			int			best = diagonal + (a[i - 1] != b[j - 1]);
 
@@ -161,13 +159,12 @@ unknown_key(TariffParser *p, const TariffKeys *keys, const TariffToken *key)
 	const char *nearest = NULL;
 	int			nearest_distance = 0;
 	size_t		used = 0;
-	int			i;
 
 	if (key->length == 0)
 		strcpy(name, "\"\"");
 	else
 		p->reader->describe(p->reader, key, name, sizeof(name));
-	for (i = 0; i < keys->n && key->length < 32; i++)
+	for (int i = 0; i < keys->n && key->length < 32; i++)
 	{
 		size_t		length = strlen(keys->name[i]);
 		int			d = distance(key->text, key->length, keys->name[i], length);
@@ -187,7 +184,7 @@ unknown_key(TariffParser *p, const TariffKeys *keys, const TariffToken *key)
 		return;
 	}
 	known[0] = '\0';
-	for (i = 0; i < keys->n && used < sizeof(known); i++)
+	for (int i = 0; i < keys->n && used < sizeof(known); i++)
 		used += (size_t) snprintf(known + used, sizeof(known) - used, "%s%s",
 								  i > 0 ? ", " : "", keys->name[i]);
 	TariffFault(p, name, "unknown key (known: %s; one that starts with _ is ignored)", known);

@@ -50,13 +50,13 @@ typedef struct TariffCall
 static void
 fill_water_texts(MemoryContext mcxt, TariffLineTexts *water)
 {
-	MemoryContext old = MemoryContextSwitchTo(mcxt);
+	MemoryContext oldcontext = MemoryContextSwitchTo(mcxt);
 	TariffBillOut bill = {.no_water = false};
 
 	TariffFillTexts(&bill, 0, &water[0]);
 	bill.no_water = true;
 	TariffFillTexts(&bill, 0, &water[1]);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 }
 
 static inline TariffCall *
@@ -304,7 +304,7 @@ static Tuplestorestate *
 begin_set(FunctionCallInfo fcinfo, TariffCall *call)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext old;
+	MemoryContext oldcontext;
 	Tuplestorestate *store;
 
 	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
@@ -318,14 +318,14 @@ begin_set(FunctionCallInfo fcinfo, TariffCall *call)
 
 		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 			elog(ERROR, "return type must be a row type");
-		old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+		oldcontext = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 		call->desc = CreateTupleDescCopy(desc);
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 	}
-	old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
+	oldcontext = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
 	store = tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0,
 								  false, work_mem);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	rsinfo->returnMode = SFRM_Materialize;
 	rsinfo->setResult = store;
 	return store;
@@ -336,11 +336,9 @@ tariff_blocks(PG_FUNCTION_ARGS)
 {
 	TariffCall *call = get_call(fcinfo);
 	Tuplestorestate *store = begin_set(fcinfo, call);
-	TariffOutcome outcome = TARIFF_TOO_BIG;
 	TariffEntry *entry;
 	TariffRequest request;
 	TariffBillOut bill;
-	int			i;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		return (Datum) 0;
@@ -348,14 +346,9 @@ tariff_blocks(PG_FUNCTION_ARGS)
 	request.units = 1;
 	request.has_period = false;
 	entry = TariffCacheGet(call->tariffs, PG_GETARG_DATUM(0));
-	if (!tariff_force_numeric)
-		outcome = TariffFixedBlocks(entry, &request, &bill);
-	if (outcome == TARIFF_TOO_BIG)
-		outcome = TariffNumericBlocks(entry, &request, &bill);
-	if (outcome == TARIFF_BEYOND)
-		refuse_beyond(entry, &request);
+	price_bill(entry, &request, NULL, &bill);
 
-	for (i = 0; i < bill.nblocks; i++)
+	for (int i = 0; i < bill.nblocks; i++)
 	{
 		const TariffBlockOut *block = bill.block[i];
 		bool		is_minimum = (block->number == 0);
@@ -383,7 +376,6 @@ tariff_lines(PG_FUNCTION_ARGS)
 	TariffEntry *entry;
 	TariffRequest request;
 	TariffBillOut bill;
-	int			i;
 
 	if (!read_request(fcinfo, &request))
 		return (Datum) 0;
@@ -393,7 +385,7 @@ tariff_lines(PG_FUNCTION_ARGS)
 	price_bill(entry, &request, &concepts->concepts, &bill);
 	texts = concepts->texts;
 
-	for (i = 0; i <= bill.concepts->n; i++)
+	for (int i = 0; i <= bill.concepts->n; i++)
 	{
 		const TariffLineOut *line = &bill.line[i];
 		const TariffLineTexts *text = i == 0 ? &call->water[bill.no_water] : &texts[i - 1];
@@ -430,12 +422,11 @@ tariff_errors(PG_FUNCTION_ARGS)
 	List	   *faults = find_faults(PG_GETARG_JSONB_P(0), INT_MAX);
 	int			n = list_length(faults);
 	Datum	   *texts;
-	int			i;
 
 	if (n == 0)
 		PG_RETURN_ARRAYTYPE_P(construct_empty_array(TEXTOID));
 	texts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Datum) * n);
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 		texts[i] = CStringGetTextDatum(list_nth(faults, i));
 	PG_RETURN_ARRAYTYPE_P(construct_array(texts, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
