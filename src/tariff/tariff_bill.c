@@ -2,8 +2,8 @@
  * tariff_bill.c
  *	  Bills as JSONB: tariff_detail of a line, and whole bills.
  *
- * The keys of every object stand in JSONB's order, the values are written in
- * the same order; what is optional leaves both out.
+ * The keys of every object are listed in JSONB's order, and the values are written
+ * in the same order.  For an optional member that is missing, both are left out.
  */
 #include "postgres.h"
 
@@ -12,7 +12,7 @@
 #include "tariff/tariff.h"
 #include "common/jsonbwriter.h"
 
-/* ---- what a line is called: 0 is the water line, n is concept n - 1 ------- */
+/* ---- texts of a line: 0 is the water line, n is concept n - 1 ------------- */
 
 static const char *
 line_code(const TariffBillOut *bill, int line)
@@ -35,8 +35,8 @@ line_product(const TariffBillOut *bill, int line)
 }
 
 /*
- * SAT's unit code, or NULL.  Without m3 the water line is one unit of service:
- * a CFDI has no line of 0 m3.
+ * SAT's unit code, or NULL.  Without m3 the water line is one unit of service,
+ * because a CFDI has no line of 0 m3.
  */
 static const char *
 line_unit(const TariffBillOut *bill, int line)
@@ -52,7 +52,7 @@ text_or_null(const char *text)
 	return text ? CStringGetTextDatum(text) : (Datum) 0;
 }
 
-/* The same four as text, in the current memory context. */
+/* All four as text, in the current memory context. */
 void
 TariffFillTexts(const TariffBillOut *bill, int line, TariffLineTexts *texts)
 {
@@ -115,12 +115,11 @@ write_block(TariffWriter *w, const TariffBlockOut *block)
 	TariffWriteClose(w);
 }
 
-/* Writes the block once for all the bills it will stand on. */
+/* Keeps the block as JSON, in the current memory context, for all later bills. */
 void
 TariffBlockKeepJson(TariffBlockOut *block)
 {
 	TariffWriter writer;
-
 	char	   *json;
 
 	TariffWriterBegin(&writer);
@@ -132,6 +131,7 @@ TariffBlockKeepJson(TariffBlockOut *block)
 	pfree(writer.data);
 }
 
+/* tariff_detail of the water line. */
 static void
 write_water_detail(TariffWriter *w, const TariffEntry *entry, const TariffRequest *request,
 				   const TariffBillOut *bill)
@@ -171,6 +171,7 @@ write_water_detail(TariffWriter *w, const TariffEntry *entry, const TariffReques
 	TariffWriteClose(w);
 }
 
+/* tariff_detail of a concept's line. */
 static void
 write_concept_detail(TariffWriter *w, const TariffBillOut *bill, int index)
 {
@@ -212,7 +213,7 @@ write_detail(TariffWriter *w, const TariffEntry *entry, const TariffRequest *req
 		write_concept_detail(w, bill, line - 1);
 }
 
-/* tariff_detail of a line */
+/* tariff_detail of a line; palloc'd */
 Jsonb *
 TariffLineDetail(const TariffEntry *entry, const TariffRequest *request,
 				 const TariffBillOut *bill, int line)
@@ -226,6 +227,7 @@ TariffLineDetail(const TariffEntry *entry, const TariffRequest *request,
 
 /* ---- bills ---------------------------------------------------------------- */
 
+/* Line i of a bill: the columns of tariff_lines. */
 static void
 write_line(TariffWriter *w, const TariffEntry *entry, const TariffRequest *request,
 		   const TariffBillOut *bill, int i)
@@ -256,7 +258,7 @@ write_line(TariffWriter *w, const TariffEntry *entry, const TariffRequest *reque
 	TariffWriteClose(w);
 }
 
-/* The whole bill: lines as tariff_lines returns them, and the sums. */
+/* The whole bill, palloc'd: lines as tariff_lines returns them, and the sums. */
 Jsonb *
 TariffBillJsonb(const TariffEntry *entry, const TariffRequest *request,
 				const TariffBillOut *bill)

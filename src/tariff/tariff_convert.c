@@ -5,9 +5,9 @@
  * The digits of a numeric are read and written in place, which is several
  * times faster than converting to and from text.  The server has no function
  * that reads them.  For writing it has int64_div_fast_to_numeric(), but with
- * that a charge takes a tenth to a quarter more time and a bill of three lines a
- * quarter more, because each value is built in a NumericVar first; and larger values
- * would still have to be written here.
+ * that a charge takes a tenth more time and a bill of three lines a third more,
+ * because each value is built in a NumericVar first; and larger values would still
+ * have to be written here.
  *
  * The layout is not a public interface, but it cannot change without breaking
  * pg_upgrade: a header of one or two 16-bit words (sign, display scale, weight),

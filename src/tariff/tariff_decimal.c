@@ -1,7 +1,7 @@
 /*
  * tariff_decimal.c
- *	  Exact unsigned decimals: text in and out, and the slow halves of the
- *	  operations whose common case is inlined from tariff_decimal.h.
+ *	  Exact unsigned decimals: reading and writing text, and the rare cases of
+ *	  the operations whose usual case is inline in tariff_decimal.h.
  *
  * Pure C: no server headers, no memory allocation, no global state.
  */
@@ -29,6 +29,7 @@ pow10_u128(int n)
 	return (unsigned __int128) TariffPow10[19] * TariffPow10[n - 19];
 }
 
+/* TariffMul for operands of more than 64 bits. */
 bool
 TariffMulWide(TariffU128 a, TariffU128 b, TariffU128 *result)
 {
@@ -38,6 +39,7 @@ TariffMulWide(TariffU128 a, TariffU128 b, TariffU128 *result)
 	return true;
 }
 
+/* TariffDecRaise for more than 64 bits, or by more than 19 digits. */
 bool
 TariffDecRaiseWide(TariffDec *a, int scale)
 {
@@ -49,6 +51,7 @@ TariffDecRaiseWide(TariffDec *a, int scale)
 	return digits <= MAX_POW10 && TariffMulWide(a->v, pow10_u128(digits), &a->v);
 }
 
+/* TariffDecRound for more than 63 bits or 18 digits, and for fewer decimals than asked. */
 bool
 TariffDecRoundWide(TariffDec a, int decimals, TariffDec *result)
 {
@@ -72,8 +75,9 @@ TariffDecRoundWide(TariffDec a, int decimals, TariffDec *result)
 }
 
 /*
- * a / b to exactly `decimals` decimals; b is not zero.  The quotient is taken
- * of integers, so that the one rounding sees the whole remainder.
+ * a / b to exactly `decimals` decimals; b is not zero.  Integers are divided, so
+ * the whole remainder decides about the one rounding.  False if a or b does not
+ * fit when it is scaled.
  */
 bool
 TariffDecDivide(TariffDec a, TariffDec b, int decimals, TariffRounding rounding,
@@ -100,7 +104,7 @@ TariffDecDivide(TariffDec a, TariffDec b, int decimals, TariffRounding rounding,
 	return true;
 }
 
-/* Drops trailing zeros behind the decimal point. */
+/* Drops trailing zeros after the decimal point. */
 void
 TariffDecTrim(TariffDec *a)
 {
@@ -215,11 +219,12 @@ scale_digits(unsigned __int128 v, long decimals, TariffDec *result)
 
 /*
  * Reads an optional sign, digits with at most one point, and an optional
- * exponent: what JSON calls a number, and ".5", "5." and "+5" besides, which
- * people write into strings.  No blanks, no NaN, no Infinity, no hexadecimal.
+ * exponent: the numbers of JSON, and also ".5", "5." and "+5", which people write
+ * into strings.  No blanks, no NaN, no Infinity, no hexadecimal: INVALID.
  *
- * Of a number that is BIG, result->scale says how many decimals it has without
- * trailing zeros (or, negative, how many zeros it ends in).
+ * FIXED: *result and *negative are set.  BIG: *negative is set, and result->scale is
+ * the number of decimals without trailing zeros (or, if negative, how many zeros the
+ * number ends in).  OUT_OF_RANGE: more than TARIFF_MAX_DIGITS digits on one side.
  */
 TariffNumberStatus
 TariffDecFromText(const char *text, size_t length, TariffDec *result, bool *negative)

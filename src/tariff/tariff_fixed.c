@@ -2,12 +2,12 @@
  * tariff_fixed.c
  *	  Bills in fixed-point decimals, ready for SQL.
  *
- * tariff_charge, the hottest call of all, prices inline (tariff_sql.c); what
- * returns blocks and lines comes here.
+ * tariff_charge, which is called most, prices inline (tariff_sql.c).  The functions
+ * that return blocks and lines price here.
  *
- * A block below the one reached is full, and unless dwellings or period scale
- * it, it looks the same on every bill.  Such blocks are made once a tariff,
- * their JSON included, so that a bill works out only the block it reaches.
+ * A block below the one reached is full.  Unless dwellings or the period scale it,
+ * it looks the same on every bill.  Such blocks are made once per tariff, with
+ * their JSON, so that a bill computes only the block it reaches.
  */
 #include "postgres.h"
 
@@ -21,13 +21,17 @@
 #define tp_due(entry) ((entry)->fixed_due)
 #define tp_full_block(entry, k) full_block(entry, k)
 
-/* a tariff of more blocks keeps none of them */
+/* a tariff with more blocks keeps none of them */
 #define MAX_KEPT_BLOCKS 256
 
 static TariffBlockOut *full_block(TariffEntry *entry, int k);
 
 #include "tariff/tariff_output_template.h"
 
+/*
+ * Computes what all bills of the entry need.  entry->has_fixed becomes false if the
+ * tariff does not fit fixed point.
+ */
 void
 TariffFixedPrepare(TariffEntry *entry)
 {
@@ -44,7 +48,7 @@ TariffFixedPrepare(TariffEntry *entry)
 											 entry->tariff.nblocks);
 }
 
-/* Block k, full, as it stands on every bill; NULL when none are kept. */
+/* Block k when it is full, as on every bill; NULL if the entry keeps none. */
 static TariffBlockOut *
 full_block(TariffEntry *entry, int k)
 {
@@ -70,6 +74,7 @@ full_block(TariffEntry *entry, int k)
 	return block;
 }
 
+/* See tariff.h. */
 TariffOutcome
 TariffFixedBill(TariffEntry *entry, const TariffRequest *request,
 				const TariffConcepts *concepts, TariffBillOut *out)

@@ -1,7 +1,7 @@
 /*
  * tariff_numeric.c
  *	  Bills in the server's numeric: for tariffs, consumptions and amounts that
- *	  128 bits have no room for.  Slow and boundless.
+ *	  do not fit 128 bits.  Slower, but without that limit.
  *
  * Sums, differences and products of numerics are exact.  A quotient is taken
  * of integers and rounded by its remainder, so nothing is rounded twice.
@@ -14,7 +14,7 @@
 
 #include "tariff/tariff.h"
 
-/* numeric raises its own errors and never fails quietly */
+/* The template wants a context.  numeric raises its own errors, so it is empty. */
 typedef struct TariffNumericCx
 {
 	int			unused;
@@ -54,6 +54,7 @@ power_of_ten(int exponent)
 	return DatumGetNumeric(TariffWriteNumeric(power, 0));
 }
 
+/* a / b, rounded once, to so many decimals. */
 static Numeric
 divide_numeric(Numeric a, Numeric b, int decimals, TariffRounding rounding)
 {
@@ -71,6 +72,7 @@ divide_numeric(Numeric a, Numeric b, int decimals, TariffRounding rounding)
 	return call2(numeric_mul, quotient, power_of_ten(-decimals));
 }
 
+/* Without trailing zeros, but with at least min_decimals decimals. */
 static Datum
 trimmed(Numeric a, int min_decimals)
 {
@@ -102,7 +104,7 @@ trimmed(Numeric a, int min_decimals)
 #include "tariff/tariff_price_template.h"
 #include "tariff/tariff_output_template.h"
 
-/* The block sums, made when a tariff is first priced this way. */
+/* Computes the block sums when the entry is first priced with numeric. */
 static void
 prepare(TariffEntry *entry)
 {
@@ -127,6 +129,7 @@ prepare(TariffEntry *entry)
 	entry->numeric_due = kept;
 }
 
+/* The water charge alone; *charge is set for TARIFF_DONE. */
 TariffOutcome
 TariffNumericCharge(TariffEntry *entry, const TariffRequest *request, Datum *charge)
 {
@@ -141,6 +144,7 @@ TariffNumericCharge(TariffEntry *entry, const TariffRequest *request, Datum *cha
 	return TARIFF_DONE;
 }
 
+/* See tariff.h. */
 TariffOutcome
 TariffNumericBill(TariffEntry *entry, const TariffRequest *request,
 				  const TariffConcepts *concepts, TariffBillOut *out)

@@ -1,17 +1,19 @@
 /*
  * tariff_output_template.h
- *	  From the numbers of tariff_price_template.h to the numerics of a result,
- *	  for both instances.
+ *	  The numbers of tariff_price_template.h as the numerics of a result, for both
+ *	  instances.
  *
  * Besides what that template needs, the including file defines
  *	tp_datum(cx, a, min_decimals)	a numeric without trailing zeros, but with
  *									at least so many decimals
- *	tp_failed(cx)					some result so far did not fit
+ *	tp_failed(cx)					true if a result so far did not fit
  *	tp_due(entry)					the block sums of the entry
  *	tp_full_block(entry, k)			block k when it is full, if the entry keeps it
  *
- * Quantities and limits show the decimals they have, money at least 2.
+ * Quantities and limits show the decimals that they have, money at least 2.
  */
+
+/* Block k as a row; incomplete if something does not fit. */
 
 static void
 TP(output_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water, int k,
@@ -36,6 +38,7 @@ TP(output_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water, int k,
 	row->amount = tp_datum(cx, priced.amount, 2);
 }
 
+/* The blocks of the bill, with one more for what the minimum adds. */
 static void
 TP(output_blocks)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 				  const TP(Water) *water, TariffBillOut *out)
@@ -72,6 +75,7 @@ TP(output_blocks)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 	}
 }
 
+/* The n lines of the bill. */
 static void
 TP(output_lines)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 {
@@ -81,7 +85,7 @@ TP(output_lines)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 	{
 		TariffLineOut *row = &out->line[i];
 
-		/* a concept is one of itself; only a percentage has a base */
+		/* only a percentage has a base */
 		row->base = (Datum) 0;
 		if (i > 0 && out->concepts->concept[i - 1].percentage)
 			row->base = tp_datum(cx, line[i].base, 2);
@@ -95,6 +99,7 @@ TP(output_lines)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 	}
 }
 
+/* The sums over the n lines. */
 static void
 TP(output_sums)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 {
@@ -118,6 +123,7 @@ TP(output_sums)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 	out->total = tp_datum(cx, total, 2);
 }
 
+/* The whole bill: see TariffFixedBill in tariff.h. */
 static TariffOutcome
 TP(compute)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 			const TariffConcepts *concepts, TariffBillOut *out)
@@ -150,3 +156,21 @@ TP(compute)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 	}
 	return tp_failed(cx) ? TARIFF_TOO_BIG : TARIFF_DONE;
 }
+
+#undef TP
+#undef TP_NUM
+#undef TP_CX
+#undef tp_load
+#undef tp_int
+#undef tp_add
+#undef tp_sub
+#undef tp_mul
+#undef tp_compare
+#undef tp_hundredth
+#undef tp_round2
+#undef tp_divide
+#undef tp_check
+#undef tp_failed
+#undef tp_datum
+#undef tp_due
+#undef tp_full_block

@@ -3,8 +3,8 @@
  *	  The SQL functions of the tariff part.
  *
  * Each call finds its parsed tariff in a cache that belongs to the call site
- * (fn_extra), reads its arguments into a TariffRequest, prices in fixed point
- * and, where that has no room, again in numeric.
+ * (fn_extra), reads its arguments into a TariffRequest, and prices in fixed point.
+ * If something does not fit that, it prices again in numeric.
  */
 #include "postgres.h"
 
@@ -35,16 +35,16 @@ enum
 	ARG_UNITS, ARG_PERIOD
 };
 
-/* of a refused number */
+/* so many characters of a refused number are shown */
 #define SHOWN_DIGITS 40
 
-/* What a call site keeps, in fn_mcxt. */
+/* What is kept for a call site, in fn_mcxt. */
 typedef struct TariffCall
 {
 	TariffCache *tariffs;
-	TariffCache *concepts;		/* made when concepts first come as an argument */
+	TariffCache *concepts;		/* NULL until concepts are passed as an argument */
 	TupleDesc	desc;			/* of a set-returning function */
-	TariffLineTexts water[2];	/* of the water line with m3, and without any */
+	TariffLineTexts water[2];	/* of the water line: with m3, and without */
 } TariffCall;
 
 static void
@@ -76,6 +76,7 @@ get_call(FunctionCallInfo fcinfo)
 
 /* ---- arguments ----------------------------------------------------------- */
 
+/* Raises 22003 for a number that is OUT_OF_RANGE, else 22023. */
 static void
 refuse_argument(const char *name, TariffNumberStatus status, Datum value, const char *hint)
 {
@@ -85,19 +86,23 @@ refuse_argument(const char *name, TariffNumberStatus status, Datum value, const 
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("%s is out of range", name),
-				 errdetail("%s has more than %d digits before or behind the decimal point.",
+				 errdetail("%s has more than %d digits before or after the decimal point.",
 						   name, TARIFF_MAX_DIGITS),
 				 errhint("%s", hint)));
 	text = DatumGetCString(DirectFunctionCall1(numeric_out, value));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid %s", name),
-			 errdetail("%s: %.*s%s found.", name, SHOWN_DIGITS, text,
-					   strlen(text) > SHOWN_DIGITS ? "..." : ""),
+			 strlen(text) > SHOWN_DIGITS ?
+			 errdetail("%s begins with %.*s.", name, SHOWN_DIGITS, text) :
+			 errdetail("%s is %s.", name, text),
 			 errhint("%s", hint)));
 }
 
-/* A finite numeric that is not negative. */
+/*
+ * Reads an argument that must be a finite numeric and not negative.  The result is
+ * valid as long as the argument; number->big is in the current memory context.
+ */
 static inline void
 read_argument(Datum datum, const char *name, const char *hint, TariffNumber *number)
 {
@@ -134,7 +139,10 @@ exceeds(const TariffNumber *number, int limit)
 	return TariffDecCompare(number->dec, (TariffDec) {limit, 0}) > 0;
 }
 
-/* The request of tariff_bill and tariff_lines; false when the answer is NULL. */
+/*
+ * Reads the arguments of tariff_bill and tariff_lines, all but the tariff and the
+ * concepts.  False if the result is NULL.  Raises 22023 or 22003.
+ */
 static bool
 read_request(FunctionCallInfo fcinfo, TariffRequest *request)
 {
@@ -170,7 +178,7 @@ read_request(FunctionCallInfo fcinfo, TariffRequest *request)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid units_served"),
-				 errdetail("units_served: %d found.", request->units),
+				 errdetail("units_served is %d.", request->units),
 				 errhint("A connection serves at least one dwelling.")));
 	read_argument(PG_GETARG_DATUM(ARG_PERIOD), "period_factor", period_hint, &request->period);
 	if (request->period.big == NULL && request->period.dec.v == 0)
@@ -183,7 +191,7 @@ read_request(FunctionCallInfo fcinfo, TariffRequest *request)
 	return true;
 }
 
-/* Whose concepts to bill: the argument's, or else the tariff's own. */
+/* The entry whose concepts are billed: those of the argument, or else of the tariff. */
 static const TariffEntry *
 get_concepts(FunctionCallInfo fcinfo, TariffCall *call, const TariffEntry *entry)
 {
@@ -206,6 +214,7 @@ number_text(const TariffNumber *number)
 											   NumericGetDatum(TariffNumberToNumeric(number))));
 }
 
+/* Raises 22003: the consumption is above the last block. */
 static void
 refuse_beyond(const TariffEntry *entry, const TariffRequest *request)
 {
@@ -230,6 +239,7 @@ refuse_beyond(const TariffEntry *entry, const TariffRequest *request)
 			 errhint("Give the last block an open end (\"to_m3\": null).")));
 }
 
+/* Prices the bill, or without concepts its blocks: see TariffFixedBill in tariff.h. */
 static void
 price_bill(TariffEntry *entry, const TariffRequest *request, const TariffConcepts *concepts,
 		   TariffBillOut *bill)
@@ -296,9 +306,9 @@ tariff_bill(PG_FUNCTION_ARGS)
 /* ---- sets ---------------------------------------------------------------- */
 
 /*
- * An empty tuplestore for the result, which the executor reads and frees.  It
- * is given no descriptor: the functions are declared with their columns, so
- * there is nothing for the executor to check row by row.
+ * Makes an empty tuplestore for the result, which the executor reads and frees, and
+ * call->desc.  Unlike InitMaterializedSRF it sets no setDesc: the functions are
+ * declared with their columns, and so the executor need not check every row.
  */
 static Tuplestorestate *
 begin_set(FunctionCallInfo fcinfo, TariffCall *call)
@@ -406,6 +416,7 @@ tariff_lines(PG_FUNCTION_ARGS)
 
 /* ---- validation ---------------------------------------------------------- */
 
+/* The first faults of a tariff, C strings. */
 static List *
 find_faults(Jsonb *jsonb, int max_faults)
 {
