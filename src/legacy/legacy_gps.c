@@ -2,7 +2,7 @@
  * legacy_gps.c
  *	  A place from two texts that people and devices have written in many ways.
  *
- * A coordinate is, with blanks allowed everywhere between:
+ * A coordinate is, with blanks allowed around each element but the sign:
  *
  *		[hemisphere] [sign] degrees [mark] [minutes [mark] [seconds [mark]]] [hemisphere]
  *
