@@ -1,37 +1,14 @@
--- bench/legacy.sql: the functions replaced, and a million rows for each kind
-SET client_min_messages = warning;
-CREATE EXTENSION aquacis_postgis CASCADE;
-
-CREATE FUNCTION old_bool(val char) RETURNS boolean AS $$
-  SELECT CASE WHEN val IN ('S', 'Y', 'X') THEN true ELSE false END;
-$$ LANGUAGE sql IMMUTABLE;
-CREATE FUNCTION old_geom(lat varchar, lng varchar) RETURNS geography AS $$
-  SELECT CASE
-    WHEN lat IS NOT NULL AND lng IS NOT NULL
-      AND lat ~ '^-?\d+\.?\d*$' AND lng ~ '^-?\d+\.?\d*$'
-    THEN ST_SetSRID(ST_MakePoint(lng::double precision, lat::double precision), 4326)::geography
-    ELSE NULL
-  END;
-$$ LANGUAGE sql IMMUTABLE;
-CREATE FUNCTION old_point(lat varchar, lng varchar) RETURNS point AS $$
-  SELECT CASE
-    WHEN lat IS NOT NULL AND lng IS NOT NULL
-      AND lat ~ '^-?\d+\.?\d*$' AND lng ~ '^-?\d+\.?\d*$'
-    THEN point(lng::double precision, lat::double precision)
-    ELSE NULL
-  END;
-$$ LANGUAGE sql IMMUTABLE;
-CREATE FUNCTION old_money(val double precision) RETURNS decimal(12,2) AS $$
-  SELECT ROUND(val::numeric, 2)::decimal(12,2);
-$$ LANGUAGE sql IMMUTABLE;
-
-SELECT setseed(0.5);
-CREATE UNLOGGED TABLE flags AS SELECT (ARRAY['S', 'N', 'N', ' '])[1 + (random() * 3)::int]::char(1) AS f FROM generate_series(1, 1000000);
-CREATE UNLOGGED TABLE amounts AS
-  SELECT c / 100::float8 AS x, (c + 0.5) / 100::float8 AS half FROM (SELECT floor(random() * 1000000) AS c FROM generate_series(1, 1000000)) t;
-CREATE UNLOGGED TABLE texts AS SELECT 'Calle ' || i % 1000 || repeat(' ', i % 3) AS t FROM generate_series(1, 1000000) i;
-CREATE UNLOGGED TABLE places AS
-  SELECT (20 + random())::numeric(12, 6)::varchar(30) AS lat, (-100 - random())::numeric(12, 6)::varchar(30) AS lng FROM generate_series(1, 1000000);
-CREATE UNLOGGED TABLE long_places AS
-  SELECT (20 + random())::numeric(20, 16)::varchar(30) AS lat, (-100 - random())::numeric(20, 16)::varchar(30) AS lng FROM generate_series(1, 1000000);
-VACUUM ANALYZE;
+-- The converters beside the SQL functions that they replace (both made by
+-- legacy_replaced.sql), the scan alone taken off.
+SELECT command FROM (
+	SELECT r, i, v, format('CALL bench.measure(%L, %L, %s, %L, %s)', what, variant, r, format('SELECT count(%s) FROM %s', call, tab), :values) AS command
+	FROM generate_series(0, :rounds) r,
+		(VALUES (1, 'legacy_bool', 'flags', 'f', 'legacy_bool(f)', 'old_bool(f)'),
+			(2, 'legacy_money', 'amounts', 'x', 'legacy_money(x)', 'old_money(x)'),
+			(3, 'legacy_money, all halves of a cent', 'amounts', 'half', 'legacy_money(half)', 'old_money(half)'),
+			(4, 'legacy_text', 'texts', 't', 'legacy_text(t)', 'NULLIF(trim(t), '''')'),
+			(5, 'legacy_gps_to_point', 'places', 'lat', 'legacy_gps_to_point(lat, lng)', 'old_point(lat, lng)'),
+			(6, 'legacy_gps_to_geom', 'places', 'lat', 'legacy_gps_to_geom(lat, lng)', 'old_geom(lat, lng)'),
+			(7, 'legacy_gps_to_geom, 16 decimals', 'long_places', 'lat', 'legacy_gps_to_geom(lat, lng)', 'old_geom(lat, lng)')) w (i, what, tab, none, ours, old),
+		LATERAL (VALUES (1, 'none', none), (2, 'ours', ours), (3, 'old', old)) c (v, variant, call)
+	ORDER BY r, i, v) q \gexec

@@ -2,9 +2,12 @@
  * legacy_gps.c
  *	  Fuzz target: places.  The input is a latitude, ';', a longitude.
  *
- * Beside memory and arithmetic it checks what the parser promises: a point
- * lies in the world, and where the SQL function that it replaces gives one,
- * it is that one, bit for bit.
+ * Links: src/legacy/legacy_gps.c src/legacy/legacy_decimal.c
+ * Longest input: 64
+ *
+ * Besides what the sanitizers see, it checks what the parser promises: a point
+ * lies in the world, and where the SQL function that it replaces gives a point,
+ * it is the same one, bit for bit.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -55,10 +58,10 @@ read_plain(const uint8_t *data, size_t size, double limit, double *value)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const uint8_t *comma = size == 0 ? NULL : memchr(data, ';', size);
-	size_t		lat_len = comma ? (size_t) (comma - data) : size;
-	size_t		lng_len = comma ? size - lat_len - 1 : 0;
-	const uint8_t *lng_data = comma ? comma + 1 : data + size;
+	const uint8_t *semicolon = size == 0 ? NULL : memchr(data, ';', size);
+	size_t		lat_len = semicolon ? (size_t) (semicolon - data) : size;
+	size_t		lng_len = semicolon ? size - lat_len - 1 : 0;
+	const uint8_t *lng_data = semicolon ? semicolon + 1 : data + size;
 	char	   *lat = copy(data, lat_len);
 	char	   *lng = copy(lng_data, lng_len);
 	LegacyGpsPoint point;

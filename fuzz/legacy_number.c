@@ -2,6 +2,9 @@
  * legacy_number.c
  *	  Fuzz target: money and decimals against the C library's arithmetic.
  *
+ * Links: src/legacy/legacy_money.c src/legacy/legacy_decimal.c
+ * Longest input: 1200
+ *
  * The first eight bytes are a double for the money; what follows is turned
  * into decimal digits with a mark.
  */
@@ -14,7 +17,10 @@
 
 extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The cents by the long way: print 15 digits, round the decimals by hand. */
+/*
+ * The cents as the server computes them: print 15 digits, then round the decimals
+ * of that text.  False when they do not fit.
+ */
 static bool
 money_by_hand(double value, int64_t *cents)
 {
@@ -88,7 +94,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	memcpy(&value, data, sizeof(value));
 	try_money(value);
-	/* the doubles around the nearest half cent, where it is hard */
+	/* the doubles around the nearest half cent, where rounding is hard */
 	if (fabs(value) < 1e10)
 	{
 		double		half = (floor(value * 100) + 0.5) / 100;

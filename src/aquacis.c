@@ -14,7 +14,6 @@
 #include "audit/audit.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
-#include "legacy/legacy.h"
 #include "tariff/tariff.h"
 
 PG_MODULE_MAGIC;
@@ -27,7 +26,6 @@ _PG_init(void)
 	AuditInit();
 	ConsolidateInit();
 	TariffInit();
-	LegacyInit();
 
 	MarkGUCPrefixReserved("aquacis");
 }

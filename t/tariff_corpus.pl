@@ -5,22 +5,21 @@ use strict;
 use warnings FATAL => 'all';
 
 use File::Basename;
-use MIME::Base64;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $root = dirname(dirname(File::Spec->rel2abs(__FILE__)));
-open my $corpus, '<', "$root/fuzz/tariff_corpus.txt" or die "no corpus: $!";
-chomp(my @inputs = <$corpus>);
+open my $corpus, '<', "$root/fuzz/tariff_bill.corpus" or die "no corpus: $!";
+chomp(my @inputs = grep { !/^#/ } <$corpus>);
 close $corpus;
 cmp_ok(scalar @inputs, '>', 300, 'the corpus is there');
 
 # outside the server
 {
 	local $ENV{FUZZ_BUILD} = PostgreSQL::Test::Utils::tempdir();
-	my ($out, $err) = run_command([ 'bash', "$root/fuzz/tariff_run", 'replay' ]);
-	is($out, @inputs . ' inputs replayed', 'replay under the sanitizers') or diag($err);
+	my ($out, $err) = run_command([ 'bash', "$root/fuzz/run", 'replay', 'tariff_bill' ]);
+	is($out, "-fsanitize=address,undefined\ntariff_bill: " . @inputs . ' inputs', 'replay under the sanitizers') or diag($err);
 }
 
 # inside
@@ -32,7 +31,7 @@ $node->safe_psql('postgres', 'CREATE TABLE input (id int, bytes bytea)');
 my @rows;
 for my $i (0 .. $#inputs)
 {
-	my ($first, $rest) = split /\n/, decode_base64($inputs[$i]), 2;
+	my ($first, $rest) = split /\n/, pack('H*', $inputs[$i]), 2;
 	push @rows, "($i, '\\x" . unpack('H*', $rest) . "')" if defined $rest;
 }
 $node->safe_psql('postgres', 'INSERT INTO input VALUES ' . join(', ', @rows));

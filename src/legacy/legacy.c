@@ -1,9 +1,9 @@
 /*
  * legacy.c
- *	  The SQL functions of the legacy part, and its start-up.
+ *	  The SQL functions of the legacy part.
  *
- * Thin shells: they read a varlena where it lies and raise what the pure
- * converters refuse.  Nothing is kept between calls.
+ * They read a varlena in place, call the pure converters, and raise an error for
+ * what those refuse.  Nothing is kept between calls.
  */
 #include "postgres.h"
 
@@ -29,16 +29,12 @@ PG_FUNCTION_INFO_V1(legacy_rfc_error);
 PG_FUNCTION_INFO_V1(legacy_curp);
 PG_FUNCTION_INFO_V1(legacy_curp_error);
 
-void
-LegacyInit(void)
-{
-}
-
 /*
- * A text of the database's encoding in UTF-8.  Some encodings have characters
- * that Unicode has not (0x81 in WIN1252): the server's conversion raises an
- * error there, but a converter has to say what it refuses.  A byte that no UTF-8
- * has stands for such a character, and is read by none of them.
+ * Converts a text from the database's encoding to UTF-8; *len becomes the length of
+ * the result, which is palloc'd.  Some encodings have bytes without a character
+ * (0x81 in WIN1252).  The server's conversion raises an error for them, but the
+ * _error functions must return a reason.  So such a byte becomes 0xFF, which occurs
+ * in no UTF-8 and is refused by every converter.
  */
 static const char *
 to_utf8(const char *bytes, size_t *len)
@@ -70,8 +66,9 @@ to_utf8(const char *bytes, size_t *len)
 }
 
 /*
- * The bytes of a text as the converters want them: UTF-8, or unknown bytes.
- * Only a text beyond ASCII in a database of another encoding is copied.
+ * The bytes of a text as the converters need them: UTF-8, or bytes of an unknown
+ * encoding (SQL_ASCII).  They are copied only if the text is not ASCII and the
+ * database has another encoding.
  */
 static const char *
 bytes_of(text *value, size_t *len)
@@ -91,8 +88,8 @@ bytes_of(text *value, size_t *len)
 }
 
 /*
- * Not strict: NULL is false.  Written in C because it is faster than the
- * inlined val IN ('S', 'Y', 'X'), which calls bpchareq() up to three times.
+ * Not strict: NULL is false.  In C this is faster than the inlined expression
+ * val IN ('S', 'Y', 'X'), which calls bpchareq() up to three times.
  */
 Datum
 legacy_bool(PG_FUNCTION_ARGS)
@@ -113,7 +110,10 @@ legacy_bool(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(len == 1);
 }
 
-/* S, Y, X, 1, T, V / N, 0, F / blank, in any case, between blanks */
+/*
+ * S, Y, X, 1, T, V are true, N, 0, F are false, blank is NULL, in upper or lower
+ * case and with blanks around.  Anything else raises 22P02.
+ */
 Datum
 legacy_bool_strict(PG_FUNCTION_ARGS)
 {
@@ -153,6 +153,7 @@ legacy_bool_strict(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
+/* The amount as numeric with two decimals; 22003 if it does not fit numeric(12,2). */
 Datum
 legacy_money(PG_FUNCTION_ARGS)
 {
@@ -169,7 +170,7 @@ legacy_money(PG_FUNCTION_ARGS)
 	PG_RETURN_NUMERIC(int64_div_fast_to_numeric(cents, 2));
 }
 
-/* NULLIF(trim(value), ''), without a copy when there is nothing to trim */
+/* NULLIF(trim(value), ''), without a copy if there is nothing to trim */
 Datum
 legacy_text(PG_FUNCTION_ARGS)
 {
@@ -179,7 +180,7 @@ legacy_text(PG_FUNCTION_ARGS)
 	const char *p = start;
 	const char *q = end;
 
-	/* no encoding of a database has a character that contains this byte */
+	/* in no server encoding is the byte of a blank part of another character */
 	while (p < q && *p == ' ')
 		p++;
 	while (p < q && q[-1] == ' ')
@@ -191,6 +192,7 @@ legacy_text(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(p, (int) (q - p)));
 }
 
+/* LegacyGpsParse for texts in the encoding of the database. */
 LegacyGpsStatus
 LegacyGpsParseText(text *lat, text *lng, LegacyGpsPoint *point)
 {
@@ -202,6 +204,7 @@ LegacyGpsParseText(text *lat, text *lng, LegacyGpsPoint *point)
 	return LegacyGpsParse(lat_bytes, lat_len, lng_bytes, lng_len, point);
 }
 
+/* NULL for what is not a place. */
 Datum
 legacy_gps_to_point(PG_FUNCTION_ARGS)
 {
@@ -219,7 +222,7 @@ legacy_gps_to_point(PG_FUNCTION_ARGS)
 	PG_RETURN_POINT_P(point);
 }
 
-/* Not strict: a NULL is "missing", as an empty text is. */
+/* Not strict: NULL is "missing", like an empty text. */
 Datum
 legacy_gps_error(PG_FUNCTION_ARGS)
 {
@@ -255,6 +258,7 @@ static const char *const key_reasons[] = {
 
 typedef LegacyKeyStatus (*KeyParser) (const char *text, size_t len, LegacyKey *key);
 
+/* The reason why the key is refused, or NULL. */
 static Datum
 key_error(FunctionCallInfo fcinfo, KeyParser parse)
 {
@@ -268,6 +272,7 @@ key_error(FunctionCallInfo fcinfo, KeyParser parse)
 	PG_RETURN_TEXT_P(cstring_to_text(reason));
 }
 
+/* The key in its normal form, NULL for an empty text; 22P02 if it is refused. */
 static Datum
 key_normalised(FunctionCallInfo fcinfo, KeyParser parse, const char *name)
 {
@@ -286,7 +291,7 @@ key_normalised(FunctionCallInfo fcinfo, KeyParser parse, const char *name)
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("invalid %s: %s", asc_toupper(name, strlen(name)), key_reasons[status]),
 				 status == LEGACY_KEY_CHECK
-				 ? errdetail("The value is \"%s\"; a key that begins so ends in %c.",
+				 ? errdetail("The value is \"%s\"; the right check digit is %c.",
 							 text_to_cstring(value), key.check)
 				 : errdetail("The value is \"%s\".", text_to_cstring(value)),
 				 errhint("Find such rows first with legacy_%s_error().", name)));

@@ -12,8 +12,8 @@
  *	     11	sex: H, M, or X (issued since 2023)
  *	  12-13	state of birth, NE for "born abroad"
  *	  14-16	consonants of the names
- *	     17	tells namesakes apart, and the centuries: a digit for those born
- *			until 1999, a letter for those born later
+ *	     17	distinguishes people with equal keys, and the centuries: a digit for those
+ *			born until 1999, a letter for those born later
  *	     18	check digit
  *
  * There is no Ñ in a CURP: RENAPO puts X in its place.  For the check digit
@@ -56,6 +56,7 @@ is_vowel(uint8_t c)
 	return c == 'A' || c == 'E' || c == 'I' || c == 'O' || c == 'U';
 }
 
+/* Are all characters of the kind that the pattern wants? */
 static bool
 has_structure(const LegacyKey *key)
 {
@@ -90,6 +91,7 @@ check_of(const LegacyKey *key)
 	return (uint8_t) ('0' + (10 - sum % 10) % 10);
 }
 
+/* Reads and checks a CURP: see legacy.h. */
 LegacyKeyStatus
 LegacyCurpParse(const char *text, size_t len, LegacyKey *key)
 {

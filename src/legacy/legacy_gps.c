@@ -1,21 +1,20 @@
 /*
  * legacy_gps.c
- *	  A place from the two texts that forty years of hands and devices typed.
+ *	  A place from two texts that people and devices have written in many ways.
  *
- * One coordinate is, with blanks around any of it:
+ * A coordinate is, with blanks allowed around each element but the sign:
  *
  *		[hemisphere] [sign] degrees [mark] [minutes [mark] [seconds [mark]]] [hemisphere]
  *
- * Only the last number can have decimals; '.' and ',' both introduce them.
- * The marks are the degree sign and primes in the spellings that keyboards
- * and encodings produce.  Three numbers may stand without marks (20 35 17),
- * two may not: "20 35" is as likely 20.35.
+ * Only the last number can have decimals, after '.' or ','.  The marks are the
+ * degree sign and primes, in the forms that keyboards and encodings produce.  Three
+ * numbers need no marks (20 35 17); two do, because "20 35" could also mean 20.35.
  *
- * Nothing is guessed.  What can be read in two ways is malformed: a sign
- * beside a hemisphere, a second decimal mark, a letter O touching a digit
- * (oeste or zero?).  Where both texts are sound but cannot be this latitude
- * and this longitude, the point is refused as out of range, or as swapped if
- * exchanging the two would give a place.
+ * Nothing is guessed.  A text that can be read in two ways is malformed: a sign and a
+ * hemisphere together, a second decimal mark, a letter O next to a digit (oeste or
+ * zero?).  If both texts are well formed but are not a latitude and a longitude, the
+ * point is refused as out of range, or as swapped if the two are a place when they
+ * are exchanged.
  */
 #include <math.h>
 #include <string.h>
@@ -36,7 +35,7 @@ typedef enum Token
 	TOKEN_SOUTH,
 	TOKEN_EAST,
 	TOKEN_WEST,
-	TOKEN_OESTE,				/* the letter that looks like a zero */
+	TOKEN_OESTE,				/* the letter O, which looks like a zero */
 	TOKEN_OTHER
 } Token;
 
@@ -44,7 +43,7 @@ typedef struct Reader
 {
 	const unsigned char *at;
 	const unsigned char *end;
-	Token		token;			/* the one before "at", unless TOKEN_DIGIT */
+	Token		token;			/* ends at "at"; TOKEN_DIGIT begins there */
 } Reader;
 
 typedef enum Axis
@@ -57,10 +56,10 @@ typedef enum Axis
 typedef struct Coordinate
 {
 	double		value;
-	Axis		axis;			/* what its hemisphere says it is */
+	Axis		axis;			/* latitude or longitude, if a hemisphere says so */
 } Coordinate;
 
-/* Spellings beyond ASCII, UTF-8 first; the longest that fits is taken. */
+/* Tokens that are not ASCII, longer ones first: the first that matches is taken. */
 static const struct
 {
 	const char *bytes;
@@ -86,6 +85,7 @@ static const struct
 	{"\xA0", 1, TOKEN_BLANK},
 };
 
+/* Reads a token that is not ASCII. */
 static Token
 beyond_ascii(Reader *reader)
 {
@@ -103,6 +103,7 @@ beyond_ascii(Reader *reader)
 	return TOKEN_OTHER;
 }
 
+/* The token of an ASCII character that is neither a digit nor a decimal mark. */
 static Token
 ascii(unsigned char c)
 {
@@ -147,7 +148,7 @@ is_digit(unsigned char c)
 	return c >= '0' && c <= '9';
 }
 
-/* Moves to the next token; two primes in a row are a double prime. */
+/* Reads the next token; two primes in a row are a double prime. */
 static void
 next(Reader *reader)
 {
@@ -185,7 +186,7 @@ next(Reader *reader)
 	}
 }
 
-/* True when there was any. */
+/* True if there were any. */
 static bool
 skip_blanks(Reader *reader)
 {
@@ -200,8 +201,8 @@ skip_blanks(Reader *reader)
 }
 
 /*
- * One number: digits with at most one decimal mark, at least one digit.
- * Leaves the reader on the token behind it.
+ * Reads one number: at least one digit, at most one decimal mark.  False if it is
+ * not that.  The reader's token is then the one after the number.
  */
 static bool
 read_number(Reader *reader, double *value, bool *is_integer)
@@ -228,8 +229,8 @@ read_number(Reader *reader, double *value, bool *is_integer)
 }
 
 /*
- * Degrees, perhaps minutes and seconds.  "apart" tells whether something
- * other than a digit stands before the reader's token.
+ * Reads degrees, perhaps with minutes and seconds, in degrees.  False if they are
+ * malformed.  *apart: the character before the reader's token is not a digit.
  */
 static bool
 read_angle(Reader *reader, double *value, bool *apart)
@@ -273,7 +274,7 @@ read_angle(Reader *reader, double *value, bool *apart)
 	return true;
 }
 
-/* Takes a hemisphere if the reader is on one. */
+/* Reads a hemisphere; false if the token is none.  Nothing changes then. */
 static bool
 read_hemisphere(Reader *reader, Coordinate *coordinate, bool *negative)
 {
@@ -296,14 +297,14 @@ read_hemisphere(Reader *reader, Coordinate *coordinate, bool *negative)
 	return true;
 }
 
-/* LEGACY_GPS_OK, LEGACY_GPS_MISSING or LEGACY_GPS_MALFORMED */
+/* Reads one coordinate: LEGACY_GPS_OK, LEGACY_GPS_MISSING or LEGACY_GPS_MALFORMED. */
 static LegacyGpsStatus
 read_coordinate(const char *text, size_t len, Coordinate *coordinate)
 {
 	const unsigned char *start = (const unsigned char *) text;
 	Reader		reader = {start, start + len, TOKEN_END};
 	bool		negative = false;
-	bool		said = false;	/* by a sign or a hemisphere */
+	bool		said = false;	/* there was a sign or a hemisphere */
 	bool		apart;
 
 	coordinate->axis = AXIS_UNSAID;
@@ -344,8 +345,9 @@ read_coordinate(const char *text, size_t len, Coordinate *coordinate)
 	return LEGACY_GPS_OK;
 }
 
+/* Are two coordinates that are well formed a place? */
 static LegacyGpsStatus
-judge(const Coordinate *lat, const Coordinate *lng)
+check_place(const Coordinate *lat, const Coordinate *lng)
 {
 	bool		lat_fits = fabs(lat->value) <= 90 && lat->axis != AXIS_LNG;
 	bool		lng_fits = fabs(lng->value) <= 180 && lng->axis != AXIS_LAT;
@@ -357,10 +359,10 @@ judge(const Coordinate *lat, const Coordinate *lng)
 	if (fabs(lng->value) <= 90 && lng->axis != AXIS_LNG &&
 		fabs(lat->value) <= 180 && lat->axis != AXIS_LAT)
 		return LEGACY_GPS_SWAPPED;
-	/* a hemisphere of the other axis with a value that fits neither way */
 	return LEGACY_GPS_OUT_OF_RANGE;
 }
 
+/* See legacy.h. */
 LegacyGpsStatus
 LegacyGpsParse(const char *lat, size_t lat_len, const char *lng, size_t lng_len,
 			   LegacyGpsPoint *point)
@@ -376,7 +378,7 @@ LegacyGpsParse(const char *lat, size_t lat_len, const char *lng, size_t lng_len,
 	if (lat_status != LEGACY_GPS_OK || lng_status != LEGACY_GPS_OK)
 		return LEGACY_GPS_MALFORMED;
 
-	status = judge(&y, &x);
+	status = check_place(&y, &x);
 	if (status == LEGACY_GPS_OK || status == LEGACY_GPS_ZERO)
 	{
 		point->lat = y.value;

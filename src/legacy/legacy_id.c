@@ -1,18 +1,17 @@
 /*
  * legacy_id.c
- *	  Reading and writing what RFC and CURP have in common.
+ *	  What RFC and CURP have in common: reading and writing the characters.
  *
- * People type these keys in lower case, with blanks and hyphens between the
- * parts, and N-tilde in whatever their keyboard sends.  All of that is
- * presentation; nothing else is forgiven.
+ * People type these keys in lower case, with blanks and hyphens between the parts,
+ * and Ñ in different encodings.  All that is accepted, and nothing else.
  */
 #include <string.h>
 
 #include "legacy/legacy.h"
 
 /*
- * The next character of the text, a byte of LegacyKey, or 0 for what does not
- * count.
+ * The next character of the text as a byte of LegacyKey, or 0 for a blank or hyphen.
+ * Moves *at to the character after it.
  */
 static uint8_t
 read_character(const unsigned char **at, const unsigned char *end, bool *is_latin1)
@@ -30,7 +29,7 @@ read_character(const unsigned char **at, const unsigned char *end, bool *is_lati
 		return *p > ' ' && *p < 0x7F ? *p : LEGACY_KEY_OTHER;
 	}
 
-	/* one UTF-8 sequence, or a byte of something else */
+	/* one UTF-8 sequence, or one byte of another encoding */
 	if (*p >= 0xC2 && *p <= 0xF4 && left > 1 && (p[1] & 0xC0) == 0x80)
 	{
 		const unsigned char *next = p + 1;
@@ -52,6 +51,7 @@ read_character(const unsigned char **at, const unsigned char *end, bool *is_lati
 	return *p == 0xA0 ? 0 : LEGACY_KEY_OTHER;
 }
 
+/* See legacy.h for this and the functions below. */
 void
 LegacyKeyRead(const char *text, size_t len, LegacyKey *key)
 {

@@ -3,25 +3,25 @@
  *	  A float8 amount as exact cents, with the value that
  *	  ROUND(x::numeric, 2)::numeric(12,2) gives.
  *
- * That expression rounds twice.  The cast to numeric prints 15 significant
- * digits (DBL_DIG), so 0.285 (in binary a little less) becomes 0.285 again;
- * ROUND then takes halves away from zero, so the result is 0.29.  Rounding
- * x * 100 would give 0.28.  People's invoices were computed the first way.
+ * That expression rounds twice.  The cast to numeric prints 15 significant digits
+ * (DBL_DIG), so 0.285, which in binary is a little less, becomes 0.285 again.  ROUND
+ * then rounds halves away from zero, so the result is 0.29.  Rounding x * 100 would
+ * give 0.28.  The old invoices were computed in the first way.
  *
- * Almost every amount is so far from half a cent that neither rounding can
- * carry it across: 15 digits move a value by at most 5e-15 of itself, the
- * multiplication by 100 by another 1.2e-16.  Within 1e-14 of a half (call it
- * T) the question is whether the value rounded to 15 digits reaches T.  T has
- * three decimals and at most 13 digits, so it is a point of the 15-digit grid,
- * and it is no power of ten, so its neighbours on the grid are one unit away
- * on either side.  With 10^-s that unit (s >= 5):
+ * Almost every amount is so far from half a cent that neither rounding can change on
+ * which side of it the value is: rounding to 15 digits changes a value by at most
+ * 5e-15 of itself, and the multiplication by 100 by another 1.2e-16.  If the value is
+ * within 1e-14 of a half (call it T), we must know whether the value rounded to 15
+ * digits is at least T.  T has three decimals and at most 13 digits, so it has an
+ * exact 15-digit form.  It is not a power of ten, so the 15-digit numbers next to it
+ * are one unit away on both sides.  Let that unit be 10^-s (s >= 5).  Then:
  *
  *		round15(x) >= T   <=>   x > T - 10^-s / 2
  *
- * Multiplied by 2 * 10^s that compares integers: x is a 53-bit integer times a
- * power of two, and everything stays below 2^113.  They are never equal: the
- * right side is then -1 modulo 5 and would have to be divisible by 5^s to be a
- * double.
+ * Multiplied by 2 * 10^s, both sides are integers times a power of two: x is a 53-bit
+ * integer times a power of two, and all values stay below 2^113.  The sides are never
+ * equal: the right one is then -1 modulo 5, but a double of that size would have to
+ * be divisible by 5^s.
  */
 #include <float.h>
 #include <math.h>
@@ -30,12 +30,12 @@
 
 typedef unsigned __int128 uint128_t;
 
-/* Half cents are looked at exactly within this part of the value. */
+/* So close to half a cent, as a part of the value, we compare exactly. */
 #define DOUBT 1e-14
 
 /*
- * Does the value, rounded to 15 significant digits, reach half_mills / 1000
- * (an odd multiple of 0.005)?  The two are known to be next to each other.
+ * Is the value, rounded to 15 significant digits, at least half_mills / 1000 (an odd
+ * multiple of 0.005)?  The caller knows that the two are within DOUBT.
  */
 static bool
 reaches_half(double value, int64_t half_mills)
@@ -57,6 +57,7 @@ reaches_half(double value, int64_t half_mills)
 	return (uint128_t) mantissa * power * 2 > (uint128_t) (2 * grid - 1) << -exponent;
 }
 
+/* See legacy.h. */
 bool
 LegacyMoneyToCents(double value, int64_t *cents)
 {

@@ -7,16 +7,15 @@
  *
  *		[A-Z&Ñ]{3,4} [0-9]{2} (0[1-9]|1[012]) (0[1-9]|[12][0-9]|3[01]) [A-Z0-9]{2} [0-9A]
  *
- * that is, three letters for a company and four for a person, the date of
- * birth or foundation, two characters that tell namesakes apart, one that
- * checks the others.  The check is SAT's answer to request 0610100135506
- * ("Algoritmo para generar el RFC con homoclave", annex 3): each character has
- * a value (0 to 9, A to N 10 to 23, & 24, O to Z 25 to 36, blank 37, Ñ 38), a
- * company's key is preceded by a blank, the first value counts 13 times, the
- * next 12 times, and so on down to 2; the sum modulo 11 taken from 11 is the
- * digit, 10 is A, 11 is 0.
+ * These are three letters for a company and four for a person, the date of birth or
+ * foundation, two characters that distinguish equal keys, and a check digit.  The
+ * check digit is described in SAT's answer to request 0610100135506 ("Algoritmo para
+ * generar el RFC con homoclave", annex 3): each character has a value (0 to 9, A to N
+ * 10 to 23, & 24, O to Z 25 to 36, blank 37, Ñ 38).  A blank is put before a company's
+ * key.  The first value counts 13 times, the next 12 times, and so on down to 2.
+ * 11 minus the sum modulo 11 is the digit, where 10 is written A and 11 is written 0.
  *
- * The year has no century.  A day that exists in 19yy or in 20yy is a day.
+ * The year has no century.  A date is accepted if it exists in 19yy or in 20yy.
  */
 #include <string.h>
 
@@ -24,7 +23,7 @@
 
 #define LENGTH 13
 
-/* For those who have no key: the public at large, foreigners. */
+/* For customers without a key: the general public, and foreigners. */
 static const char *const generic[] = {"XAXX010101000", "XEXX010101000"};
 
 static int
@@ -56,6 +55,7 @@ check_of(const LegacyKey *key)
 	return (uint8_t) (digit == 10 ? 'A' : '0' + digit);
 }
 
+/* Are all characters of the kind that the pattern wants? */
 static bool
 has_structure(const LegacyKey *key, size_t initials)
 {
@@ -70,6 +70,7 @@ has_structure(const LegacyKey *key, size_t initials)
 		(key->at[initials + 8] == 'A' || LegacyKeyHasDigits(key, initials + 8, initials + 9));
 }
 
+/* Reads and checks an RFC: see legacy.h. */
 LegacyKeyStatus
 LegacyRfcParse(const char *text, size_t len, LegacyKey *key)
 {

@@ -11,18 +11,19 @@
 bool		tariff_force_numeric = false;
 bool		tariff_force_text = false;
 
+/* Defines the settings; called once, when the library is loaded. */
 void
 TariffInit(void)
 {
 	DefineCustomBoolVariable("aquacis.tariff_force_numeric",
 							 "Prices every bill with numeric instead of fixed-point arithmetic.",
-							 "Both give the same digits; this lets a test compare them.",
+							 "Both give the same digits; the setting lets a test compare them.",
 							 &tariff_force_numeric, false, PGC_USERSET,
 							 GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomBoolVariable("aquacis.tariff_force_text",
-							 "Reads and writes numeric values over their text form.",
-							 "What happens by itself on a server whose numeric layout is "
-							 "unknown; this lets a test go that way.",
+							 "Converts numeric values by way of their text.",
+							 "This happens by itself on a server whose numeric layout is "
+							 "unknown; the setting lets a test do the same.",
 							 &tariff_force_text, false, PGC_USERSET,
 							 GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 }

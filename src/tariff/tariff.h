@@ -3,15 +3,18 @@
  *	  What the server-side files of the tariff part share, and its start-up.
  *
  *	tariff_decimal	exact decimals					pure C
- *	tariff_parse	tokens to a Tariff, faults		pure C
- *	tariff_scan		what the parser stands on		pure C
- *	tariff_price	a bill in fixed point			pure C, a template
- *	tariff_numeric	the same bill in numeric
+ *	tariff_types	the structs of a parsed tariff	pure C
+ *	tariff_reader	tokens and values, faults		pure C
+ *	tariff_parse	tokens to a Tariff				pure C
+ *	tariff_price	a bill in fixed point			pure C, from the template
+ *	tariff_fixed	the same as SQL values
+ *	tariff_numeric	a bill in numeric, from the template
  *	tariff_convert	numeric to decimals and back
  *	tariff_jsonb	JSONB to tokens
- *	tariff_detail	bills to JSONB, through tariff_writer
+ *	tariff_bill		bills to JSONB
  *	tariff_cache	parsed tariffs between calls
  *	tariff_sql		the SQL functions
+ *	tariff			start-up and settings
  */
 #ifndef AQUACIS_TARIFF_H
 #define AQUACIS_TARIFF_H
@@ -24,7 +27,7 @@
 
 #include "tariff/tariff_types.h"
 
-/* What a line is called, as text. */
+/* The texts of a line. */
 typedef struct TariffLineTexts
 {
 	Datum		code;
@@ -43,19 +46,19 @@ typedef struct TariffEntry
 {
 	struct TariffEntry *next;	/* in its hash bucket */
 	uint64		hash;
-	const char *key;			/* the datum as it came, headers included */
+	const char *key;			/* the datum as it was passed, with its header */
 	Size		size;
-	TimestampTz statement;		/* a TOAST pointer is good for one statement */
+	TimestampTz statement;		/* a TOAST pointer is valid for this statement */
 	bool		is_pointer;		/* key is a TOAST pointer */
 	MemoryContext mcxt;
 
 	Tariff		tariff;			/* of a tariff */
 	TariffConcepts concepts;	/* of a concepts array, or those of the tariff */
-	bool		has_fixed;		/* fixed_due is good */
+	bool		has_fixed;		/* fixed_due is valid */
 	TariffDec  *fixed_due;		/* see tariff_price_template.h */
-	Numeric    *numeric_due;	/* NULL until somebody needs it */
+	Numeric    *numeric_due;	/* NULL until it is needed */
 	TariffLineTexts *texts;		/* of the concepts */
-	struct TariffBlockOut **full;	/* blocks below the one reached: see tariff_fixed.c */
+	struct TariffBlockOut **full;	/* full blocks: see tariff_fixed.c */
 } TariffEntry;
 
 typedef struct TariffCache TariffCache;
@@ -64,10 +67,10 @@ typedef struct TariffCache TariffCache;
 extern bool tariff_force_numeric;
 extern bool tariff_force_text;
 
-/* Results as SQL wants them: every Datum is a numeric. */
+/* Results for SQL.  Every Datum is a numeric that nobody may free or change. */
 typedef struct TariffBlockOut
 {
-	int			number;			/* from 1; 0 for what the minimum adds */
+	int			number;			/* from 1; 0: the difference to the minimum charge */
 	bool		open;
 	const char *name;
 	Datum		from;
@@ -112,22 +115,23 @@ typedef enum TariffOutcome
 {
 	TARIFF_DONE,
 	TARIFF_BEYOND,				/* consumption above a finite last block */
-	TARIFF_TOO_BIG				/* fixed point has no room: ask numeric */
+	TARIFF_TOO_BIG				/* does not fit fixed point: use numeric */
 } TariffOutcome;
 
-/* tariff_fixed.c and tariff_numeric.c: the same three questions */
-extern TariffOutcome TariffFixedBlocks(TariffEntry *entry, const TariffRequest *request,
-									   TariffBillOut *out);
+/*
+ * tariff_fixed.c and tariff_numeric.c
+ *
+ * Bill fills *out in the current memory context.  Without concepts it stops after
+ * the blocks: concepts, line and the sums are then not set.  The numeric functions
+ * never return TARIFF_TOO_BIG; they may raise what numeric raises (22003).
+ */
 extern TariffOutcome TariffFixedBill(TariffEntry *entry, const TariffRequest *request,
 									 const TariffConcepts *concepts, TariffBillOut *out);
 extern TariffOutcome TariffNumericCharge(TariffEntry *entry, const TariffRequest *request,
 										 Datum *charge);
-extern TariffOutcome TariffNumericBlocks(TariffEntry *entry, const TariffRequest *request,
-										 TariffBillOut *out);
 extern TariffOutcome TariffNumericBill(TariffEntry *entry, const TariffRequest *request,
 									   const TariffConcepts *concepts, TariffBillOut *out);
 extern void TariffFixedPrepare(TariffEntry *entry);
-extern TariffBlockOut *TariffFullBlock(TariffEntry *entry, int k);
 
 /* tariff_convert.c */
 extern TariffNumberStatus TariffReadNumeric(const struct varlena *value, TariffDec *result,
@@ -141,11 +145,7 @@ extern bool TariffParseJsonb(Jsonb *jsonb, bool concepts, TariffEntry *entry,
 							 int max_faults, List **faults);
 extern const char *TariffQuotedName(const Tariff *tariff);
 
-/* tariff_bill.c; line 0 is the water line, n is concept n - 1 */
-extern const char *TariffLineCode(const TariffBillOut *bill, int line);
-extern const char *TariffLineName(const TariffBillOut *bill, int line);
-extern const char *TariffLineProduct(const TariffBillOut *bill, int line);
-extern const char *TariffLineUnit(const TariffBillOut *bill, int line);
+/* tariff_bill.c; line 0 is the water line, line n is concept n - 1 */
 extern void TariffFillTexts(const TariffBillOut *bill, int line, TariffLineTexts *texts);
 extern Jsonb *TariffLineDetail(const TariffEntry *entry, const TariffRequest *request,
 							   const TariffBillOut *bill, int line);

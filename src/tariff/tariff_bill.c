@@ -2,8 +2,8 @@
  * tariff_bill.c
  *	  Bills as JSONB: tariff_detail of a line, and whole bills.
  *
- * The keys of every object stand in JSONB's order, the values are written in
- * the same order; what is optional leaves both out.
+ * The keys of every object are listed in JSONB's order, and the values are written
+ * in the same order.  For an optional member that is missing, both are left out.
  */
 #include "postgres.h"
 
@@ -12,34 +12,34 @@
 #include "tariff/tariff.h"
 #include "common/jsonbwriter.h"
 
-/* ---- what a line is called: 0 is the water line, n is concept n - 1 ------- */
+/* ---- texts of a line: 0 is the water line, n is concept n - 1 ------------- */
 
-const char *
-TariffLineCode(const TariffBillOut *bill, int line)
+static const char *
+line_code(const TariffBillOut *bill, int line)
 {
 	return line == 0 ? TARIFF_WATER_CODE : bill->concepts->concept[line - 1].code;
 }
 
-const char *
-TariffLineName(const TariffBillOut *bill, int line)
+static const char *
+line_name(const TariffBillOut *bill, int line)
 {
 	return line == 0 ? "Agua" : bill->concepts->concept[line - 1].name;
 }
 
 /* SAT's product code, or NULL */
-const char *
-TariffLineProduct(const TariffBillOut *bill, int line)
+static const char *
+line_product(const TariffBillOut *bill, int line)
 {
 	return line == 0 ? TariffDefaultProduct(TARIFF_WATER_CODE) :
 		bill->concepts->concept[line - 1].clave_prod_serv;
 }
 
 /*
- * SAT's unit code, or NULL.  Without m3 the water line is one unit of service:
- * a CFDI has no line of 0 m3.
+ * SAT's unit code, or NULL.  Without m3 the water line is one unit of service,
+ * because a CFDI has no line of 0 m3.
  */
-const char *
-TariffLineUnit(const TariffBillOut *bill, int line)
+static const char *
+line_unit(const TariffBillOut *bill, int line)
 {
 	if (line > 0)
 		return bill->concepts->concept[line - 1].clave_unidad;
@@ -52,14 +52,14 @@ text_or_null(const char *text)
 	return text ? CStringGetTextDatum(text) : (Datum) 0;
 }
 
-/* The same four as text, in the current memory context. */
+/* All four as text, in the current memory context. */
 void
 TariffFillTexts(const TariffBillOut *bill, int line, TariffLineTexts *texts)
 {
-	texts->code = CStringGetTextDatum(TariffLineCode(bill, line));
-	texts->name = CStringGetTextDatum(TariffLineName(bill, line));
-	texts->product = text_or_null(TariffLineProduct(bill, line));
-	texts->unit = text_or_null(TariffLineUnit(bill, line));
+	texts->code = CStringGetTextDatum(line_code(bill, line));
+	texts->name = CStringGetTextDatum(line_name(bill, line));
+	texts->product = text_or_null(line_product(bill, line));
+	texts->unit = text_or_null(line_unit(bill, line));
 }
 
 /* ---- details -------------------------------------------------------------- */
@@ -115,12 +115,11 @@ write_block(JsonbWriter *w, const TariffBlockOut *block)
 	JsonbWriterClose(w);
 }
 
-/* Writes the block once for all the bills it will stand on. */
+/* Keeps the block as JSON, in the current memory context, for all later bills. */
 void
 TariffBlockKeepJson(TariffBlockOut *block)
 {
 	JsonbWriter writer;
-
 	char	   *json;
 
 	JsonbWriterBegin(&writer, 1024, NULL);
@@ -132,6 +131,7 @@ TariffBlockKeepJson(TariffBlockOut *block)
 	pfree(writer.data);
 }
 
+/* tariff_detail of the water line. */
 static void
 write_water_detail(JsonbWriter *w, const TariffEntry *entry, const TariffRequest *request,
 				   const TariffBillOut *bill)
@@ -140,7 +140,6 @@ write_water_detail(JsonbWriter *w, const TariffEntry *entry, const TariffRequest
 	bool		rounded = tariff->rounding != TARIFF_ROUND_NONE;
 	JsonbWriterKey	keys[7];
 	int			n = 0;
-	int			i;
 
 	keys[n++] = (JsonbWriterKey) JSONB_KEY("mode");
 	if (tariff->name)
@@ -161,7 +160,7 @@ write_water_detail(JsonbWriter *w, const TariffEntry *entry, const TariffRequest
 	if (rounded)
 		JsonbWriterNumber(w, bill->billed);
 	JsonbWriterArray(w, bill->nblocks);
-	for (i = 0; i < bill->nblocks; i++)
+	for (int i = 0; i < bill->nblocks; i++)
 		write_block(w, bill->block[i]);
 	JsonbWriterClose(w);
 	JsonbWriterNumber(w, bill->consumption);
@@ -172,6 +171,7 @@ write_water_detail(JsonbWriter *w, const TariffEntry *entry, const TariffRequest
 	JsonbWriterClose(w);
 }
 
+/* tariff_detail of a concept's line. */
 static void
 write_concept_detail(JsonbWriter *w, const TariffBillOut *bill, int index)
 {
@@ -182,7 +182,6 @@ write_concept_detail(JsonbWriter *w, const TariffBillOut *bill, int index)
 	};
 	const TariffConcept *concept = &bill->concepts->concept[index];
 	Datum		value = NumericGetDatum(TariffNumberToNumeric(&concept->value));
-	int			i;
 
 	if (!concept->percentage)
 	{
@@ -194,8 +193,8 @@ write_concept_detail(JsonbWriter *w, const TariffBillOut *bill, int index)
 	}
 	JsonbWriterObject(w, percentage_keys, lengthof(percentage_keys));
 	JsonbWriterArray(w, concept->nbase);
-	for (i = 0; i < concept->nbase; i++)
-		JsonbWriterText(w, TariffLineCode(bill, concept->base[i]));
+	for (int i = 0; i < concept->nbase; i++)
+		JsonbWriterText(w, line_code(bill, concept->base[i]));
 	JsonbWriterClose(w);
 	JsonbWriterText(w, "percentage");
 	JsonbWriterText(w, concept->percent ? "percent" : "fraction");
@@ -214,7 +213,7 @@ write_detail(JsonbWriter *w, const TariffEntry *entry, const TariffRequest *requ
 		write_concept_detail(w, bill, line - 1);
 }
 
-/* tariff_detail of a line */
+/* tariff_detail of a line; palloc'd */
 Jsonb *
 TariffLineDetail(const TariffEntry *entry, const TariffRequest *request,
 				 const TariffBillOut *bill, int line)
@@ -228,6 +227,7 @@ TariffLineDetail(const TariffEntry *entry, const TariffRequest *request,
 
 /* ---- bills ---------------------------------------------------------------- */
 
+/* Line i of a bill: the columns of tariff_lines. */
 static void
 write_line(JsonbWriter *w, const TariffEntry *entry, const TariffRequest *request,
 		   const TariffBillOut *bill, int i)
@@ -250,15 +250,15 @@ write_line(JsonbWriter *w, const TariffEntry *entry, const TariffRequest *reques
 	JsonbWriterNumber(w, line->iva);
 	write_int(w, i + 1);
 	JsonbWriterNumber(w, line->unit_price);
-	JsonbWriterText(w, TariffLineUnit(bill, i));
-	JsonbWriterText(w, TariffLineCode(bill, i));
-	JsonbWriterText(w, TariffLineName(bill, i));
+	JsonbWriterText(w, line_unit(bill, i));
+	JsonbWriterText(w, line_code(bill, i));
+	JsonbWriterText(w, line_name(bill, i));
 	write_detail(w, entry, request, bill, i);
-	JsonbWriterText(w, TariffLineProduct(bill, i));
+	JsonbWriterText(w, line_product(bill, i));
 	JsonbWriterClose(w);
 }
 
-/* The whole bill: lines as tariff_lines returns them, and the sums. */
+/* The whole bill, palloc'd: lines as tariff_lines returns them, and the sums. */
 Jsonb *
 TariffBillJsonb(const TariffEntry *entry, const TariffRequest *request,
 				const TariffBillOut *bill)
@@ -269,13 +269,12 @@ TariffBillJsonb(const TariffEntry *entry, const TariffRequest *request,
 	};
 	int			n = bill->concepts->n + 1;
 	JsonbWriter writer;
-	int			i;
 
 	JsonbWriterBegin(&writer, 1024, NULL);
 	JsonbWriterObject(&writer, keys, lengthof(keys));
 	JsonbWriterNumber(&writer, bill->iva);
 	JsonbWriterArray(&writer, n);
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 		write_line(&writer, entry, request, bill, i);
 	JsonbWriterClose(&writer);
 	JsonbWriterNumber(&writer, bill->total);

@@ -3,18 +3,17 @@
  *	  Parsed tariffs, kept between the calls of one call site.
  *
  * A cache belongs to one FmgrInfo (fn_extra) and one argument.  A tariff is
- * found by the bytes of its datum just as it comes: inline and compressed
- * values by their whole content, values stored out of line by their TOAST
- * pointer, so that a table of 250 blocks is neither fetched nor decompressed
- * for every row.  Nothing invalidates an entry, because equal bytes are equal
- * tariffs.  The exception is the TOAST pointer, whose value could in time be
- * deleted and its number given to another: it is good for the statement that
- * brought it.
+ * found by the bytes of its datum as it is passed: inline and compressed values
+ * by their whole content, values stored out of line by their TOAST pointer, so
+ * that a tariff of 250 blocks is neither fetched nor decompressed for every row.
+ * Nothing invalidates an entry, because equal bytes are equal tariffs.  The
+ * exception is the TOAST pointer: its value could be deleted later and its number
+ * be given to another value.  So it is valid for one statement only.
  *
- * Each entry has a memory context of its own below that of the cache.  It is
- * hung there when it is complete, so an error while parsing leaves nothing
- * behind.  A full cache forgets everything and starts again: that costs one
- * parse a tariff, and a billing run has hundreds of tariffs, not thousands.
+ * Each entry has a memory context of its own.  It becomes a child of the cache's
+ * context when the entry is complete, so an error while parsing leaves nothing
+ * behind.  A full cache is emptied and filled again.  That costs one parse per
+ * tariff, and a billing run has hundreds of tariffs, not thousands.
  */
 #include "postgres.h"
 
@@ -28,20 +27,21 @@
 #define CACHE_BUCKETS 256
 #define CACHE_MAX_ENTRIES 1024
 #define CACHE_MAX_BYTES (32 * 1024 * 1024)
-#define ENTRIES_A_LOOK 16
+#define ENTRIES_PER_CHECK 16	/* memory is added up once for so many entries */
 #define SHOWN_FAULTS 10
 
 struct TariffCache
 {
 	MemoryContext mcxt;			/* holds the entries; reset when full */
 	bool		concepts;		/* of concept arrays, not of tariffs */
-	bool		is_constant;	/* the argument is a Const: its address tells */
+	bool		is_constant;	/* the argument is a Const: same address, same value */
 	const void *last_address;
 	TariffEntry *last;			/* the entry of the call before, or NULL */
 	int			nentries;
 	TariffEntry *bucket[CACHE_BUCKETS];
 };
 
+/* A new cache for an argument (from 0) of the function, in its fn_mcxt. */
 TariffCache *
 TariffCacheCreate(FmgrInfo *flinfo, int argument, bool concepts)
 {
@@ -66,15 +66,16 @@ forget_all(TariffCache *cache)
 }
 
 /*
- * Entries grow after they were made, so their memory is added up anew: now and
- * then, and for every large newcomer.
+ * Does the cache have no room for an entry whose datum has this size?  Entries grow
+ * after they were made, so their memory is added up again from time to time, and
+ * for every large new entry.
  */
 static bool
 is_full(const TariffCache *cache, Size size)
 {
 	if (cache->nentries >= CACHE_MAX_ENTRIES)
 		return true;
-	if (cache->nentries % ENTRIES_A_LOOK != 0 && size < CACHE_MAX_BYTES / CACHE_MAX_ENTRIES)
+	if (cache->nentries % ENTRIES_PER_CHECK != 0 && size < CACHE_MAX_BYTES / CACHE_MAX_ENTRIES)
 		return false;
 	return MemoryContextMemAllocated(cache->mcxt, true) >= CACHE_MAX_BYTES;
 }
@@ -90,8 +91,8 @@ mix(uint64 hash, const char *bytes)
 }
 
 /*
- * Quick, and good enough to choose a bucket; equality is decided by memcmp.
- * Four chains of multiplications, because one waits for itself most of the time.
+ * Fast, and good enough to choose a bucket; memcmp decides about equality.  Four
+ * independent accumulators, so that the multiplications overlap.
  */
 static uint64
 hash_value(const char *bytes, Size size)
@@ -126,6 +127,7 @@ is_same(const TariffEntry *entry, const char *bytes, Size size)
 		(!entry->is_pointer || entry->statement == GetCurrentStatementStartTimestamp());
 }
 
+/* Raises 22023 with the faults as DETAIL, one per line. */
 static void
 refuse(const TariffCache *cache, const TariffEntry *entry, List *faults)
 {
@@ -153,20 +155,20 @@ refuse(const TariffCache *cache, const TariffEntry *entry, List *faults)
 			 errhint("Call tariff_errors to see every fault.")));
 }
 
-/* What the lines of the concepts are called, made once for all bills. */
+/* Makes the texts of the concepts' lines, once for all bills. */
 static void
 fill_texts(TariffEntry *entry)
 {
-	MemoryContext old = MemoryContextSwitchTo(entry->mcxt);
+	MemoryContext oldcontext = MemoryContextSwitchTo(entry->mcxt);
 	TariffBillOut bill = {.concepts = &entry->concepts};
-	int			i;
 
 	entry->texts = palloc(sizeof(TariffLineTexts) * (entry->concepts.n + 1));
-	for (i = 0; i < entry->concepts.n; i++)
+	for (int i = 0; i < entry->concepts.n; i++)
 		TariffFillTexts(&bill, i + 1, &entry->texts[i]);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 }
 
+/* Parses the value and adds it to the cache; raises 22023 if it is invalid. */
 static TariffEntry *
 parse(TariffCache *cache, Datum value, const char *bytes, Size size, uint64 hash)
 {
@@ -202,7 +204,10 @@ parse(TariffCache *cache, Datum value, const char *bytes, Size size, uint64 hash
 	return entry;
 }
 
-/* The parsed tariff; an error says what is wrong with it. */
+/*
+ * The parsed tariff (or concepts).  It stays in the cache at least until the next
+ * call with this cache.  Raises 22023 if the value is invalid; the DETAIL says why.
+ */
 TariffEntry *
 TariffCacheGet(TariffCache *cache, Datum value)
 {
@@ -215,7 +220,7 @@ TariffCacheGet(TariffCache *cache, Datum value)
 		return entry;
 	cache->last_address = bytes;
 
-	/* in-memory forms other than a plain value have no bytes to compare */
+	/* an in-memory TOAST pointer (indirect or expanded) has no bytes to compare */
 	if (unlikely(VARATT_IS_EXTERNAL(bytes) && !VARATT_IS_EXTERNAL_ONDISK(bytes)))
 	{
 		bytes = (const char *) detoast_attr((struct varlena *) bytes);

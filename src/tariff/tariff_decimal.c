@@ -1,7 +1,7 @@
 /*
  * tariff_decimal.c
- *	  Exact unsigned decimals: text in and out, and the slow halves of the
- *	  operations whose common case is inlined from tariff_decimal.h.
+ *	  Exact unsigned decimals: reading and writing text, and the rare cases of
+ *	  the operations whose usual case is inline in tariff_decimal.h.
  *
  * Pure C: no server headers, no memory allocation, no global state.
  */
@@ -29,6 +29,7 @@ pow10_u128(int n)
 	return (unsigned __int128) TariffPow10[19] * TariffPow10[n - 19];
 }
 
+/* TariffMul for operands of more than 64 bits. */
 bool
 TariffMulWide(TariffU128 a, TariffU128 b, TariffU128 *result)
 {
@@ -38,6 +39,7 @@ TariffMulWide(TariffU128 a, TariffU128 b, TariffU128 *result)
 	return true;
 }
 
+/* TariffDecRaise for more than 64 bits, or by more than 19 digits. */
 bool
 TariffDecRaiseWide(TariffDec *a, int scale)
 {
@@ -49,6 +51,7 @@ TariffDecRaiseWide(TariffDec *a, int scale)
 	return digits <= MAX_POW10 && TariffMulWide(a->v, pow10_u128(digits), &a->v);
 }
 
+/* TariffDecRound for more than 63 bits or 18 digits, and for fewer decimals than asked. */
 bool
 TariffDecRoundWide(TariffDec a, int decimals, TariffDec *result)
 {
@@ -72,8 +75,9 @@ TariffDecRoundWide(TariffDec a, int decimals, TariffDec *result)
 }
 
 /*
- * a / b to exactly `decimals` decimals; b is not zero.  The quotient is taken
- * of integers, so that the one rounding sees the whole remainder.
+ * a / b to exactly `decimals` decimals; b is not zero.  Integers are divided, so
+ * the whole remainder decides about the one rounding.  False if a or b does not
+ * fit when it is scaled.
  */
 bool
 TariffDecDivide(TariffDec a, TariffDec b, int decimals, TariffRounding rounding,
@@ -100,7 +104,7 @@ TariffDecDivide(TariffDec a, TariffDec b, int decimals, TariffRounding rounding,
 	return true;
 }
 
-/* Drops trailing zeros behind the decimal point. */
+/* Drops trailing zeros after the decimal point. */
 void
 TariffDecTrim(TariffDec *a)
 {
@@ -130,90 +134,75 @@ is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/*
- * Reads an optional sign, digits with at most one point, and an optional
- * exponent: what JSON calls a number, and ".5", "5." and "+5" besides, which
- * people write into strings.  No blanks, no NaN, no Infinity, no hexadecimal.
- *
- * Of a number that is BIG, result->scale says how many decimals it has without
- * trailing zeros (or, negative, how many zeros it ends in).
- */
-TariffNumberStatus
-TariffDecFromText(const char *text, size_t length, TariffDec *result, bool *negative)
+/* The digits of a number as they are read, leading and trailing zeros left out. */
+typedef struct Digits
 {
-	const char *p = text;
-	const char *end = text + length;
-	unsigned __int128 v = 0;
-	long		point = 0;		/* digits kept in v that stand behind the point */
-	long		pending = 0;	/* zeros read but not yet multiplied into v */
-	long		exponent = 0;
-	long		significant = 0;
-	long		whole;
-	long		decimals;
-	bool		any = false;
-	bool		behind = false;
-	bool		fits = true;
+	unsigned __int128 v;		/* their value, if fits */
+	long		significant;	/* how many there are */
+	long		pending;		/* zeros read after them, not yet known to be trailing */
+	long		decimals;		/* digits after the point, pending zeros included */
+	bool		any;			/* a digit was read, perhaps a zero */
+	bool		fits;			/* 38 digits always fit v, 39 may not */
+} Digits;
 
-	*negative = false;
-	if (p < end && (*p == '-' || *p == '+'))
-		*negative = (*p++ == '-');
-	for (; p < end && (is_digit(*p) || (*p == '.' && !behind)); p++)
+/* Digits with at most one point.  Returns where they end. */
+static const char *
+read_digits(const char *p, const char *end, Digits *digits)
+{
+	bool		after_point = false;
+
+	for (; p < end && (is_digit(*p) || (*p == '.' && !after_point)); p++)
 	{
 		if (*p == '.')
 		{
-			behind = true;
+			after_point = true;
 			continue;
 		}
-		any = true;
-		point += behind;
+		digits->any = true;
+		digits->decimals += after_point;
 		if (*p == '0')
 		{
-			pending += (significant > 0);
+			digits->pending += (digits->significant > 0);
 			continue;
 		}
-		significant += pending + 1;
-		if (significant > MAX_POW10)
-			fits = false;		/* 38 digits always fit, 39 may not */
+		digits->significant += digits->pending + 1;
+		if (digits->significant > MAX_POW10)
+			digits->fits = false;
 		else
-			v = v * pow10_u128((int) pending + 1) + (unsigned) (*p - '0');
-		pending = 0;
+			digits->v = digits->v * pow10_u128((int) digits->pending + 1) + (unsigned) (*p - '0');
+		digits->pending = 0;
 	}
-	if (!any)
-		return TARIFF_NUMBER_INVALID;
-	if (p < end && (*p == 'e' || *p == 'E'))
-	{
-		bool		minus = false;
+	return p;
+}
 
-		p++;
-		if (p < end && (*p == '-' || *p == '+'))
-			minus = (*p++ == '-');
-		if (p >= end || !is_digit(*p))
-			return TARIFF_NUMBER_INVALID;
-		for (; p < end && is_digit(*p); p++)
-			if (exponent < 1000000000)
-				exponent = exponent * 10 + (*p - '0');
-		if (minus)
-			exponent = -exponent;
-	}
-	if (p != end)
-		return TARIFF_NUMBER_INVALID;
+/*
+ * What stands after "e".  Returns where it ends, or NULL if there is no digit.  Larger
+ * exponents than 10^9 are cut off there: they are out of range all the same.
+ */
+static const char *
+read_exponent(const char *p, const char *end, long *exponent)
+{
+	bool		minus = false;
 
-	if (significant == 0)
-	{
-		result->v = 0;
-		result->scale = 0;
-		*negative = false;
-		return TARIFF_NUMBER_FIXED;
-	}
+	if (p < end && (*p == '-' || *p == '+'))
+		minus = (*p++ == '-');
+	if (p >= end || !is_digit(*p))
+		return NULL;
+	for (; p < end && is_digit(*p); p++)
+		if (*exponent < 1000000000)
+			*exponent = *exponent * 10 + (*p - '0');
+	if (minus)
+		*exponent = -*exponent;
+	return p;
+}
 
-	/* the value is (v without its trailing zeros) / 10^decimals */
-	decimals = point - pending - exponent;
-	whole = significant - decimals;
-	if (decimals > TARIFF_MAX_DIGITS || whole > TARIFF_MAX_DIGITS)
-		return TARIFF_NUMBER_OUT_OF_RANGE;
-	result->scale = (int32_t) decimals;
-	if (!fits)
-		return TARIFF_NUMBER_BIG;
+/*
+ * The value v / 10^decimals; decimals may be negative.  BIG if that does not fit
+ * a TariffDec.
+ */
+static TariffNumberStatus
+scale_digits(unsigned __int128 v, long decimals, TariffDec *result)
+{
 	result->v = v;
 	if (decimals < 0)
 	{
@@ -229,6 +218,55 @@ TariffDecFromText(const char *text, size_t length, TariffDec *result, bool *nega
 }
 
 /*
+ * Reads an optional sign, digits with at most one point, and an optional
+ * exponent: the numbers of JSON, and also ".5", "5." and "+5", which people write
+ * into strings.  No blanks, no NaN, no Infinity, no hexadecimal: INVALID.
+ *
+ * FIXED: *result and *negative are set.  BIG: *negative is set, and result->scale is
+ * the number of decimals without trailing zeros (or, if negative, how many zeros the
+ * number ends in).  OUT_OF_RANGE: more than TARIFF_MAX_DIGITS digits on one side.
+ */
+TariffNumberStatus
+TariffDecFromText(const char *text, size_t length, TariffDec *result, bool *negative)
+{
+	const char *p = text;
+	const char *end = text + length;
+	Digits		digits = {.fits = true};
+	long		exponent = 0;
+	long		whole;
+	long		decimals;
+
+	*negative = false;
+	if (p < end && (*p == '-' || *p == '+'))
+		*negative = (*p++ == '-');
+	p = read_digits(p, end, &digits);
+	if (!digits.any)
+		return TARIFF_NUMBER_INVALID;
+	if (p < end && (*p == 'e' || *p == 'E'))
+		p = read_exponent(p + 1, end, &exponent);
+	if (p != end)
+		return TARIFF_NUMBER_INVALID;
+
+	if (digits.significant == 0)
+	{
+		result->v = 0;
+		result->scale = 0;
+		*negative = false;
+		return TARIFF_NUMBER_FIXED;
+	}
+
+	/* the value is v / 10^decimals */
+	decimals = digits.decimals - digits.pending - exponent;
+	whole = digits.significant - decimals;
+	if (decimals > TARIFF_MAX_DIGITS || whole > TARIFF_MAX_DIGITS)
+		return TARIFF_NUMBER_OUT_OF_RANGE;
+	result->scale = (int32_t) decimals;
+	if (!digits.fits)
+		return TARIFF_NUMBER_BIG;
+	return scale_digits(digits.v, decimals, result);
+}
+
+/*
  * Writes the value with its trailing zeros dropped, but at least min_decimals
  * decimals; returns the length.  The buffer has TARIFF_DEC_TEXT_SIZE bytes.
  */
@@ -237,7 +275,6 @@ TariffDecToText(TariffDec a, int min_decimals, char *buffer)
 {
 	char		digits[48];		/* of v, last digit first */
 	int			ndigits = 0;
-	int			i;
 	char	   *out = buffer;
 
 	TariffDecTrim(&a);
@@ -249,13 +286,13 @@ TariffDecToText(TariffDec a, int min_decimals, char *buffer)
 
 	if (ndigits <= a.scale)
 		*out++ = '0';
-	for (i = ndigits - 1; i >= a.scale; i--)
+	for (int i = ndigits - 1; i >= a.scale; i--)
 		*out++ = digits[i];
 	if (a.scale > 0 || min_decimals > 0)
 		*out++ = '.';
-	for (i = a.scale - 1; i >= 0; i--)
+	for (int i = a.scale - 1; i >= 0; i--)
 		*out++ = i < ndigits ? digits[i] : '0';
-	for (i = a.scale; i < min_decimals; i++)
+	for (int i = a.scale; i < min_decimals; i++)
 		*out++ = '0';
 	*out = '\0';
 	return (size_t) (out - buffer);

@@ -2,10 +2,10 @@
  * tariff_decimal.h
  *	  Exact unsigned decimals in fixed point: v / 10^scale.
  *
- * Nothing in a tariff or a bill is negative, so there is no sign.  Every
- * operation that can leave the 128 bits says so by returning false; its result
- * is then undefined and the caller starts again with numeric.  Nothing is ever
- * rounded except by TariffDecRound and TariffDecDivide, which are told how.
+ * Nothing in a tariff or a bill is negative, so there is no sign.  An operation
+ * whose result does not fit 128 bits returns false.  The result is then undefined,
+ * and the caller starts again with numeric.  Only TariffDecRound and
+ * TariffDecDivide round, in the way that the caller asks for.
  *
  * Pure C: no server headers, so that the fuzzer can link it.
  */
@@ -36,19 +36,19 @@ typedef enum TariffRounding
 typedef enum TariffNumberStatus
 {
 	TARIFF_NUMBER_FIXED,		/* fits a TariffDec */
-	TARIFF_NUMBER_BIG,			/* a number, but for numeric */
+	TARIFF_NUMBER_BIG,			/* a number, but it needs numeric */
 	TARIFF_NUMBER_OUT_OF_RANGE, /* too many digits for a tariff */
 	TARIFF_NUMBER_INVALID		/* not a number at all */
 } TariffNumberStatus;
 
 /*
- * A number of a tariff has at most this many digits on either side of the
- * decimal point: room for 1e308 and 1e-300, and short enough that multiplying
- * two of them takes microseconds.
+ * A number of a tariff has at most this many digits on each side of the decimal
+ * point: enough for 1e308 and 1e-300, and few enough that multiplying two of them
+ * takes microseconds.
  */
 #define TARIFF_MAX_DIGITS 400
 
-/* longest TariffDecToText result: sign-less digits, point, leading zeros, NUL */
+/* of the longest result of TariffDecToText: digits, point, leading zeros, NUL */
 #define TARIFF_DEC_TEXT_SIZE (TARIFF_MAX_DIGITS + 48)
 
 #define TARIFF_U128_MAX (~(unsigned __int128) 0)
@@ -76,7 +76,7 @@ TariffMul(TariffU128 a, TariffU128 b, TariffU128 *result)
 	return TariffMulWide(a, b, result);
 }
 
-/* The same value with more decimals. */
+/* The same value with more decimals: scale is not less than a->scale. */
 static inline bool
 TariffDecRaise(TariffDec *a, int scale)
 {
@@ -93,6 +93,7 @@ TariffDecRaise(TariffDec *a, int scale)
 	return TariffDecRaiseWide(a, scale);
 }
 
+/* Gives both the larger scale of the two. */
 static inline bool
 TariffDecAlign(TariffDec *a, TariffDec *b)
 {
@@ -113,7 +114,7 @@ TariffDecAdd(TariffDec a, TariffDec b, TariffDec *result)
 	return result->v >= a.v;
 }
 
-/* a must not be less than b */
+/* a - b; false, too, if a is less than b */
 static inline bool
 TariffDecSub(TariffDec a, TariffDec b, TariffDec *result)
 {
@@ -132,8 +133,8 @@ TariffDecMul(TariffDec a, TariffDec b, TariffDec *result)
 }
 
 /*
- * Negative, zero or positive, as a is less than, equal to, above b.  This
- * never fails: what does not fit at the other's scale is the larger one.
+ * Negative, zero or positive, if a is less than, equal to or greater than b.  This
+ * never fails: a value that does not fit at the scale of the other is larger.
  */
 static inline int
 TariffDecCompare(TariffDec a, TariffDec b)

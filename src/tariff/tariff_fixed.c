@@ -2,12 +2,12 @@
  * tariff_fixed.c
  *	  Bills in fixed-point decimals, ready for SQL.
  *
- * tariff_charge, the hottest call of all, prices inline (tariff_sql.c); what
- * returns blocks and lines comes here.
+ * tariff_charge, which is called most, prices inline (tariff_sql.c).  The functions
+ * that return blocks and lines price here.
  *
- * A block below the one reached is full, and unless dwellings or period scale
- * it, it looks the same on every bill.  Such blocks are made once a tariff,
- * their JSON included, so that a bill works out only the block it reaches.
+ * A block below the one reached is full.  Unless dwellings or the period scale it,
+ * it looks the same on every bill.  Such blocks are made once per tariff, with
+ * their JSON, so that a bill computes only the block it reaches.
  */
 #include "postgres.h"
 
@@ -19,13 +19,19 @@
 #define tp_failed(cx) ((cx)->failed)
 #define tp_datum(cx, a, min_decimals) TariffWriteShared(a, min_decimals)
 #define tp_due(entry) ((entry)->fixed_due)
-#define tp_full_block(entry, k) TariffFullBlock(entry, k)
+#define tp_full_block(entry, k) full_block(entry, k)
 
-/* a tariff of more blocks keeps none of them */
+/* a tariff with more blocks keeps none of them */
 #define MAX_KEPT_BLOCKS 256
+
+static TariffBlockOut *full_block(TariffEntry *entry, int k);
 
 #include "tariff/tariff_output_template.h"
 
+/*
+ * Computes what all bills of the entry need.  entry->has_fixed becomes false if the
+ * tariff does not fit fixed point.
+ */
 void
 TariffFixedPrepare(TariffEntry *entry)
 {
@@ -42,40 +48,33 @@ TariffFixedPrepare(TariffEntry *entry)
 											 entry->tariff.nblocks);
 }
 
-/* Block k, full, as it stands on every bill; NULL when none are kept. */
-TariffBlockOut *
-TariffFullBlock(TariffEntry *entry, int k)
+/* Block k when it is full, as on every bill; NULL if the entry keeps none. */
+static TariffBlockOut *
+full_block(TariffEntry *entry, int k)
 {
 	TariffFixedCx cx = {false};
 	fixed_Water water;
 	TariffBlockOut *block;
-	MemoryContext old;
+	MemoryContext oldcontext;
 
 	if (entry->full == NULL || entry->full[k])
 		return entry->full ? entry->full[k] : NULL;
 
 	memset(&water, 0, sizeof(water));
 	water.reached = k + 1;
-	old = MemoryContextSwitchTo(entry->mcxt);
+	oldcontext = MemoryContextSwitchTo(entry->mcxt);
 	block = palloc(sizeof(TariffBlockOut));
 	fixed_output_block(&cx, &entry->tariff, &water, k, block);
 	if (cx.failed)
 		block = NULL;
 	else
 		TariffBlockKeepJson(block);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	entry->full[k] = block;
 	return block;
 }
 
-TariffOutcome
-TariffFixedBlocks(TariffEntry *entry, const TariffRequest *request, TariffBillOut *out)
-{
-	TariffFixedCx cx = {!entry->has_fixed};
-
-	return cx.failed ? TARIFF_TOO_BIG : fixed_compute(&cx, entry, request, NULL, out);
-}
-
+/* See tariff.h. */
 TariffOutcome
 TariffFixedBill(TariffEntry *entry, const TariffRequest *request,
 				const TariffConcepts *concepts, TariffBillOut *out)

@@ -12,16 +12,16 @@
 
 #include "tariff/tariff.h"
 
-/* of a tariff, in bytes */
+/* so many bytes of a tariff's name are shown in a message */
 #define SHOWN_NAME 64
 
 typedef struct JsonbReader
 {
-	TariffReader reader;		/* first: the parser hands back its address */
+	TariffReader reader;		/* first, because the parser passes its address */
 	JsonbIterator *iterator;
 	JsonbValue	value;			/* what the current token was made of */
-	MemoryContext mcxt;			/* where what is kept goes */
-	bool		scalar;			/* the root is no array or object */
+	MemoryContext mcxt;			/* of everything the parser keeps */
+	bool		scalar;			/* the root is neither array nor object */
 	int			max_faults;
 	List	   *faults;			/* of C strings */
 } JsonbReader;
@@ -54,6 +54,7 @@ read_scalar(const JsonbValue *value, TariffToken *token)
 	}
 }
 
+/* The next token.  The iterator wraps a scalar in an array, which is left out. */
 static void
 jsonb_next(TariffReader *reader, TariffToken *token)
 {
@@ -101,14 +102,14 @@ jsonb_alloc(TariffReader *reader, size_t size)
 {
 	JsonbReader *r = (JsonbReader *) reader;
 
-	/* the parser asks for memory before it compares one list with another */
+	/* the parser allocates before every long loop, so it can be interrupted here */
 	CHECK_FOR_INTERRUPTS();
 	return MemoryContextAllocExtended(r->mcxt, size, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 }
 
 /*
  * A string that is a BIG number, as numeric.  numeric_in gets the significant
- * digits alone, because it has no room for all the zeros that a string has.
+ * digits only, because a string can have more zeros than it accepts.
  */
 static Datum
 numeric_from_text(const TariffToken *token)
@@ -136,12 +137,12 @@ numeric_from_text(const TariffToken *token)
 							   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
 }
 
-/* Without trailing zeros, like every other number of a tariff. */
+/* The number as numeric in r->mcxt, without trailing zeros like all of a tariff. */
 static const void *
 jsonb_keep_big(TariffReader *reader, const TariffToken *token)
 {
 	JsonbReader *r = (JsonbReader *) reader;
-	MemoryContext old = MemoryContextSwitchTo(r->mcxt);
+	MemoryContext oldcontext = MemoryContextSwitchTo(r->mcxt);
 	Datum		number;
 
 	if (token->kind == TARIFF_TOKEN_NUMBER)
@@ -152,11 +153,11 @@ jsonb_keep_big(TariffReader *reader, const TariffToken *token)
 	}
 	else
 		number = numeric_from_text(token);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	return DatumGetPointer(number);
 }
 
-/* Copies what fits, cut between characters, with "..." when it was cut. */
+/* Copies what fits; a longer text is cut between characters and ends in "...". */
 static void
 clip(char *buffer, size_t size, const char *text, size_t length)
 {
@@ -173,6 +174,7 @@ clip(char *buffer, size_t size, const char *text, size_t length)
 	buffer[length] = '\0';
 }
 
+/* How a message quotes the token. */
 static void
 jsonb_describe(TariffReader *reader, const TariffToken *token, char *buffer, size_t size)
 {
@@ -212,7 +214,7 @@ jsonb_describe(TariffReader *reader, const TariffToken *token, char *buffer, siz
 	}
 }
 
-/* For messages: which tariff, if it has a name. */
+/* For messages: ' "name"' if the tariff has a name, else "". */
 const char *
 TariffQuotedName(const Tariff *tariff)
 {
@@ -251,8 +253,9 @@ jsonb_print(const TariffNumber *number, char *buffer, size_t size)
 }
 
 /*
- * Parses into the entry, whose mcxt keeps everything.  At most max_faults
- * faults are appended to *faults; true when there are none.
+ * Parses a tariff (or an array of concepts) into the entry; entry->mcxt keeps
+ * everything.  At most max_faults faults go to *faults, C strings in the current
+ * memory context.  True if there are none.
  */
 bool
 TariffParseJsonb(Jsonb *jsonb, bool concepts, TariffEntry *entry, int max_faults,

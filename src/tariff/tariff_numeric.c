@@ -1,7 +1,7 @@
 /*
  * tariff_numeric.c
  *	  Bills in the server's numeric: for tariffs, consumptions and amounts that
- *	  128 bits have no room for.  Slow and boundless.
+ *	  do not fit 128 bits.  Slower, but without that limit.
  *
  * Sums, differences and products of numerics are exact.  A quotient is taken
  * of integers and rounded by its remainder, so nothing is rounded twice.
@@ -14,7 +14,7 @@
 
 #include "tariff/tariff.h"
 
-/* numeric raises its own errors and never fails quietly */
+/* The template wants a context.  numeric raises its own errors, so it is empty. */
 typedef struct TariffNumericCx
 {
 	int			unused;
@@ -54,6 +54,7 @@ power_of_ten(int exponent)
 	return DatumGetNumeric(TariffWriteNumeric(power, 0));
 }
 
+/* a / b, rounded once, to so many decimals. */
 static Numeric
 divide_numeric(Numeric a, Numeric b, int decimals, TariffRounding rounding)
 {
@@ -71,6 +72,7 @@ divide_numeric(Numeric a, Numeric b, int decimals, TariffRounding rounding)
 	return call2(numeric_mul, quotient, power_of_ten(-decimals));
 }
 
+/* Without trailing zeros, but with at least min_decimals decimals. */
 static Datum
 trimmed(Numeric a, int min_decimals)
 {
@@ -81,7 +83,7 @@ trimmed(Numeric a, int min_decimals)
 	return result;
 }
 
-#define TP(name) numeric_##name
+#define TP(name) big_##name
 #define TP_NUM Numeric
 #define TP_CX TariffNumericCx
 #define tp_load(cx, number) TariffNumberToNumeric(number)
@@ -102,7 +104,7 @@ trimmed(Numeric a, int min_decimals)
 #include "tariff/tariff_price_template.h"
 #include "tariff/tariff_output_template.h"
 
-/* The block sums, made when a tariff is first priced this way. */
+/* Computes the block sums when the entry is first priced with numeric. */
 static void
 prepare(TariffEntry *entry)
 {
@@ -110,14 +112,13 @@ prepare(TariffEntry *entry)
 	int			n = entry->tariff.nblocks;
 	Numeric    *due;
 	Numeric    *kept;
-	int			i;
 
 	if (entry->numeric_due)
 		return;
 	due = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Numeric) * n);
-	numeric_prepare(&cx, &entry->tariff, due);
+	big_prepare(&cx, &entry->tariff, due);
 	kept = MemoryContextAllocHuge(entry->mcxt, sizeof(Numeric) * n);
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 	{
 		Size		size = VARSIZE_ANY(due[i]);
 
@@ -128,26 +129,22 @@ prepare(TariffEntry *entry)
 	entry->numeric_due = kept;
 }
 
+/* The water charge alone; *charge is set for TARIFF_DONE. */
 TariffOutcome
 TariffNumericCharge(TariffEntry *entry, const TariffRequest *request, Datum *charge)
 {
 	TariffNumericCx cx = {0};
-	numeric_Water water;
+	big_Water water;
 
 	prepare(entry);
-	if (numeric_price_water(&cx, &entry->tariff, entry->numeric_due, request,
+	if (big_price_water(&cx, &entry->tariff, entry->numeric_due, request,
 							&water) == TARIFF_PRICE_BEYOND)
 		return TARIFF_BEYOND;
 	*charge = trimmed(water.charge, 2);
 	return TARIFF_DONE;
 }
 
-TariffOutcome
-TariffNumericBlocks(TariffEntry *entry, const TariffRequest *request, TariffBillOut *out)
-{
-	return TariffNumericBill(entry, request, NULL, out);
-}
-
+/* See tariff.h. */
 TariffOutcome
 TariffNumericBill(TariffEntry *entry, const TariffRequest *request,
 				  const TariffConcepts *concepts, TariffBillOut *out)
@@ -155,5 +152,5 @@ TariffNumericBill(TariffEntry *entry, const TariffRequest *request,
 	TariffNumericCx cx = {0};
 
 	prepare(entry);
-	return numeric_compute(&cx, entry, request, concepts, out);
+	return big_compute(&cx, entry, request, concepts, out);
 }

@@ -1,17 +1,19 @@
 /*
  * tariff_output_template.h
- *	  From the numbers of tariff_price_template.h to the numerics of a result,
- *	  for both instances.
+ *	  The numbers of tariff_price_template.h as the numerics of a result, for both
+ *	  instances.
  *
  * Besides what that template needs, the including file defines
  *	tp_datum(cx, a, min_decimals)	a numeric without trailing zeros, but with
  *									at least so many decimals
- *	tp_failed(cx)					some result so far did not fit
+ *	tp_failed(cx)					true if a result so far did not fit
  *	tp_due(entry)					the block sums of the entry
  *	tp_full_block(entry, k)			block k when it is full, if the entry keeps it
  *
- * Quantities and limits show the decimals they have, money at least 2.
+ * Quantities and limits show the decimals that they have, money at least 2.
  */
+
+/* Block k as a row; incomplete if something does not fit. */
 
 static void
 TP(output_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water, int k,
@@ -36,6 +38,7 @@ TP(output_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water, int k,
 	row->amount = tp_datum(cx, priced.amount, 2);
 }
 
+/* The blocks of the bill, with one more for what the minimum adds. */
 static void
 TP(output_blocks)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 				  const TP(Water) *water, TariffBillOut *out)
@@ -43,11 +46,10 @@ TP(output_blocks)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 	const Tariff *tariff = &entry->tariff;
 	int			first = TP(first_block) (tariff, water);
 	int			n = water->reached - first + 1;
-	int			k;
 
 	out->block = MemoryContextAllocHuge(CurrentMemoryContext,
 										sizeof(TariffBlockOut *) * (n + 1));
-	for (k = 0; k < n; k++)
+	for (int k = 0; k < n; k++)
 	{
 		out->block[k] = NULL;
 		if (k < n - 1 && !water->has_factor)
@@ -73,17 +75,17 @@ TP(output_blocks)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 	}
 }
 
+/* The n lines of the bill. */
 static void
 TP(output_lines)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 {
-	int			i;
 
 	out->line = palloc(sizeof(TariffLineOut) * n);
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 	{
 		TariffLineOut *row = &out->line[i];
 
-		/* a concept is one of itself; only a percentage has a base */
+		/* only a percentage has a base */
 		row->base = (Datum) 0;
 		if (i > 0 && out->concepts->concept[i - 1].percentage)
 			row->base = tp_datum(cx, line[i].base, 2);
@@ -97,6 +99,7 @@ TP(output_lines)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 	}
 }
 
+/* The sums over the n lines. */
 static void
 TP(output_sums)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 {
@@ -104,9 +107,8 @@ TP(output_sums)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 	TP_NUM		discount = line->discount;
 	TP_NUM		iva = line->iva;
 	TP_NUM		total = line->total;
-	int			i;
 
-	for (i = 1; i < n; i++)
+	for (int i = 1; i < n; i++)
 	{
 		subtotal = tp_add(cx, subtotal, line[i].subtotal);
 		discount = tp_add(cx, discount, line[i].discount);
@@ -121,6 +123,7 @@ TP(output_sums)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 	out->total = tp_datum(cx, total, 2);
 }
 
+/* The whole bill: see TariffFixedBill in tariff.h. */
 static TariffOutcome
 TP(compute)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 			const TariffConcepts *concepts, TariffBillOut *out)
@@ -153,3 +156,21 @@ TP(compute)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 	}
 	return tp_failed(cx) ? TARIFF_TOO_BIG : TARIFF_DONE;
 }
+
+#undef TP
+#undef TP_NUM
+#undef TP_CX
+#undef tp_load
+#undef tp_int
+#undef tp_add
+#undef tp_sub
+#undef tp_mul
+#undef tp_compare
+#undef tp_hundredth
+#undef tp_round2
+#undef tp_divide
+#undef tp_check
+#undef tp_failed
+#undef tp_datum
+#undef tp_due
+#undef tp_full_block

@@ -1,13 +1,13 @@
 /*
  * tariff_parse.c
- *	  JSON tokens to a Tariff, and every fault on the way.
+ *	  JSON tokens to a Tariff, and all its faults.
  *
- * One pass, one validator: tariff_errors lists what it reports, the pricing
- * functions refuse a tariff for the same reasons in the same words.  A fault
- * never ends the pass; the value it concerns is skipped and the rest is read
- * on, so that one call shows everything there is to correct.
+ * There is one validator: tariff_errors lists what it reports, and the pricing
+ * functions refuse a tariff for the same reasons in the same words.  It reads the
+ * tariff once.  A fault does not end that: the faulty value is skipped and the rest
+ * is read, so that one call shows everything that has to be corrected.
  *
- * A JSON null is the same as a key that is not there.
+ * A JSON null is the same as a missing key.
  *
  * Pure C: no server headers, memory only from the reader.
  */
@@ -58,12 +58,14 @@ static const char *const discount_keys[DISCOUNT_NKEYS] = {"pct", "applies_to"};
 
 static const char *const mode_names[] = {"incremental", "volume", "base_excess"};
 
+/* The mode as it is written in a tariff. */
 const char *
 TariffModeName(TariffMode mode)
 {
 	return mode_names[mode];
 }
 
+/* SAT's product code of a line, or NULL. */
 const char *
 TariffDefaultProduct(const char *code)
 {
@@ -76,6 +78,7 @@ TariffDefaultProduct(const char *code)
 	return NULL;
 }
 
+/* SAT's unit code of a line, or NULL. */
 const char *
 TariffDefaultUnit(const char *code)
 {
@@ -88,15 +91,16 @@ TariffDefaultUnit(const char *code)
 
 /* ---- blocks -------------------------------------------------------------- */
 
-/* What a block must agree with: where the one before it ended. */
+/* The block before the one that is read: it must begin where this one ended. */
 typedef struct Previous
 {
-	bool		known;			/* its to_m3 is a number */
-	bool		from_known;
+	bool		known;			/* to is valid */
+	bool		from_known;		/* from is valid */
 	TariffNumber from;
 	TariffNumber to;
 } Previous;
 
+/* Reports a from_m3 that is not the to_m3 of the block before. */
 static void
 check_from(TariffParser *p, int index, const TariffBlock *block, const Previous *previous)
 {
@@ -131,6 +135,7 @@ check_from(TariffParser *p, int index, const TariffBlock *block, const Previous 
 		TariffFault(p, "from_m3", "out of order, %s found (blocks ascend)", got);
 }
 
+/* Reads block index into *block, checks it, and makes it the previous one. */
 static void
 read_block(TariffParser *p, int index, TariffBlock *block, Previous *previous)
 {
@@ -183,7 +188,7 @@ read_block(TariffParser *p, int index, TariffBlock *block, Previous *previous)
 	previous->to = block->to;
 }
 
-/* The token is the value of "blocks", or the whole tariff. */
+/* Reads the blocks; the token is the value of "blocks", or the whole tariff. */
 static void
 read_blocks(TariffParser *p, const TariffToken *value, Tariff *tariff)
 {
@@ -229,7 +234,7 @@ read_blocks(TariffParser *p, const TariffToken *value, Tariff *tariff)
 
 /* ---- concepts ------------------------------------------------------------ */
 
-/* What a concept says before the lines it refers to are all known. */
+/* A concept as it is read, before all lines that it refers to are known. */
 typedef struct RawConcept
 {
 	TariffConcept concept;
@@ -238,6 +243,7 @@ typedef struct RawConcept
 	const char **base;
 } RawConcept;
 
+/* Checks value and unit, which depend on the type, and sets concept->percent. */
 static void
 check_concept_value(TariffParser *p, const TariffKeys *keys, TariffConcept *concept,
 					const char *unit)
@@ -266,6 +272,7 @@ check_concept_value(TariffParser *p, const TariffKeys *keys, TariffConcept *conc
 					TariffQuoted(p, unit, buffer));
 }
 
+/* Reads concept index into *raw, which is zeroed, and checks what needs no other line. */
 static void
 read_concept(TariffParser *p, int index, RawConcept *raw)
 {
@@ -341,38 +348,36 @@ read_concept(TariffParser *p, int index, RawConcept *raw)
 	}
 }
 
-/* The line with this code among the water line and the first n concepts. */
+/* The line with this code: 0 is water, i + 1 one of the first n concepts, -1 none. */
 static int
 find_line(const RawConcept *raw, int n, const char *code)
 {
-	int			i;
 
 	if (strcmp(code, TARIFF_WATER_CODE) == 0)
 		return 0;
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 		if (raw[i].concept.code && strcmp(raw[i].concept.code, code) == 0)
 			return i + 1;
 	return -1;
 }
 
-/* Resolves the bases of concept `index` and checks that its code is its own. */
+/* Finds the lines of the base of concept `index`, and checks that its code is unique. */
 static void
 resolve_concept(TariffParser *p, RawConcept *raw, int n, int index)
 {
 	TariffConcept *concept = &raw[index].concept;
 	char		buffer[TARIFF_FOUND_SIZE];
-	int			i;
 
 	snprintf(p->where, sizeof(p->where), "additional_concepts[%d]", index);
 	if (concept->code && find_line(raw, index, concept->code) >= 0)
-		TariffFault(p, "code", "%s is taken by a line before it",
+		TariffFault(p, "code", "%s is already the code of an earlier line",
 					TariffQuoted(p, concept->code, buffer));
 
 	if (!concept->percentage)
 		return;
 	concept->nbase = raw[index].has_base ? raw[index].nbase : index + 1;
 	concept->base = p->reader->alloc(p->reader, sizeof(int) * (size_t) (concept->nbase + 1));
-	for (i = 0; i < concept->nbase; i++)
+	for (int i = 0; i < concept->nbase; i++)
 	{
 		const char *code;
 
@@ -388,13 +393,14 @@ resolve_concept(TariffParser *p, RawConcept *raw, int n, int index)
 		if (find_line(raw, n, code) == index + 1)
 			TariffFault(p, "base", "%s is the concept itself", TariffQuoted(p, code, buffer));
 		else if (find_line(raw, n, code) >= 0)
-			TariffFault(p, "base", "%s stands later (a base stands before its concept)",
+			TariffFault(p, "base", "%s comes later (a base comes before its concept)",
 						TariffQuoted(p, code, buffer));
 		else
-			TariffFault(p, "base", "%s is no line of the bill", TariffQuoted(p, code, buffer));
+			TariffFault(p, "base", "%s is not a line of the bill", TariffQuoted(p, code, buffer));
 	}
 }
 
+/* Reads the array of concepts; the token is its first one. */
 static void
 read_concepts(TariffParser *p, const TariffToken *value, TariffConcepts *concepts)
 {
@@ -404,7 +410,6 @@ read_concepts(TariffParser *p, const TariffToken *value, TariffConcepts *concept
 	int			capacity = 0;
 	int			read = 0;
 	int			n = 0;
-	int			i;
 
 	if (value->kind != TARIFF_TOKEN_BEGIN_ARRAY)
 	{
@@ -437,18 +442,19 @@ read_concepts(TariffParser *p, const TariffToken *value, TariffConcepts *concept
 			TariffFault(p, NULL, "more than %d concepts", TARIFF_MAX_CONCEPTS);
 		TariffSkip(p, &token);
 	}
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 		resolve_concept(p, raw, n, i);
 	p->where[0] = '\0';
 
 	concepts->n = n;
 	concepts->concept = p->reader->alloc(p->reader, sizeof(TariffConcept) * (size_t) (n + 1));
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 		concepts->concept[i] = raw[i].concept;
 }
 
 /* ---- the rest of the tariff ----------------------------------------------- */
 
+/* Reads the social discount, which by default applies to the water line. */
 static void
 read_discount(TariffParser *p, const TariffToken *value, Tariff *tariff)
 {
@@ -488,16 +494,15 @@ read_discount(TariffParser *p, const TariffToken *value, Tariff *tariff)
 	}
 }
 
-/* A tariff that brings its concepts must bring those its discount names. */
+/* If the tariff has concepts, its discount can only apply to those and to water. */
 static void
 check_discount_codes(TariffParser *p, const Tariff *tariff)
 {
 	char		buffer[TARIFF_FOUND_SIZE];
-	int			i;
 	int			j;
 
 	snprintf(p->where, sizeof(p->where), "social_discount");
-	for (i = 0; i < tariff->napplies; i++)
+	for (int i = 0; i < tariff->napplies; i++)
 	{
 		if (strcmp(tariff->applies[i], TARIFF_WATER_CODE) == 0)
 			continue;
@@ -509,7 +514,7 @@ check_discount_codes(TariffParser *p, const Tariff *tariff)
 				break;
 		}
 		if (j == tariff->concepts.n)
-			TariffFault(p, "applies_to", "%s is no line of the bill",
+			TariffFault(p, "applies_to", "%s is not a line of the bill",
 						TariffQuoted(p, tariff->applies[i], buffer));
 	}
 	p->where[0] = '\0';
@@ -519,9 +524,8 @@ static void
 read_mode(TariffParser *p, const TariffToken *value, Tariff *tariff)
 {
 	char		buffer[TARIFF_FOUND_SIZE];
-	int			i;
 
-	for (i = 0; i < 3 && value->kind == TARIFF_TOKEN_STRING; i++)
+	for (int i = 0; i < 3 && value->kind == TARIFF_TOKEN_STRING; i++)
 	{
 		if (TariffTextIs(value, mode_names[i]))
 		{
@@ -534,7 +538,10 @@ read_mode(TariffParser *p, const TariffToken *value, Tariff *tariff)
 	TariffSkip(p, value);
 }
 
-/* "up", "down" and "nearest" are to whole m3; 0 to 9 are decimals, nearest */
+/*
+ * Reads how the consumption is rounded: "up", "down" and "nearest" mean whole m3; a
+ * number from 0 to 9 means so many decimals, to the nearest.
+ */
 static void
 read_rounding(TariffParser *p, const TariffToken *value, Tariff *tariff)
 {
@@ -544,9 +551,8 @@ read_rounding(TariffParser *p, const TariffToken *value, Tariff *tariff)
 	};
 	TariffToken token = *value;
 	char		buffer[TARIFF_FOUND_SIZE];
-	int			i;
 
-	for (i = 0; i < 3 && value->kind == TARIFF_TOKEN_STRING; i++)
+	for (int i = 0; i < 3 && value->kind == TARIFF_TOKEN_STRING; i++)
 	{
 		if (TariffTextIs(value, names[i]))
 		{
@@ -571,6 +577,7 @@ read_rounding(TariffParser *p, const TariffToken *value, Tariff *tariff)
 	TariffSkip(p, value);
 }
 
+/* Reads a tariff that is an object. */
 static void
 read_tariff_object(TariffParser *p, Tariff *tariff)
 {
@@ -618,6 +625,7 @@ read_tariff_object(TariffParser *p, Tariff *tariff)
 		check_discount_codes(p, tariff);
 }
 
+/* Reads a tariff: see tariff_types.h. */
 bool
 TariffParse(TariffReader *reader, Tariff *tariff)
 {
@@ -637,6 +645,7 @@ TariffParse(TariffReader *reader, Tariff *tariff)
 	return parser.valid;
 }
 
+/* Reads an array of concepts, or null: see tariff_types.h. */
 bool
 TariffParseConcepts(TariffReader *reader, TariffConcepts *concepts)
 {

@@ -1,9 +1,9 @@
 /*
  * tariff_price.h
- *	  The fixed-point instance of tariff_price_template.h, all inline: the
- *	  hot path.
+ *	  The fixed-point instance of tariff_price_template.h, all of it inline,
+ *	  because every bill takes this path first.
  *
- * A result that does not fit 128 bits sets cx->failed; the whole bill is then
+ * A result that does not fit 128 bits sets cx->failed.  The whole bill is then
  * computed again with numeric (tariff_numeric.c).
  *
  * Pure C: no server headers.
@@ -84,7 +84,7 @@ fixed_divide(TariffFixedCx *cx, TariffDec a, TariffDec b, int decimals,
 {
 	TariffDec	result = {0, 0};
 
-	/* after a failure b can be anything */
+	/* after a failure b can be anything, even zero */
 	if (cx->failed || !TariffDecDivide(a, b, decimals, rounding, &result))
 		cx->failed = true;
 	return result;

@@ -1,14 +1,14 @@
 /*
  * tariff_price_template.h
- *	  The arithmetic of a bill, once, for two kinds of number.
+ *	  The arithmetic of a bill, written once for two kinds of number.
  *
- * tariff_price.c includes this with fixed-point decimals, tariff_numeric.c with
- * the server's numeric.  Both are exact, so both give the same digits; the
- * second is for numbers that the first has no room for.
+ * tariff_price.h includes this with fixed-point decimals, tariff_numeric.c with
+ * the server's numeric.  Both are exact, so both give the same digits; the second
+ * is for numbers that do not fit the first.
  *
  * One formula prices all three modes.  With F = period factor x dwellings, the
- * limits of a bill are those of the tariff times F.  The block k reached is the
- * last one whose lower limit is below the consumption C (or the first), and
+ * limits on a bill are those of the tariff times F.  The block k that is reached is
+ * the last one whose lower limit is below the consumption C (or the first one), and
  *
  *		charge = F * due[k] + (C - F * above[k]) * price[k]
  *
@@ -21,25 +21,25 @@
  * Scaling the limits instead of dividing the consumption keeps bills for
  * several dwellings exact: 10 m3 among 3 dwellings is never 3.333.
  *
- * Rounding happens where a line gets its 2 decimals, and in the consumption
- * when the tariff asks for it; nowhere else.
+ * Only two things are rounded: a line, to 2 decimals, and the consumption, if the
+ * tariff asks for it.
  *
  * The including file defines
  *
- *	TP(name)					mangles the names below
- *	TP_NUM						the number, passed by value
- *	TP_CX						the context every operation gets
- *	tp_load(cx, &TariffNumber)	from the parsed tariff
+ *	TP(name)					adds the prefix of the instance to a name
+ *	TP_NUM						the type of a number, passed by value
+ *	TP_CX						the type of the context of all operations
+ *	tp_load(cx, &TariffNumber)	a number of the parsed tariff
  *	tp_int(cx, int)
  *	tp_add, tp_sub, tp_mul(cx, a, b)		tp_sub: a is not less than b
  *	tp_compare(cx, a, b)
  *	tp_hundredth(cx, a)			a / 100
  *	tp_round2(cx, a)			2 decimals, half away from zero
  *	tp_divide(cx, a, b, decimals, TariffRounding)
- *	tp_check(cx)				a chance to be interrupted
+ *	tp_check(cx)				checks for interrupts
  *
- * An operation whose result does not fit notes that in *cx, and what follows
- * is undefined until the caller looks.
+ * An operation whose result does not fit notes that in *cx.  All later results are
+ * undefined, so the caller must look at *cx before it uses any.
  */
 
 typedef struct TP(Water)
@@ -48,7 +48,7 @@ typedef struct TP(Water)
 	TP_NUM		factor;			/* F */
 	bool		has_factor;		/* F is not 1 */
 	TP_NUM		billed;			/* m3, after rounding, of all dwellings */
-	TP_NUM		lift;			/* what the minimum adds */
+	TP_NUM		lift;			/* difference to the minimum charge, if lifted */
 	bool		lifted;
 	TP_NUM		charge;			/* 2 decimals */
 } TP(Water);
@@ -65,7 +65,7 @@ typedef struct TP(BlockRow)
 
 typedef struct TP(Line)
 {
-	TP_NUM		base;			/* of a percentage: what it is taken of */
+	TP_NUM		base;			/* of a percentage: the amount that it is a part of */
 	TP_NUM		quantity;
 	TP_NUM		unit_price;
 	TP_NUM		subtotal;
@@ -81,14 +81,13 @@ TP(scaled)(TP_CX *cx, const TP(Water) *water, TP_NUM a)
 	return water->has_factor ? tp_mul(cx, a, water->factor) : a;
 }
 
-/* Fills due[], one a block; in the order of the blocks. */
+/* Fills due[], one number per block. */
 static inline void
 TP(prepare)(TP_CX *cx, const Tariff *tariff, TP_NUM *due)
 {
 	TP_NUM		full = tp_int(cx, 0);
-	int			k;
 
-	for (k = 0; k < tariff->nblocks; k++)
+	for (int k = 0; k < tariff->nblocks; k++)
 	{
 		const TariffBlock *block = &tariff->block[k];
 		TP_NUM		fixed = tp_load(cx, &block->fixed);
@@ -131,7 +130,10 @@ TP(find_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water)
 	return low;
 }
 
-/* The water charge.  Like every result, BEYOND counts only if nothing failed. */
+/*
+ * The water charge: fills *water.  BEYOND if the consumption is above a finite last
+ * block; like all results, that is only valid if nothing failed.
+ */
 static inline TariffPriceStatus
 TP(price_water)(TP_CX *cx, const Tariff *tariff, const TP_NUM *due,
 				const TariffRequest *request, TP(Water) *water)
@@ -186,7 +188,7 @@ TP(price_water)(TP_CX *cx, const Tariff *tariff, const TP_NUM *due,
 	return TARIFF_PRICE_OK;
 }
 
-/* The blocks that a bill shows: all up to the one reached, or that one alone. */
+/* The first block on a bill: all up to the one reached are shown, or that one alone. */
 static inline int
 TP(first_block)(const Tariff *tariff, const TP(Water) *water)
 {
@@ -214,21 +216,20 @@ TP(price_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water, int k,
 	row->amount = tp_add(cx, row->fixed, tp_mul(cx, row->quantity, row->price));
 }
 
-/* Whether the tariff's own discount reduces the line with this code. */
+/* Does the tariff's own discount apply to the line with this code? */
 static inline bool
 TP(is_discounted)(const Tariff *tariff, const char *code)
 {
-	int			i;
 
-	for (i = 0; i < tariff->napplies; i++)
+	for (int i = 0; i < tariff->napplies; i++)
 		if (strcmp(tariff->applies[i], code) == 0)
 			return true;
 	return false;
 }
 
 /*
- * Discount, IVA and total of a line whose subtotal is known.  `rate` is the
- * line's own rate, or NULL for that of the bill; `pct` the discount, or NULL.
+ * Discount, IVA and total of a line whose subtotal is known.  `rate` is the line's
+ * own IVA rate, or NULL for that of the bill; `pct` is the discount, or NULL.
  */
 static inline void
 TP(finish_line)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
@@ -255,7 +256,7 @@ TP(finish_line)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
 }
 
 /*
- * All lines: the water line, then the concepts in their order.  line[] has
+ * All lines: the water line, then the concepts in their order.  line[] must have
  * room for 1 + concepts->n.
  */
 static inline void
@@ -266,8 +267,6 @@ TP(price_lines)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
 	TP_NUM		zero = tp_int(cx, 0);
 	TP_NUM		pct = zero;
 	bool		own_discount = false;
-	int			i;
-	int			j;
 
 	if (request->has_discount)
 		pct = tp_load(cx, &request->discount);
@@ -277,7 +276,7 @@ TP(price_lines)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
 		own_discount = true;
 	}
 
-	/* CFDI has no lines of quantity 0: without m3, the charge is one unit */
+	/* a CFDI has no lines of quantity 0: without m3, the charge is one unit */
 	line->subtotal = water->charge;
 	line->quantity = water->billed;
 	line->base = zero;
@@ -289,7 +288,7 @@ TP(price_lines)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
 					 (own_discount && TP(is_discounted) (tariff, TARIFF_WATER_CODE)) ?
 					 &pct : NULL, line);
 
-	for (i = 0; i < concepts->n; i++)
+	for (int i = 0; i < concepts->n; i++)
 	{
 		const TariffConcept *concept = &concepts->concept[i];
 		TP_NUM		value = tp_load(cx, &concept->value);
@@ -299,7 +298,7 @@ TP(price_lines)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
 		own->base = zero;
 		if (concept->percentage)
 		{
-			for (j = 0; j < concept->nbase; j++)
+			for (int j = 0; j < concept->nbase; j++)
 				own->base = tp_add(cx, own->base, line[concept->base[j]].subtotal);
 			value = tp_mul(cx, own->base, value);
 			if (concept->percent)

@@ -1,10 +1,10 @@
 /*
  * tariff_reader.c
- *	  What the parser stands on: faults with their path, tokens, the keys of an
- *	  object, and single values.
+ *	  The lower half of the parser: faults with their path, tokens, the keys of
+ *	  an object, and single values.
  *
- * Nothing here recurses: what has no business in a tariff is skipped by
- * counting brackets, however deep it is nested.
+ * Nothing here recurses: values that do not belong into a tariff are skipped by
+ * counting brackets, however deep they are nested.
  *
  * Pure C: no server headers, memory only from the reader.
  */
@@ -16,7 +16,7 @@
 
 /* ---- faults -------------------------------------------------------------- */
 
-/* Reports "<where>.<member>: <text>". */
+/* Reports "<where>.<member>: <text>"; member may be NULL.  The tariff is then invalid. */
 void
 TariffFault(TariffParser *p, const char *member, const char *format,...)
 {
@@ -37,6 +37,7 @@ TariffFault(TariffParser *p, const char *member, const char *format,...)
 		p->stopped = true;
 }
 
+/* The token as a message quotes it. */
 const char *
 TariffFound(TariffParser *p, const TariffToken *token, char *buffer)
 {
@@ -44,7 +45,7 @@ TariffFound(TariffParser *p, const TariffToken *token, char *buffer)
 	return buffer;
 }
 
-/* A text of the tariff, quoted and cut to size. */
+/* A text of the tariff, quoted and cut to the size of the buffer. */
 const char *
 TariffQuoted(TariffParser *p, const char *text, char *buffer)
 {
@@ -53,6 +54,7 @@ TariffQuoted(TariffParser *p, const char *text, char *buffer)
 	return TariffFound(p, &token, buffer);
 }
 
+/* A number as a message shows it. */
 const char *
 TariffPrinted(TariffParser *p, const TariffNumber *number, char *buffer)
 {
@@ -62,6 +64,7 @@ TariffPrinted(TariffParser *p, const TariffNumber *number, char *buffer)
 
 /* ---- tokens -------------------------------------------------------------- */
 
+/* The next token; END for ever when the reader wants no more faults. */
 void
 TariffNext(TariffParser *p, TariffToken *token)
 {
@@ -85,7 +88,7 @@ is_end(const TariffToken *token)
 		token->kind == TARIFF_TOKEN_END_OBJECT;
 }
 
-/* Reads on to the end of the value that begins with this token. */
+/* Reads to the end of the value that begins with this token. */
 void
 TariffSkip(TariffParser *p, const TariffToken *value)
 {
@@ -104,28 +107,27 @@ TariffSkip(TariffParser *p, const TariffToken *value)
 	}
 }
 
+/* Is the text of the token this one? */
 bool
 TariffTextIs(const TariffToken *token, const char *text)
 {
 	return token->length == strlen(text) && memcmp(token->text, text, token->length) == 0;
 }
 
-/* Levenshtein distance, for keys of a sensible length. */
+/* Levenshtein distance; b has less than 32 bytes. */
 static int
 distance(const char *a, size_t alen, const char *b, size_t blen)
 {
 	int			row[32];
-	size_t		i;
-	size_t		j;
 
-	for (j = 0; j <= blen; j++)
+	for (size_t j = 0; j <= blen; j++)
 		row[j] = (int) j;
-	for (i = 1; i <= alen; i++)
+	for (size_t i = 1; i <= alen; i++)
 	{
 		int			diagonal = row[0];
 
 		row[0] = (int) i;
-		for (j = 1; j <= blen; j++)
+		for (size_t j = 1; j <= blen; j++)
 		{
 			int			best = diagonal + (a[i - 1] != b[j - 1]);
 
@@ -140,7 +142,7 @@ distance(const char *a, size_t alen, const char *b, size_t blen)
 	return row[blen];
 }
 
-/* Whether the key is the beginning of the name ("to"), or else a good part of it. */
+/* Is the key the beginning of the name ("to"), or at least four characters of it? */
 static bool
 is_part(const TariffToken *key, const char *name, size_t length)
 {
@@ -152,7 +154,7 @@ is_part(const TariffToken *key, const char *name, size_t length)
 	return false;
 }
 
-/* A key that nothing reads is most likely a known one, mistyped. */
+/* Reports an unknown key, with the known one that it was probably meant to be. */
 static void
 unknown_key(TariffParser *p, const TariffKeys *keys, const TariffToken *key)
 {
@@ -161,13 +163,12 @@ unknown_key(TariffParser *p, const TariffKeys *keys, const TariffToken *key)
 	const char *nearest = NULL;
 	int			nearest_distance = 0;
 	size_t		used = 0;
-	int			i;
 
 	if (key->length == 0)
 		strcpy(name, "\"\"");
 	else
 		p->reader->describe(p->reader, key, name, sizeof(name));
-	for (i = 0; i < keys->n && key->length < 32; i++)
+	for (int i = 0; i < keys->n && key->length < 32; i++)
 	{
 		size_t		length = strlen(keys->name[i]);
 		int			d = distance(key->text, key->length, keys->name[i], length);
@@ -187,16 +188,16 @@ unknown_key(TariffParser *p, const TariffKeys *keys, const TariffToken *key)
 		return;
 	}
 	known[0] = '\0';
-	for (i = 0; i < keys->n && used < sizeof(known); i++)
+	for (int i = 0; i < keys->n && used < sizeof(known); i++)
 		used += (size_t) snprintf(known + used, sizeof(known) - used, "%s%s",
 								  i > 0 ? ", " : "", keys->name[i]);
-	TariffFault(p, name, "unknown key (known: %s; one that starts with _ is ignored)", known);
+	TariffFault(p, name, "unknown key (known: %s; keys that start with _ are ignored)", known);
 }
 
 /*
- * The next known key of the object being read, with the first token of its
- * value; -1 at the end of the object.  Nulls, ignored keys and faulty ones
- * never get to the caller.
+ * The next known key of the object that is being read, and the first token of its
+ * value; -1 at the end of the object.  Keys whose value is null, ignored keys and
+ * faulty ones are not returned.
  */
 int
 TariffNextKey(TariffParser *p, TariffKeys *keys, TariffToken *value)
@@ -233,7 +234,10 @@ TariffNextKey(TariffParser *p, TariffKeys *keys, TariffToken *value)
 
 /* ---- values -------------------------------------------------------------- */
 
-/* One growing array a list; the reader's memory is never given back. */
+/*
+ * The array, with room for element n; *capacity is 0 for a new one.  It may move, and
+ * the old memory is not freed: the reader has no function for that.
+ */
 void *
 TariffGrow(TariffParser *p, void *array, int n, int *capacity, size_t size)
 {
@@ -248,6 +252,7 @@ TariffGrow(TariffParser *p, void *array, int n, int *capacity, size_t size)
 	return larger;
 }
 
+/* Negative, zero or positive, if a is less than, equal to or greater than b. */
 int
 TariffCompareNumbers(TariffParser *p, const TariffNumber *a, const TariffNumber *b)
 {
@@ -270,7 +275,7 @@ TariffIsZero(const TariffNumber *a)
 	return a->big == NULL && a->dec.v == 0;
 }
 
-/* Reads the token as a number, which can also stand in a string. */
+/* Reads the token as a number, which may also be the text of a string. */
 TariffNumberStatus
 TariffNumberOf(TariffToken *token)
 {
@@ -282,7 +287,7 @@ TariffNumberOf(TariffToken *token)
 	return token->status;
 }
 
-/* A number; nothing in a tariff is negative. */
+/* A number that is not negative. */
 bool
 TariffReadNumber(TariffParser *p, const char *member, const TariffToken *value,
 				 TariffNumber *number)
@@ -295,7 +300,7 @@ TariffReadNumber(TariffParser *p, const char *member, const TariffToken *value,
 	else if (token.negative)
 		TariffFault(p, member, "negative, %s found", TariffFound(p, value, buffer));
 	else if (token.status == TARIFF_NUMBER_OUT_OF_RANGE)
-		TariffFault(p, member, "more than %d digits before or behind the decimal point",
+		TariffFault(p, member, "more than %d digits before or after the decimal point",
 					TARIFF_MAX_DIGITS);
 	else
 	{
@@ -311,6 +316,7 @@ TariffReadNumber(TariffParser *p, const char *member, const TariffToken *value,
 	return false;
 }
 
+/* A text that is not empty, terminated; or NULL. */
 const char *
 TariffReadString(TariffParser *p, const char *member, const TariffToken *value)
 {
@@ -319,7 +325,7 @@ TariffReadString(TariffParser *p, const char *member, const TariffToken *value)
 
 	if (value->kind != TARIFF_TOKEN_STRING || value->length == 0)
 	{
-		TariffFault(p, member, "a text that is not empty expected, %s found",
+		TariffFault(p, member, "a non-empty text expected, %s found",
 					TariffFound(p, value, buffer));
 		TariffSkip(p, value);
 		return NULL;
@@ -329,7 +335,10 @@ TariffReadString(TariffParser *p, const char *member, const TariffToken *value)
 	return copy;
 }
 
-/* A code, or an array of codes. */
+/*
+ * A code, or an array of codes.  Returns how many there are; *codes is NULL if there
+ * are none.
+ */
 int
 TariffReadCodes(TariffParser *p, const char *member, const TariffToken *value, const char ***codes)
 {
@@ -352,12 +361,12 @@ TariffReadCodes(TariffParser *p, const char *member, const TariffToken *value, c
 		while (code && i < n && strcmp(list[i], code) != 0)
 			i++;
 		if (code && i < n)
-			TariffFault(p, member, "%s is named twice", TariffQuoted(p, code, buffer));
+			TariffFault(p, member, "%s appears twice", TariffQuoted(p, code, buffer));
 		else if (code && n == TARIFF_MAX_CONCEPTS)
 		{
 			TariffFault(p, member, "more than %d codes", TARIFF_MAX_CONCEPTS);
 			code = NULL;
-			/* the comparison above is quadratic: read no further */
+			/* the comparison above is quadratic, so the rest is not read */
 			while (token.kind != TARIFF_TOKEN_END_ARRAY && token.kind != TARIFF_TOKEN_END)
 			{
 				TariffNext(p, &token);
@@ -379,12 +388,12 @@ TariffReadCodes(TariffParser *p, const char *member, const TariffToken *value, c
 		TariffNext(p, &token);
 	}
 	if (!any)
-		TariffFault(p, member, "names no line");
+		TariffFault(p, member, "no code found, at least one expected");
 	*codes = list;
 	return n;
 }
 
-/* A rate is a fraction; 16 for 16 % is a fault, not a guess. */
+/* A rate is a fraction.  16 for 16 % is a fault: we do not guess. */
 bool
 TariffReadRate(TariffParser *p, const char *member, const TariffToken *value, TariffNumber *rate)
 {

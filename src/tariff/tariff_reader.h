@@ -1,6 +1,6 @@
 /*
  * tariff_reader.h
- *	  What tariff_parse.c reads a tariff with (tariff_reader.c).
+ *	  Faults, tokens and values, for tariff_parse.c (tariff_reader.c).
  *
  * Pure C: no server headers.
  */
@@ -9,10 +9,10 @@
 
 #include "tariff/tariff_types.h"
 
-/* a bill has at most so many lines besides the water */
+/* a bill has at most so many lines besides the water line */
 #define TARIFF_MAX_CONCEPTS 1000
 
-/* what a fault quotes fits a buffer of this size */
+/* size of a buffer for a value that a fault quotes */
 #define TARIFF_FOUND_SIZE 80
 
 typedef struct TariffParser
@@ -37,7 +37,10 @@ TariffHas(const TariffKeys *keys, int key)
 	return (keys->seen & (1u << key)) != 0;
 }
 
-/* faults: "<where>.<member>: <text>"; the rest put into words what was found */
+/*
+ * Faults: "<where>.<member>: <text>".  The others write a value into the buffer, of
+ * TARIFF_FOUND_SIZE bytes, and return it.
+ */
 extern void TariffFault(TariffParser *p, const char *member, const char *format,...)
 			__attribute__((format(printf, 3, 4)));
 extern const char *TariffFound(TariffParser *p, const TariffToken *token, char *buffer);
@@ -50,7 +53,10 @@ extern void TariffSkip(TariffParser *p, const TariffToken *value);
 extern bool TariffTextIs(const TariffToken *token, const char *text);
 extern int	TariffNextKey(TariffParser *p, TariffKeys *keys, TariffToken *value);
 
-/* values; what is faulty is reported and skipped */
+/*
+ * Values.  The readers get the first token of the value.  If it is faulty they
+ * report that, skip it, and return false, NULL or what they could read.
+ */
 extern void *TariffGrow(TariffParser *p, void *array, int n, int *capacity, size_t size);
 extern int	TariffCompareNumbers(TariffParser *p, const TariffNumber *a, const TariffNumber *b);
 extern bool TariffIsAbove(TariffParser *p, const TariffNumber *a, unsigned limit);

@@ -3,8 +3,8 @@
  *	  The SQL functions of the tariff part.
  *
  * Each call finds its parsed tariff in a cache that belongs to the call site
- * (fn_extra), reads its arguments into a TariffRequest, prices in fixed point
- * and, where that has no room, again in numeric.
+ * (fn_extra), reads its arguments into a TariffRequest, and prices in fixed point.
+ * If something does not fit that, it prices again in numeric.
  */
 #include "postgres.h"
 
@@ -35,28 +35,28 @@ enum
 	ARG_UNITS, ARG_PERIOD
 };
 
-/* of a refused number */
+/* so many characters of a refused number are shown */
 #define SHOWN_DIGITS 40
 
-/* What a call site keeps, in fn_mcxt. */
+/* What is kept for a call site, in fn_mcxt. */
 typedef struct TariffCall
 {
 	TariffCache *tariffs;
-	TariffCache *concepts;		/* made when concepts first come as an argument */
+	TariffCache *concepts;		/* NULL until concepts are passed as an argument */
 	TupleDesc	desc;			/* of a set-returning function */
-	TariffLineTexts water[2];	/* of the water line with m3, and without any */
+	TariffLineTexts water[2];	/* of the water line: with m3, and without */
 } TariffCall;
 
 static void
 fill_water_texts(MemoryContext mcxt, TariffLineTexts *water)
 {
-	MemoryContext old = MemoryContextSwitchTo(mcxt);
+	MemoryContext oldcontext = MemoryContextSwitchTo(mcxt);
 	TariffBillOut bill = {.no_water = false};
 
 	TariffFillTexts(&bill, 0, &water[0]);
 	bill.no_water = true;
 	TariffFillTexts(&bill, 0, &water[1]);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 }
 
 static inline TariffCall *
@@ -76,6 +76,7 @@ get_call(FunctionCallInfo fcinfo)
 
 /* ---- arguments ----------------------------------------------------------- */
 
+/* Raises 22003 for a number that is OUT_OF_RANGE, else 22023. */
 static void
 refuse_argument(const char *name, TariffNumberStatus status, Datum value, const char *hint)
 {
@@ -85,19 +86,23 @@ refuse_argument(const char *name, TariffNumberStatus status, Datum value, const 
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("%s is out of range", name),
-				 errdetail("%s has more than %d digits before or behind the decimal point.",
+				 errdetail("%s has more than %d digits before or after the decimal point.",
 						   name, TARIFF_MAX_DIGITS),
 				 errhint("%s", hint)));
 	text = DatumGetCString(DirectFunctionCall1(numeric_out, value));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid %s", name),
-			 errdetail("%s: %.*s%s found.", name, SHOWN_DIGITS, text,
-					   strlen(text) > SHOWN_DIGITS ? "..." : ""),
+			 strlen(text) > SHOWN_DIGITS ?
+			 errdetail("%s begins with %.*s.", name, SHOWN_DIGITS, text) :
+			 errdetail("%s is %s.", name, text),
 			 errhint("%s", hint)));
 }
 
-/* A finite numeric that is not negative. */
+/*
+ * Reads an argument that must be a finite numeric and not negative.  The result is
+ * valid as long as the argument; number->big is in the current memory context.
+ */
 static inline void
 read_argument(Datum datum, const char *name, const char *hint, TariffNumber *number)
 {
@@ -134,7 +139,10 @@ exceeds(const TariffNumber *number, int limit)
 	return TariffDecCompare(number->dec, (TariffDec) {limit, 0}) > 0;
 }
 
-/* The request of tariff_bill and tariff_lines; false when the answer is NULL. */
+/*
+ * Reads the arguments of tariff_bill and tariff_lines, all but the tariff and the
+ * concepts.  False if the result is NULL.  Raises 22023 or 22003.
+ */
 static bool
 read_request(FunctionCallInfo fcinfo, TariffRequest *request)
 {
@@ -170,7 +178,7 @@ read_request(FunctionCallInfo fcinfo, TariffRequest *request)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid units_served"),
-				 errdetail("units_served: %d found.", request->units),
+				 errdetail("units_served is %d.", request->units),
 				 errhint("A connection serves at least one dwelling.")));
 	read_argument(PG_GETARG_DATUM(ARG_PERIOD), "period_factor", period_hint, &request->period);
 	if (request->period.big == NULL && request->period.dec.v == 0)
@@ -183,7 +191,7 @@ read_request(FunctionCallInfo fcinfo, TariffRequest *request)
 	return true;
 }
 
-/* Whose concepts to bill: the argument's, or else the tariff's own. */
+/* The entry whose concepts are billed: those of the argument, or else of the tariff. */
 static const TariffEntry *
 get_concepts(FunctionCallInfo fcinfo, TariffCall *call, const TariffEntry *entry)
 {
@@ -206,6 +214,7 @@ number_text(const TariffNumber *number)
 											   NumericGetDatum(TariffNumberToNumeric(number))));
 }
 
+/* Raises 22003: the consumption is above the last block. */
 static void
 refuse_beyond(const TariffEntry *entry, const TariffRequest *request)
 {
@@ -230,6 +239,7 @@ refuse_beyond(const TariffEntry *entry, const TariffRequest *request)
 			 errhint("Give the last block an open end (\"to_m3\": null).")));
 }
 
+/* Prices the bill, or without concepts its blocks: see TariffFixedBill in tariff.h. */
 static void
 price_bill(TariffEntry *entry, const TariffRequest *request, const TariffConcepts *concepts,
 		   TariffBillOut *bill)
@@ -296,15 +306,15 @@ tariff_bill(PG_FUNCTION_ARGS)
 /* ---- sets ---------------------------------------------------------------- */
 
 /*
- * An empty tuplestore for the result, which the executor reads and frees.  It
- * is given no descriptor: the functions are declared with their columns, so
- * there is nothing for the executor to check row by row.
+ * Makes an empty tuplestore for the result, which the executor reads and frees, and
+ * call->desc.  Unlike InitMaterializedSRF it sets no setDesc: the functions are
+ * declared with their columns, and so the executor need not check every row.
  */
 static Tuplestorestate *
 begin_set(FunctionCallInfo fcinfo, TariffCall *call)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext old;
+	MemoryContext oldcontext;
 	Tuplestorestate *store;
 
 	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
@@ -318,14 +328,14 @@ begin_set(FunctionCallInfo fcinfo, TariffCall *call)
 
 		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 			elog(ERROR, "return type must be a row type");
-		old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+		oldcontext = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 		call->desc = CreateTupleDescCopy(desc);
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 	}
-	old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
+	oldcontext = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
 	store = tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0,
 								  false, work_mem);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	rsinfo->returnMode = SFRM_Materialize;
 	rsinfo->setResult = store;
 	return store;
@@ -336,11 +346,9 @@ tariff_blocks(PG_FUNCTION_ARGS)
 {
 	TariffCall *call = get_call(fcinfo);
 	Tuplestorestate *store = begin_set(fcinfo, call);
-	TariffOutcome outcome = TARIFF_TOO_BIG;
 	TariffEntry *entry;
 	TariffRequest request;
 	TariffBillOut bill;
-	int			i;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		return (Datum) 0;
@@ -348,14 +356,9 @@ tariff_blocks(PG_FUNCTION_ARGS)
 	request.units = 1;
 	request.has_period = false;
 	entry = TariffCacheGet(call->tariffs, PG_GETARG_DATUM(0));
-	if (!tariff_force_numeric)
-		outcome = TariffFixedBlocks(entry, &request, &bill);
-	if (outcome == TARIFF_TOO_BIG)
-		outcome = TariffNumericBlocks(entry, &request, &bill);
-	if (outcome == TARIFF_BEYOND)
-		refuse_beyond(entry, &request);
+	price_bill(entry, &request, NULL, &bill);
 
-	for (i = 0; i < bill.nblocks; i++)
+	for (int i = 0; i < bill.nblocks; i++)
 	{
 		const TariffBlockOut *block = bill.block[i];
 		bool		is_minimum = (block->number == 0);
@@ -383,7 +386,6 @@ tariff_lines(PG_FUNCTION_ARGS)
 	TariffEntry *entry;
 	TariffRequest request;
 	TariffBillOut bill;
-	int			i;
 
 	if (!read_request(fcinfo, &request))
 		return (Datum) 0;
@@ -393,7 +395,7 @@ tariff_lines(PG_FUNCTION_ARGS)
 	price_bill(entry, &request, &concepts->concepts, &bill);
 	texts = concepts->texts;
 
-	for (i = 0; i <= bill.concepts->n; i++)
+	for (int i = 0; i <= bill.concepts->n; i++)
 	{
 		const TariffLineOut *line = &bill.line[i];
 		const TariffLineTexts *text = i == 0 ? &call->water[bill.no_water] : &texts[i - 1];
@@ -414,6 +416,7 @@ tariff_lines(PG_FUNCTION_ARGS)
 
 /* ---- validation ---------------------------------------------------------- */
 
+/* The first faults of a tariff, C strings. */
 static List *
 find_faults(Jsonb *jsonb, int max_faults)
 {
@@ -430,12 +433,11 @@ tariff_errors(PG_FUNCTION_ARGS)
 	List	   *faults = find_faults(PG_GETARG_JSONB_P(0), INT_MAX);
 	int			n = list_length(faults);
 	Datum	   *texts;
-	int			i;
 
 	if (n == 0)
 		PG_RETURN_ARRAYTYPE_P(construct_empty_array(TEXTOID));
 	texts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Datum) * n);
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 		texts[i] = CStringGetTextDatum(list_nth(faults, i));
 	PG_RETURN_ARRAYTYPE_P(construct_array(texts, n, TEXTOID, -1, false, TYPALIGN_INT));
 }

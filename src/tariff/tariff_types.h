@@ -1,12 +1,12 @@
 /*
  * tariff_types.h
- *	  A tariff as it is read from JSON, the reader that feeds the parser, and
- *	  what a bill is asked for with.
+ *	  A tariff as it is read from JSON, the reader that gives the parser its
+ *	  tokens, and the arguments of a bill.
  *
- * The parser knows JSON only as a stream of tokens.  The server feeds it from
- * a JsonbIterator (tariff_jsonb.c), the fuzzer from text.  Everything the
- * parser keeps is allocated by the reader and lives as long as the reader says
- * (in the server: as long as the cached tariff).
+ * The parser knows JSON only as a stream of tokens.  In the server they come from
+ * a JsonbIterator (tariff_jsonb.c), in the fuzzer from text.  The reader allocates
+ * all that the parser keeps, so it decides how long that lives: in the server as
+ * long as the cached tariff.
  *
  * Pure C: no server headers.
  */
@@ -32,36 +32,36 @@ typedef enum TariffTokenKind
 typedef struct TariffToken
 {
 	TariffTokenKind kind;
-	const char *text;			/* KEY and STRING; good until the next token */
+	const char *text;			/* KEY and STRING; valid until the next token */
 	size_t		length;			/* the text is not terminated */
 	TariffNumberStatus status;	/* NUMBER, from here on */
 	TariffDec	dec;			/* when FIXED */
 	bool		negative;
 	bool		boolean;		/* BOOL */
-	const void *source;			/* the reader's own */
+	const void *source;			/* for the reader alone */
 } TariffToken;
 
 typedef struct TariffNumber
 {
 	TariffDec	dec;			/* valid when big is NULL */
-	const void *big;			/* the reader's form of a number too long for dec */
+	const void *big;			/* what keep_big made of a number that does not fit dec */
 } TariffNumber;
 
 typedef struct TariffReader TariffReader;
 struct TariffReader
 {
-	/* END comes again and again once everything is read */
+	/* after the last token, END every time */
 	void		(*next) (TariffReader *reader, TariffToken *token);
-	/* zeroed memory that outlives the parse; never NULL */
+	/* zeroed memory that lives as long as the tariff; never NULL */
 	void	   *(*alloc) (TariffReader *reader, size_t size);
-	/* keeps a BIG number (or a string that is one, with its dec) for numeric */
+	/* keeps a BIG number (or a string that is one, with its dec) */
 	const void *(*keep_big) (TariffReader *reader, const TariffToken *token);
-	/* writes the token as it reads in JSON, at most size bytes with the NUL */
+	/* writes the token as a message quotes it, at most size bytes with the NUL */
 	void		(*describe) (TariffReader *reader, const TariffToken *token,
 							 char *buffer, size_t size);
-	/* one fault; false: enough, stop reading */
+	/* reports one fault; false: no more are wanted */
 	bool		(*fault) (TariffReader *reader, const char *text);
-	/* order of two numbers, at least one of them BIG */
+	/* compares two numbers, at least one of them BIG: <0, 0 or >0 */
 	int			(*compare) (const TariffNumber *a, const TariffNumber *b);
 	/* writes a number, with the same limits as describe */
 	void		(*print) (const TariffNumber *number, char *buffer, size_t size);
@@ -95,7 +95,7 @@ typedef struct TariffConcept
 	bool		has_iva_rate;
 	TariffNumber value;
 	TariffNumber iva_rate;
-	int			nbase;			/* of a percentage: the lines it is taken of */
+	int			nbase;			/* of a percentage: the lines that it is a part of */
 	int		   *base;			/* 0 is the water line, n is concept n - 1 */
 } TariffConcept;
 
@@ -112,8 +112,8 @@ typedef struct Tariff
 	const char *name;			/* or NULL */
 	int			nblocks;
 	TariffBlock *block;
-	bool		open;			/* the last block is */
-	bool		has_minimum;	/* and it is not zero */
+	bool		open;			/* the last block has no upper limit */
+	bool		has_minimum;	/* there is one, and it is not zero */
 	TariffNumber minimum;
 	TariffRounding rounding;	/* of the consumption */
 	int			rounding_decimals;
@@ -124,7 +124,7 @@ typedef struct Tariff
 	bool		has_discount;
 	TariffNumber discount;		/* in percent */
 	int			napplies;
-	const char **applies;		/* codes of the lines it reduces */
+	const char **applies;		/* codes of the lines that it applies to */
 } Tariff;
 
 typedef enum TariffPriceStatus
@@ -133,7 +133,7 @@ typedef enum TariffPriceStatus
 	TARIFF_PRICE_BEYOND			/* consumption above a finite last block */
 } TariffPriceStatus;
 
-/* What a bill is asked for with. */
+/* The arguments of a bill, besides the tariff and the concepts. */
 typedef struct TariffRequest
 {
 	TariffNumber consumption;
@@ -149,13 +149,16 @@ typedef struct TariffRequest
 /* the code of the water line, which no concept may take */
 #define TARIFF_WATER_CODE "agua"
 
-/* Both report what is wrong through reader->fault; true when nothing was. */
+/*
+ * tariff_parse.c.  Both report faults through reader->fault and return true if there
+ * are none.  Otherwise the result is incomplete and must not be priced.
+ */
 extern bool TariffParse(TariffReader *reader, Tariff *tariff);
 extern bool TariffParseConcepts(TariffReader *reader, TariffConcepts *concepts);
 
 extern const char *TariffModeName(TariffMode mode);
 
-/* SAT catalogue; NULL when the code is not one of the utility's own three */
+/* codes of the SAT catalogue, or NULL for all but the three lines of the utility */
 extern const char *TariffDefaultProduct(const char *code);
 extern const char *TariffDefaultUnit(const char *code);
 

@@ -1,6 +1,9 @@
 /*
- * tariff_fuzz.c
- *	  The tariff part without a server: JSON text -> parser -> bill.
+ * tariff_bill.c
+ *	  Fuzz target: JSON text -> parser -> bill, without a server.
+ *
+ * Links: src/tariff/tariff_parse.c src/tariff/tariff_reader.c src/tariff/tariff_decimal.c
+ * Longest input: 4096
  *
  * An input is "CONSUMPTION UNITS PERIOD\n" and then a tariff as JSON text.  It
  * need not be well-formed: the reader below hands the parser whatever tokens
@@ -12,8 +15,6 @@
  *	- the blocks (and what the minimum adds) sum to the charge
  *	- the charge agrees with a plain loop in long double
  *	- subtotal - discount + IVA = total for every line, nothing is negative
- *
- * fuzz/tariff_run builds and runs it; without a fuzzer it replays files.
  */
 #include <math.h>
 #include <stdio.h>
@@ -257,9 +258,8 @@ plain_charge(const Tariff *tariff, const TariffRequest *request, const fixed_Wat
 	long double factor = period * request->units;
 	long double consumption = dec_to_double(water->billed);
 	long double charge = 0;
-	int			i;
 
-	for (i = 0; i < tariff->nblocks; i++)
+	for (int i = 0; i < tariff->nblocks; i++)
 	{
 		const TariffBlock *block = &tariff->block[i];
 		long double from = to_double(&block->from) * factor;
@@ -286,9 +286,8 @@ static void
 check_blocks(TariffFixedCx *cx, const Tariff *tariff, const fixed_Water *water)
 {
 	TariffDec	sum = {0, 0};
-	int			k;
 
-	for (k = fixed_first_block(tariff, water); k <= water->reached; k++)
+	for (int k = fixed_first_block(tariff, water); k <= water->reached; k++)
 	{
 		fixed_BlockRow row;
 
@@ -307,10 +306,9 @@ check_lines(TariffFixedCx *cx, const Tariff *tariff, const TariffRequest *reques
 {
 	int			n = tariff->concepts.n + 1;
 	fixed_Line *line = calloc((size_t) n, sizeof(*line));
-	int			i;
 
 	fixed_price_lines(cx, tariff, request, &tariff->concepts, water, line);
-	for (i = 0; i < n && !cx->failed; i++)
+	for (int i = 0; i < n && !cx->failed; i++)
 	{
 		TariffDec	net = fixed_sub(cx, line[i].subtotal, line[i].discount);
 		TariffDec	total = fixed_add(cx, net, line[i].iva);
@@ -409,26 +407,3 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free_all(&r);
 	return 0;
 }
-
-#ifdef REPLAY
-int
-main(int argc, char **argv)
-{
-	int			i;
-
-	for (i = 1; i < argc; i++)
-	{
-		FILE	   *file = fopen(argv[i], "rb");
-		uint8_t    *data = malloc(1 << 24);
-		size_t		size;
-
-		CHECK(file != NULL && data != NULL);
-		size = fread(data, 1, 1 << 24, file);
-		fclose(file);
-		LLVMFuzzerTestOneInput(data, size);
-		free(data);
-	}
-	printf("%d inputs replayed\n", argc - 1);
-	return 0;
-}
-#endif

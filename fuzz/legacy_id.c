@@ -1,7 +1,12 @@
 /*
- * legacy_key.c
- *	  Fuzz target: RFC and CURP.  What is accepted is accepted again in its
- *	  normalised form, and is that form.
+ * legacy_id.c
+ *	  Fuzz target: RFC and CURP.
+ *
+ * Links: src/legacy/legacy_id.c src/legacy/legacy_rfc.c src/legacy/legacy_curp.c
+ * Longest input: 64
+ *
+ * The parsers write what they accept in a normal form.  That form is accepted,
+ * too, and its own normal form is the same text.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +29,7 @@ try(Parser parse, const char *text, size_t len)
 
 	if (status == LEGACY_KEY_CHECK)
 	{
-		/* the digit it asks for is the right one */
+		/* with the check digit that the parser expects, the key is valid */
 		key.at[key.len - 1] = key.check;
 		status = LEGACY_KEY_OK;
 	}

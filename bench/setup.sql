@@ -4,14 +4,20 @@
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS aquacis SCHEMA public;
 CREATE SCHEMA bench;
-CREATE TABLE bench.timing (what text, variant text, round int, value float8);
+-- by the clock, and by the backend's processor time (null where the kernel does not tell)
+CREATE TABLE bench.timing (what text, variant text, round int, value float8, cpu float8);
 CREATE TABLE bench.failure (what text, variant text, why text);
 
--- Microseconds that a command takes, for each row that it touches or for each
--- of "per".
+-- Microseconds that this backend has spent on a processor, or null.
+CREATE FUNCTION bench.cpu() RETURNS float8 LANGUAGE sql VOLATILE AS
+$$SELECT split_part(pg_read_file('/proc/self/schedstat', 0, 100, true), ' ', 1)::float8 / 1000$$;
+
+-- Records the microseconds that a command takes, divided by "per", or else by the rows
+-- that it touches.  Not for a command that commits.
 CREATE PROCEDURE bench.measure(what text, variant text, round int, command text, per float8 DEFAULT NULL) LANGUAGE plpgsql AS $$
 DECLARE
 	started timestamptz;
+	cpu float8 := bench.cpu();
 	elapsed float8;
 	n bigint;
 BEGIN
@@ -19,7 +25,7 @@ BEGIN
 	EXECUTE command;
 	elapsed := extract(epoch FROM clock_timestamp() - started) * 1e6;
 	GET DIAGNOSTICS n = ROW_COUNT;
-	INSERT INTO bench.timing VALUES (what, variant, round, elapsed / coalesce(per, n));
+	INSERT INTO bench.timing VALUES (what, variant, round, elapsed / coalesce(per, n), (bench.cpu() - cpu) / coalesce(per, n));
 END$$;
 
 -- Rows for any table of the legacy types, the first column counting from 100001.
