@@ -1,6 +1,6 @@
 /*
  * consolidate.h
- *	  What the files of the consolidate part share, and its start-up.
+ *	  What the files of the consolidate part share.
  *
  * Vocabulary: a family is a set of tables named after processes
  * (tmp_deuda_1779865), a source is one of them, the target is the one table
@@ -22,10 +22,11 @@
 #include "utils/acl.h"
 #include "utils/typcache.h"
 
-#include "common/usercode.h"
-
 #define PROCESS_COLUMN	"proceso_id"
 #define CREATED_COLUMN	"created_at"
+
+#define FETCH_ROWS		1000	/* per fetch from a cursor */
+#define SORT_MEMORY_KB	(6 * 1024)	/* of each sort while rows are read */
 
 /* What of a value goes into the checksum. */
 typedef enum HashBy
@@ -150,13 +151,6 @@ typedef struct Contents
 	bool		too_many;		/* rejects: gave up collecting */
 } Contents;
 
-/* How many tables a role has. */
-typedef struct OwnerCount
-{
-	Oid			owner;			/* hash key */
-	int			tables;
-} OwnerCount;
-
 /* Rows and checksum of one process in the target. */
 typedef struct ProcessSum
 {
@@ -166,9 +160,6 @@ typedef struct ProcessSum
 } ProcessSum;
 
 typedef struct CopyState CopyState;
-
-/* consolidate.c */
-extern void ConsolidateInit(void);
 
 /* consolidate_family.c */
 extern Family *FamilyLoad(Oid extnamespace, const char *schema, const char *name);
@@ -235,7 +226,6 @@ extern HTAB *TargetSumsOfSource(Family *family, const char *table, Oid owner, in
 
 /* consolidate_copy.c */
 extern CopyState *CopyBegin(Family *family);
-extern void CopyOpen(CopyState *copy);
 extern bool CopyReadSmall(CopyState *copy, int64 process_id, Relation source,
 						  const SourceColumn *columns, Snapshot snapshot, Contents *contents);
 extern void CopySource(CopyState *copy, int64 process_id, Relation source,

@@ -8,11 +8,8 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "catalog/dependency.h"
-#include "catalog/indexing.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_attribute.h"
@@ -32,15 +29,14 @@
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/acl.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "common/catalog.h"
 #include "common/hypertable.h"
+#include "common/usercode.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 

@@ -17,16 +17,12 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/tuplesort.h"
 
+#include "common/usercode.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
-
-#define SORT_MEMORY_KB	(6 * 1024)
-#define FETCH_ROWS		1000
 
 /* Rows as bytes, in order. */
 typedef struct Images

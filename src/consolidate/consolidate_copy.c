@@ -24,8 +24,8 @@
  * Whatever computes something of the target (defaults, index expressions, the
  * executor) does it as its owner, see consolidate_trust.c.
  *
- * CopyState lives as long as the run, with its slots; CopyOpen and CopyClose
- * enclose what belongs to a transaction.
+ * CopyState lives as long as the run, with its slots; what belongs to a transaction is
+ * made by open_target and ends with CopyClose.
  */
 #include "postgres.h"
 
@@ -47,6 +47,7 @@
 #include "common/hypertable.h"
 #include "common/rows.h"
 #include "common/spi.h"
+#include "common/usercode.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -191,8 +192,8 @@ CopyBegin(Family *family)
  * Opens the target for the current transaction, if it is not open yet; what is
  * allocated goes with the current memory context.
  */
-void
-CopyOpen(CopyState *copy)
+static void
+open_target(CopyState *copy)
 {
 	UserCodeScope scope;
 
@@ -442,7 +443,7 @@ CopyReadSmall(CopyState *copy, int64 process_id, Relation source, const SourceCo
 {
 	int			i;
 
-	CopyOpen(copy);
+	open_target(copy);
 	copy->npending = 0;
 	if (!copy->heap || RelationGetNumberOfBlocks(source) > SMALL_BLOCKS)
 		return false;
@@ -566,7 +567,7 @@ CopySource(CopyState *copy, int64 process_id, Relation source, const SourceColum
 {
 	int			i;
 
-	CopyOpen(copy);
+	open_target(copy);
 	if (copy->npending > 0)
 	{
 		for (i = 0; i < copy->npending; i++)

@@ -10,7 +10,6 @@
 #include "regex/regex.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
 

@@ -16,12 +16,8 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/toast_compression.h"
-#include "catalog/indexing.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
@@ -35,10 +31,7 @@
 #include "miscadmin.h"
 #include "nodes/nodes.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
@@ -46,6 +39,7 @@
 
 #include "common/catalog.h"
 #include "common/settings.h"
+#include "common/textarray.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -63,15 +57,11 @@ typedef struct Writer
 static void
 append_options(StringInfo sql, Datum options, const char *prefix, const char **separator)
 {
-	Datum	   *elements;
-	int			n,
-				i;
+	ListCell   *lc;
 
-	deconstruct_array(DatumGetArrayTypeP(options), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, NULL, &n);
-	for (i = 0; i < n; i++)
+	foreach(lc, TextArrayToList(DatumGetArrayTypeP(options)))
 	{
-		char	   *option = TextDatumGetCString(elements[i]);
+		char	   *option = lfirst(lc);
 		char	   *value = strchr(option, '=');
 
 		/* newer minor releases mark a column's age here; a new column has its own */

@@ -6,8 +6,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -77,6 +75,7 @@ RecordAdd(Batch *batch, Source *source, Relation rel, const char *state,
 	char	   *before;
 	char	   *after;
 
+	batch->oids[n] = source->oid;
 	batch->records[REC_ID][n] = Int64GetDatum(source->process_id);
 	batch->records[REC_TABLE][n] = CStringGetTextDatum(source->name);
 	batch->records[REC_STATE][n] = CStringGetTextDatum(state);

@@ -9,18 +9,14 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -60,20 +56,19 @@ RejectedMakeTable(Family *family, bool needed)
 	Oid			there = get_relname_relid("consolidate_rejected", namespace);
 	int			i;
 
+	if (!OidIsValid(there))
+	{
+		if (!needed && object_aclcheck(NamespaceRelationId, namespace, GetUserId(),
+									   ACL_CREATE) != ACLCHECK_OK)
+			return;
+		/* of two first calls at once, only one may make it */
+		ConsolidateLockAll(family);
+		there = get_relname_relid("consolidate_rejected", namespace);
+	}
 	if (OidIsValid(there))
 	{
 		if (needed)
 			TrustRejected(there);
-		return;
-	}
-	if (!needed && object_aclcheck(NamespaceRelationId, namespace, GetUserId(),
-								   ACL_CREATE) != ACLCHECK_OK)
-		return;
-	/* two first calls at once would both make it */
-	ConsolidateLockAll(family);
-	if (OidIsValid(get_relname_relid("consolidate_rejected", namespace)))
-	{
-		RejectedMakeTable(family, needed);
 		return;
 	}
 	for (i = 0; i < lengthof(statements); i++)

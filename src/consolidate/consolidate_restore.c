@@ -24,18 +24,15 @@
 
 #include "access/relation.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
-#include "storage/lock.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -47,10 +44,9 @@
 #include "common/rows.h"
 #include "common/settings.h"
 #include "common/spi.h"
+#include "common/usercode.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
-
-#define FETCH_ROWS	1000
 
 bool		ConsolidateRestoring = false;
 
@@ -662,6 +658,7 @@ restore_family(Oid extnamespace, Family *family, const int64 *process_id, int ba
 	ListCell   *lc;
 	int64		restored = 0;
 	int			in_batch = 0;
+	int			level;
 
 	if (process_id && records == NIL)
 		ereport(ERROR,
@@ -681,8 +678,8 @@ restore_family(Oid extnamespace, Family *family, const int64 *process_id, int ba
 		if (in_batch == 0)
 			CheckOwnTables(extnamespace, true);
 		/* a session's default tablespace must not move what had none */
-		(void) set_config_option("default_tablespace", "", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_LOCAL, true, 0, false);
+		level = SettingsBegin();
+		SettingsSet("default_tablespace", "");
 		if (process_id)
 		{
 			restore_process(family, lfirst(lc), force);
@@ -690,6 +687,7 @@ restore_family(Oid extnamespace, Family *family, const int64 *process_id, int ba
 		}
 		else if (try_restore_process(family, lfirst(lc), force))
 			restored++;
+		SettingsEnd(level);
 		if (++in_batch == batch || lnext(records, lc) == NULL)
 		{
 			SpiNextTransaction();

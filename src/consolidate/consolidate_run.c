@@ -46,7 +46,6 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -149,7 +148,6 @@ take_source(Batch *batch, Source *source, Relation rel, const SourceColumn *colu
 			RejectedForget(run->family, source);
 		RejectedWrite(run->family, source, rel, snapshot, contents);
 	}
-	batch->oids[batch->ntaken] = source->oid;
 	RecordAdd(batch, source, rel, drop ? "moved" : "copied", contents);
 	if (drop)
 		appendStringInfo(&batch->drop, "%s%s", batch->drop.len ? ", " : "DROP TABLE ",

@@ -26,7 +26,6 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -38,7 +37,6 @@
 #include "consolidate/consolidate.h"
 
 #define KEYS_IN_MEMORY	(256 * 1024)
-#define SORT_MEMORY_KB	(6 * 1024)
 #define REJECTS_MAX		(1000 * 1000)
 
 typedef struct Keys

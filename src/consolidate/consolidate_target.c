@@ -15,22 +15,17 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
-#include "catalog/namespace.h"
-#include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "optimizer/paths.h"
-#include "rewrite/rewriteHandler.h"
 #include "storage/bufmgr.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -40,11 +35,11 @@
 #include "common/rights.h"
 #include "common/settings.h"
 #include "common/spi.h"
+#include "common/usercode.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
-#define FETCH_ROWS			1000
-#define SORT_MEMORY_KB		40960
+#define INDEX_MEMORY_KB		40960
 #define DEFAULT_MEMORY_KB	65536
 
 static char *
@@ -98,19 +93,19 @@ give_away(Family *family, Oid owner)
 void
 TargetTellPublications(Family *family)
 {
+	const char *of_schema = "false";
 	uint64		n;
 
 	if (OidIsValid(family->target_oid))
 		return;
-	n = SpiQuery(psprintf("SELECT pubname FROM pg_catalog.pg_publication p WHERE pubinsert AND (puballtables"
-#if PG_VERSION_NUM >= 150000
-								  " OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace"
-								  "  WHERE pnpubid OPERATOR(pg_catalog.=) p.oid AND pnnspid OPERATOR(pg_catalog.=) %u)"
-								  ") ORDER BY pubname", family->schema_oid),
-#else
-								  ") ORDER BY pubname"),
-#endif
-						 0, NULL);
+	/* since 15 a publication can have all tables of a schema */
+	if (OidIsValid(get_relname_relid("pg_publication_namespace", PG_CATALOG_NAMESPACE)))
+		of_schema = psprintf("EXISTS (SELECT FROM pg_catalog.pg_publication_namespace"
+							 " WHERE pnpubid OPERATOR(pg_catalog.=) p.oid"
+							 "  AND pnnspid OPERATOR(pg_catalog.=) %u)", family->schema_oid);
+	n = SpiQuery(psprintf("SELECT pubname FROM pg_catalog.pg_publication p"
+						  " WHERE pubinsert AND (puballtables OR %s) ORDER BY pubname", of_schema),
+				 0, NULL);
 	for (uint64 i = 0; i < n; i++)
 		ereport(WARNING,
 				(errmsg("publication \"%s\" sends the rows of the new table \"%s.%s\"",
@@ -310,8 +305,7 @@ limit_sort_memory(void)
 {
 	if (maintenance_work_mem != DEFAULT_MEMORY_KB)
 		return false;
-	(void) set_config_option("maintenance_work_mem", CppAsString2(SORT_MEMORY_KB),
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	SettingsSet("maintenance_work_mem", CppAsString2(INDEX_MEMORY_KB));
 	return true;
 }
 
@@ -399,7 +393,7 @@ enter_for_index(Family *family, UserCodeScope *scope)
 void
 TargetIndex(Family *family)
 {
-	int			level = NewGUCNestLevel();
+	int			level = SettingsBegin();
 	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 	const char *name = free_name(family, psprintf("pk_%s", family->target));
 	char	   *keys = key_list(family);
@@ -447,29 +441,26 @@ HTAB *
 TargetPresent(Family *family, List *sources)
 {
 	HTAB	   *present = sums_create();
-	StringInfoData ids;
+	Datum	   *ids = palloc(sizeof(Datum) * list_length(sources));
+	int			nids = 0;
+	SpiArg		arg;
 	ListCell   *lc;
 	uint64		n,
 				i;
-	Oid			type = INT8ARRAYOID;
-	Datum		arg;
 
-	initStringInfo(&ids);
-	appendStringInfoChar(&ids, '{');
 	foreach(lc, sources)
 	{
 		Source	   *source = lfirst(lc);
 
 		if (source->has_id && source->problem == NULL)
-			appendStringInfo(&ids, "%s%lld", ids.len > 1 ? "," : "",
-							 (long long) source->process_id);
+			ids[nids++] = Int64GetDatum(source->process_id);
 	}
-	appendStringInfoChar(&ids, '}');
-	arg = OidInputFunctionCall(F_ARRAY_IN, ids.data, INT8OID, -1);
+	arg = SpiInt64ArrayArg(ids, nids);
 	n = UserCodeQuery(TargetUser(family, ACL_SELECT),
 					  psprintf("SELECT u.id FROM pg_catalog.unnest($1) u(id)"
 							   " WHERE EXISTS (SELECT FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) u.id)",
-							   target_name(family), PROCESS_COLUMN), 1, &type, &arg, NULL, false);
+							   target_name(family), PROCESS_COLUMN),
+					  1, &arg.type, &arg.value, NULL, false);
 	for (i = 0; i < n; i++)
 	{
 		int64		id = SpiInt64(i, 1);

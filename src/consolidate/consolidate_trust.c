@@ -20,33 +20,33 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/table.h"
-#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_database.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
-#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
 #include "common/catalog.h"
+#include "common/usercode.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
+
+/* How many tables a role has. */
+typedef struct OwnerCount
+{
+	Oid			owner;			/* hash key */
+	int			tables;
+} OwnerCount;
 
 /* ---- the target --------------------------------------------------------------------- */
 
