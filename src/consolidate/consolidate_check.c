@@ -42,7 +42,7 @@
 
 /* Before anything is locked: may this role read the table, and drop it? */
 char *
-InspectRights(Oid relid)
+ConsolidateCheckRights(Oid relid)
 {
 	if (!object_ownercheck(RelationRelationId, relid, GetUserId()))
 		return psprintf("role \"%s\" is not its owner", GetUserNameFromId(GetUserId(), false));
@@ -83,7 +83,8 @@ is_own_default(Form_pg_depend dep)
 		return true;
 	if (dep->refobjsubid == 0)
 		return false;
-	CatalogBegin(&rows, AttrDefaultRelationId, AttrDefaultOidIndexId, Anum_pg_attrdef_oid, dep->objid);
+	CatalogBegin(&rows, AttrDefaultRelationId, AttrDefaultOidIndexId, Anum_pg_attrdef_oid,
+				 dep->objid);
 	tuple = CatalogNext(&rows);
 	own = HeapTupleIsValid(tuple) &&
 		((Form_pg_attrdef) GETSTRUCT(tuple))->adrelid == dep->refobjid;
@@ -99,7 +100,7 @@ describe_dependant(Form_pg_depend dep)
 
 	if (dep->classid == RewriteRelationId)
 	{
-			CatalogRows rows;
+		CatalogRows rows;
 		HeapTuple	tuple;
 
 		CatalogBegin(&rows, RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, dep->objid);
@@ -213,7 +214,7 @@ find_trigger(Relation source)
 
 /* What of an index would not come back. */
 static char *
-inspect_index(Oid index)
+check_index(Oid index)
 {
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
 	bool		valid;
@@ -241,7 +242,8 @@ find_dependant(Oid classid, Oid objid, int *parts)
 	HeapTuple	tuple;
 	char	   *found = NULL;
 
-	CatalogBeginPair(&rows, DependRelationId, DependReferenceIndexId, Anum_pg_depend_refclassid, classid,
+	CatalogBeginPair(&rows, DependRelationId, DependReferenceIndexId,
+					 Anum_pg_depend_refclassid, classid,
 					 Anum_pg_depend_refobjid, objid);
 	while (found == NULL && HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
@@ -277,7 +279,7 @@ find_dependant(Oid classid, Oid objid, int *parts)
  * takes.
  */
 char *
-InspectSource(Relation source, int *locks)
+ConsolidateCheckSource(Relation source, int *locks)
 {
 	Form_pg_class form = source->rd_rel;
 	List	   *indexes;
@@ -320,7 +322,7 @@ InspectSource(Relation source, int *locks)
 	indexes = RelationGetIndexList(source);
 	foreach(lc, indexes)
 	{
-		dependant = inspect_index(lfirst_oid(lc));
+		dependant = check_index(lfirst_oid(lc));
 		if (dependant == NULL)
 			dependant = find_dependant(RelationRelationId, lfirst_oid(lc), &parts);
 		if (dependant)

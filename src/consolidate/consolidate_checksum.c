@@ -88,7 +88,7 @@ holds_oids(Oid type)
 }
 
 void
-ChecksumPrepare(ShapeColumn *column)
+ConsolidatePrepareChecksum(FamilyColumn *column)
 {
 	column->cache = lookup_type_cache(column->type,
 									  TYPECACHE_EQ_OPR | TYPECACHE_EQ_OPR_FINFO |
@@ -118,7 +118,7 @@ ChecksumPrepare(ShapeColumn *column)
 }
 
 static uint64
-hash_value(const ShapeColumn *column, Datum value)
+hash_value(const FamilyColumn *column, Datum value)
 {
 	switch (column->hash_by)
 	{
@@ -156,14 +156,14 @@ hash_value(const ShapeColumn *column, Datum value)
 }
 
 uint64
-ChecksumRow(const Shape *shape, const Datum *values, const bool *nulls)
+ConsolidateChecksumRow(const FamilyColumns *columns, const Datum *values, const bool *nulls)
 {
 	uint64		sum = 0;
 	int			i;
 
-	for (i = 0; i < shape->ncolumns; i++)
+	for (i = 0; i < columns->ncolumns; i++)
 	{
-		const ShapeColumn *column = &shape->columns[i];
+		const FamilyColumn *column = &columns->column[i];
 
 		if (!nulls[i])
 			sum += mix(hash_value(column, values[i]) + column->name_hash);
@@ -176,19 +176,19 @@ ChecksumRow(const Shape *shape, const Datum *values, const bool *nulls)
  * where it says that different bytes are equal, too.
  */
 uint64
-ChecksumKey(const Shape *shape, const Datum *values)
+ConsolidateHashKey(const FamilyColumns *columns, const Datum *values)
 {
 	uint64		sum = 0;
 	int			i;
 
-	if (shape->exact_key)
-		return hash_value(&shape->columns[shape->keys[0]], values[shape->keys[0]]);
-	for (i = 0; i < shape->nkeys; i++)
+	if (columns->exact_key)
+		return hash_value(&columns->column[columns->key[0]], values[columns->key[0]]);
+	for (i = 0; i < columns->nkeys; i++)
 	{
-		const ShapeColumn *column = &shape->columns[shape->keys[i]];
+		const FamilyColumn *column = &columns->column[columns->key[i]];
 		uint64		hash =
 			DatumGetUInt64(FunctionCall2Coll(&column->cache->hash_extended_proc_finfo,
-											 column->collation, values[shape->keys[i]],
+											 column->collation, values[columns->key[i]],
 											 UInt64GetDatum(0)));
 
 		sum = mix(sum + hash + 1);
@@ -197,7 +197,7 @@ ChecksumKey(const Shape *shape, const Datum *values)
 }
 
 char *
-ChecksumText(uint64 checksum)
+ConsolidateChecksumText(uint64 checksum)
 {
 	return psprintf("%016llx", (unsigned long long) checksum);
 }

@@ -27,16 +27,17 @@
 /* Rows as bytes, in order. */
 typedef struct Images
 {
-	const Shape *shape;
+	const FamilyColumns *columns;
 	Tuplesortstate *sort;
 	StringInfoData row;
 } Images;
 
 static void
-begin_images(Images *images, const Shape *shape)
+begin_images(Images *images, const FamilyColumns *columns)
 {
-	images->shape = shape;
-	images->sort = tuplesort_begin_datum(BYTEAOID, ByteaLessOperator, InvalidOid, false, SORT_MEMORY_KB, NULL, 0);
+	images->columns = columns;
+	images->sort = tuplesort_begin_datum(BYTEAOID, ByteaLessOperator, InvalidOid, false,
+										 SORT_MEMORY_KB, NULL, 0);
 	initStringInfo(&images->row);
 }
 
@@ -74,11 +75,11 @@ put_image(void *arg, Datum *values, bool *nulls)
 
 	resetStringInfo(row);
 	appendStringInfoSpaces(row, VARHDRSZ);
-	for (i = 0; i < images->shape->ncolumns; i++)
+	for (i = 0; i < images->columns->ncolumns; i++)
 	{
 		appendStringInfoChar(row, nulls[i] ? 0 : 1);
 		if (!nulls[i])
-			append_value(row, images->shape->columns[i].cache, values[i]);
+			append_value(row, images->columns->column[i].cache, values[i]);
 	}
 	SET_VARSIZE(row->data, row->len);
 	tuplesort_putdatum(images->sort, PointerGetDatum(row->data), false);
@@ -88,13 +89,14 @@ put_image(void *arg, Datum *values, bool *nulls)
 static void
 put_target(Family *family, int64 process_id, Images *images)
 {
-	int			n = family->shape.ncolumns + 1;
+	int			n = family->columns.ncolumns + 1;
 	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext work = AllocSetContextCreate(keep, "aquacis compared row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext work = AllocSetContextCreate(keep, "aquacis compared row",
+											   ALLOCSET_DEFAULT_SIZES);
 	Datum	   *values = palloc(sizeof(Datum) * n);
 	bool	   *nulls = palloc(sizeof(bool) * n);
-	Oid			user = TargetUser(family, ACL_SELECT);
-	Portal		cursor = UserCodeCursor(user, TargetQuery(family, &process_id));
+	Oid			user = ConsolidateTargetUser(family, ACL_SELECT);
+	Portal		cursor = UserCodeCursor(user, ConsolidateTargetQuery(family, &process_id));
 	uint64		row;
 
 	for (;;)
@@ -157,16 +159,16 @@ same_images(Images *a, Images *b)
 
 /* The rows that are not rejected, against those of the process in the target. */
 bool
-SameRows(Family *family, const Source *source, Relation rel, const SourceColumn *columns,
-		 Snapshot snapshot, const Contents *contents)
+ConsolidateSameRows(Family *family, const Source *source, Relation rel, const SourceColumn *from,
+					Snapshot snapshot, const SourceContents *contents)
 {
 	Images		ours;
 	Images		theirs;
 	bool		same;
 
-	begin_images(&ours, &family->shape);
-	begin_images(&theirs, &family->shape);
-	ExamineRows(&family->shape, rel, columns, snapshot, contents, put_image, &ours);
+	begin_images(&ours, &family->columns);
+	begin_images(&theirs, &family->columns);
+	ConsolidateForEachRow(&family->columns, rel, from, snapshot, contents, put_image, &ours);
 	put_target(family, source->process_id, &theirs);
 	same = same_images(&ours, &theirs);
 	tuplesort_end(ours.sort);

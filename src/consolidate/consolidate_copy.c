@@ -4,11 +4,11 @@
  *
  * The rows of the sources of one transaction go through one buffer of slots
  * into table_multi_insert, the way COPY writes; a buffer may hold rows of
- * several sources, so CopyClose, which empties it, comes before those are
+ * several sources, so ConsolidateCopyClose, which empties it, comes before those are
  * dropped (rows whose large values were stored out of line still point there).
  *
- * A source is read twice: ExamineSource says what is in it, CopySource writes.
- * One that is small and clean is read once: CopyReadSmall forms the target's
+ * A source is read twice: ConsolidateScanSource says what is in it, ConsolidateCopySource writes.
+ * One that is small and clean is read once: ConsolidateCopyReadSmall forms the target's
  * rows while it examines, in the order of their keys, so that building the
  * primary key finds them sorted.  It gives up at the first row that is not
  * clean, and nothing has happened.
@@ -25,7 +25,7 @@
  * executor) does it as its owner, see consolidate_trust.c.
  *
  * CopyState lives as long as the run, with its slots; what belongs to a transaction is
- * made by open_target and ends with CopyClose.
+ * made by open_target and ends with ConsolidateCopyClose.
  */
 #include "postgres.h"
 
@@ -99,7 +99,7 @@ static bool
 evaluate_defaults(CopyState *copy)
 {
 	TupleDesc	desc = RelationGetDescr(copy->target);
-	Shape	   *shape = &copy->family->shape;
+	FamilyColumns *columns = &copy->family->columns;
 	int			i,
 				j;
 
@@ -117,8 +117,8 @@ evaluate_defaults(CopyState *copy)
 			copy->process_attno = att->attnum;
 			filled = true;
 		}
-		for (j = 0; j < shape->ncolumns && !filled; j++)
-			filled = shape->columns[j].target_attno == att->attnum;
+		for (j = 0; j < columns->ncolumns && !filled; j++)
+			filled = columns->column[j].target_attno == att->attnum;
 		if (filled)
 			continue;
 		/* also virtual ones, whose expression build_column_default would give */
@@ -134,8 +134,8 @@ evaluate_defaults(CopyState *copy)
 			return false;
 		expr = expression_planner(expr);
 		copy->values[i] = ExecEvalExpr(ExecPrepareExpr(expr, copy->estate),
-										 GetPerTupleExprContext(copy->estate),
-										 &copy->nulls[i]);
+									   GetPerTupleExprContext(copy->estate),
+									   &copy->nulls[i]);
 		/* the executor says what is wrong with that */
 		if (copy->nulls[i] && att->attnotnull)
 			return false;
@@ -179,7 +179,7 @@ target_is_plain(CopyState *copy)
 }
 
 CopyState *
-CopyBegin(Family *family)
+ConsolidateCopyBegin(Family *family)
 {
 	CopyState  *copy = palloc0(sizeof(CopyState));
 
@@ -199,7 +199,7 @@ open_target(CopyState *copy)
 
 	if (copy->open)
 		return;
-	copy->owner = TargetUser(copy->family, ACL_SELECT | ACL_INSERT);
+	copy->owner = ConsolidateTargetUser(copy->family, ACL_SELECT | ACL_INSERT);
 	UserCodeEnter(&scope, copy->owner);
 	copy->target = table_open(copy->family->target_oid, RowExclusiveLock);
 	if (copy->desc == NULL)
@@ -273,7 +273,7 @@ flush(CopyState *copy)
 
 /* Writes what is left, and closes the target until the next transaction. */
 void
-CopyClose(CopyState *copy)
+ConsolidateCopyClose(CopyState *copy)
 {
 	if (!copy->open)
 		return;
@@ -292,7 +292,7 @@ CopyClose(CopyState *copy)
 
 /* After an error: the transaction's resources are gone already. */
 void
-CopyForget(CopyState *copy)
+ConsolidateCopyForget(CopyState *copy)
 {
 	int			i;
 
@@ -318,18 +318,18 @@ next_slot(CopyState *copy)
 	return copy->slots[copy->nused++];
 }
 
-/* Puts the values of a row, in the shape's order, where the target has them. */
+/* Puts the values of a row, in the family's order, where the target has them. */
 static void
 arrange_row(CopyState *copy, int64 process_id, const Datum *values, const bool *nulls)
 {
-	Shape	   *shape = &copy->family->shape;
+	FamilyColumns *columns = &copy->family->columns;
 	int			i;
 
 	copy->values[copy->process_attno - 1] = Int64GetDatum(process_id);
 	copy->nulls[copy->process_attno - 1] = false;
-	for (i = 0; i < shape->ncolumns; i++)
+	for (i = 0; i < columns->ncolumns; i++)
 	{
-		AttrNumber	attno = shape->columns[i].target_attno;
+		AttrNumber	attno = columns->column[i].target_attno;
 
 		copy->values[attno - 1] = values[i];
 		copy->nulls[attno - 1] = nulls[i];
@@ -379,15 +379,15 @@ buffer_row(CopyState *copy, int64 process_id, const Datum *values, const bool *n
 #include "lib/sort_template.h"
 
 static bool
-read_pending(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
-			 Snapshot snapshot, Contents *contents)
+read_pending(CopyState *copy, int64 process_id, Relation source, const SourceColumn *from,
+			 Snapshot snapshot, SourceContents *contents)
 {
-	Shape	   *shape = &copy->family->shape;
+	FamilyColumns *columns = &copy->family->columns;
 	MemoryContext keep = CurrentMemoryContext;
-	TableScanDesc scan = ExamineBeginScan(source, snapshot);
+	TableScanDesc scan = ConsolidateBeginScan(source, snapshot);
 	TupleTableSlot *slot = table_slot_create(source, NULL);
-	Datum	   *values = palloc0(sizeof(Datum) * shape->ncolumns);
-	bool	   *nulls = palloc0(sizeof(bool) * shape->ncolumns);
+	Datum	   *values = palloc0(sizeof(Datum) * columns->ncolumns);
+	bool	   *nulls = palloc0(sizeof(bool) * columns->ncolumns);
 	bool		clean = true,
 				ascending = true;
 	int			allocated = 0,
@@ -402,10 +402,10 @@ read_pending(CopyState *copy, int64 process_id, Relation source, const SourceCol
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(copy->per_row);
 		MemoryContextSwitchTo(copy->per_row);
-		clean = ShapeRow(shape, columns, slot, values, nulls, &kind, &column);
+		clean = ConsolidateConvertRow(columns, from, slot, values, nulls, &kind, &column);
 		if (!clean)
 			break;
-		contents->checksum += ChecksumRow(shape, values, nulls);
+		contents->checksum += ConsolidateChecksumRow(columns, values, nulls);
 		MemoryContextSwitchTo(keep);
 		if (copy->npending == allocated)
 		{
@@ -414,7 +414,7 @@ read_pending(CopyState *copy, int64 process_id, Relation source, const SourceCol
 				repalloc(copy->pending, sizeof(Pending) * allocated);
 		}
 		row = &copy->pending[copy->npending++];
-		row->key = (int64) ChecksumKey(shape, values);
+		row->key = (int64) ConsolidateHashKey(columns, values);
 		if (copy->npending > 1 && row->key <= row[-1].key)
 			ascending = false;
 		arrange_row(copy, process_id, values, nulls);
@@ -434,12 +434,12 @@ read_pending(CopyState *copy, int64 process_id, Relation source, const SourceCol
 }
 
 /*
- * Examines a small source and keeps its rows for CopySource.  False, and
+ * Examines a small source and keeps its rows for ConsolidateCopySource.  False, and
  * nothing done, when it is not small, or something in it is not clean.
  */
 bool
-CopyReadSmall(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
-			  Snapshot snapshot, Contents *contents)
+ConsolidateCopyReadSmall(CopyState *copy, int64 process_id, Relation source,
+						 const SourceColumn *from, Snapshot snapshot, SourceContents *contents)
 {
 	int			i;
 
@@ -447,8 +447,8 @@ CopyReadSmall(CopyState *copy, int64 process_id, Relation source, const SourceCo
 	copy->npending = 0;
 	if (!copy->heap || RelationGetNumberOfBlocks(source) > SMALL_BLOCKS)
 		return false;
-	memset(contents, 0, sizeof(Contents));
-	if (read_pending(copy, process_id, source, columns, snapshot, contents))
+	memset(contents, 0, sizeof(SourceContents));
+	if (read_pending(copy, process_id, source, from, snapshot, contents))
 	{
 		contents->rows = copy->npending;
 		return true;
@@ -461,46 +461,47 @@ CopyReadSmall(CopyState *copy, int64 process_id, Relation source, const SourceCo
 
 /* ---- any source ---------------------------------------------------------------- */
 
-/* What take_plain and take_row need. */
-typedef struct Taking
+/* What buffer_callback and rows_callback need. */
+typedef struct RowTarget
 {
 	CopyState  *copy;
 	int64		process_id;
 	Rows	   *rows;
-} Taking;
+} RowTarget;
 
 static void
-take_plain(void *arg, Datum *values, bool *nulls)
+buffer_callback(void *arg, Datum *values, bool *nulls)
 {
-	Taking	   *taking = arg;
+	RowTarget  *into = arg;
 
-	buffer_row(taking->copy, taking->process_id, values, nulls);
+	buffer_row(into->copy, into->process_id, values, nulls);
 }
 
 static void
-take_row(void *arg, Datum *values, bool *nulls)
+rows_callback(void *arg, Datum *values, bool *nulls)
 {
-	RowsPut(((Taking *) arg)->rows, values, nulls);
+	RowsPut(((RowTarget *) arg)->rows, values, nulls);
 }
 
 static void
-copy_plain(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
-		   Snapshot snapshot, const Contents *contents)
+copy_plain(CopyState *copy, int64 process_id, Relation source, const SourceColumn *from,
+		   Snapshot snapshot, const SourceContents *contents)
 {
-	Taking		taking = {copy, process_id};
+	RowTarget	into = {copy, process_id};
 
-	ExamineRows(&copy->family->shape, source, columns, snapshot, contents, take_plain, &taking);
+	ConsolidateForEachRow(&copy->family->columns, source, from, snapshot, contents,
+						  buffer_callback, &into);
 }
 
 static TupleDesc
-shape_descriptor(const Shape *shape)
+row_descriptor(const FamilyColumns *columns)
 {
-	TupleDesc	desc = CreateTemplateTupleDesc(shape->ncolumns);
+	TupleDesc	desc = CreateTemplateTupleDesc(columns->ncolumns);
 	int			i;
 
-	for (i = 0; i < shape->ncolumns; i++)
+	for (i = 0; i < columns->ncolumns; i++)
 	{
-		const ShapeColumn *column = &shape->columns[i];
+		const FamilyColumn *column = &columns->column[i];
 
 		TupleDescInitEntry(desc, i + 1, column->name, column->type, column->typmod, 0);
 		TupleDescInitEntryCollation(desc, i + 1, column->collation);
@@ -511,18 +512,19 @@ shape_descriptor(const Shape *shape)
 static char *
 insert_command(Family *family, int64 process_id)
 {
-	Shape	   *shape = &family->shape;
+	FamilyColumns *columns = &family->columns;
 	StringInfoData sql;
 	int			i;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "INSERT INTO %s (%s",
 					 quote_qualified_identifier(family->schema, family->target), PROCESS_COLUMN);
-	for (i = 0; i < shape->ncolumns; i++)
-		appendStringInfo(&sql, ", %s", quote_identifier(shape->columns[i].name));
-	appendStringInfo(&sql, ") OVERRIDING SYSTEM VALUE SELECT " INT64_FORMAT "::pg_catalog.int8", process_id);
-	for (i = 0; i < shape->ncolumns; i++)
-		appendStringInfo(&sql, ", s.%s", quote_identifier(shape->columns[i].name));
+	for (i = 0; i < columns->ncolumns; i++)
+		appendStringInfo(&sql, ", %s", quote_identifier(columns->column[i].name));
+	appendStringInfo(&sql, ") OVERRIDING SYSTEM VALUE SELECT " INT64_FORMAT "::pg_catalog.int8",
+					 process_id);
+	for (i = 0; i < columns->ncolumns; i++)
+		appendStringInfo(&sql, ", s.%s", quote_identifier(columns->column[i].name));
 	appendStringInfoString(&sql, " FROM " ROWS_NAME " s");
 	return sql.data;
 }
@@ -531,21 +533,22 @@ insert_command(Family *family, int64 process_id)
 static int64
 rows_shown(Family *family, int64 process_id)
 {
-	ProcessSum *sum = hash_search(TargetSums(family, &process_id), &process_id, HASH_FIND, NULL);
+	HTAB	   *sums = ConsolidateTargetSums(family, &process_id);
+	ProcessSum *sum = hash_search(sums, &process_id, HASH_FIND, NULL);
 
 	return sum ? sum->rows : 0;
 }
 
 static void
-copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
-			  Snapshot snapshot, const Contents *contents)
+copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceColumn *from,
+			  Snapshot snapshot, const SourceContents *contents)
 {
 	Family	   *family = copy->family;
-	Taking		taking = {copy, process_id, RowsBegin(shape_descriptor(&family->shape))};
+	RowTarget	into = {copy, process_id, RowsBegin(row_descriptor(&family->columns))};
 	int64		written;
 
-	ExamineRows(&family->shape, source, columns, snapshot, contents, take_row, &taking);
-	written = RowsInto(taking.rows, copy->owner, insert_command(family, process_id));
+	ConsolidateForEachRow(&family->columns, source, from, snapshot, contents, rows_callback, &into);
+	written = RowsInto(into.rows, copy->owner, insert_command(family, process_id));
 	if (copy->target->rd_rel->relkind == RELKIND_VIEW ||
 		copy->target->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
 		written = Min(written, rows_shown(family, process_id));
@@ -562,8 +565,8 @@ copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceCo
 
 /* Copies the rows of a source that are not rejected. */
 void
-CopySource(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
-		   Snapshot snapshot, const Contents *contents)
+ConsolidateCopySource(CopyState *copy, int64 process_id, Relation source, const SourceColumn *from,
+					  Snapshot snapshot, const SourceContents *contents)
 {
 	int			i;
 
@@ -575,7 +578,7 @@ CopySource(CopyState *copy, int64 process_id, Relation source, const SourceColum
 		copy->npending = 0;
 	}
 	else if (copy->plain)
-		copy_plain(copy, process_id, source, columns, snapshot, contents);
+		copy_plain(copy, process_id, source, from, snapshot, contents);
 	else
-		copy_executor(copy, process_id, source, columns, snapshot, contents);
+		copy_executor(copy, process_id, source, from, snapshot, contents);
 }

@@ -108,7 +108,7 @@ check_key(List *key)
 
 /* Without columns of its own, a family's key is looked for in the sources. */
 static void
-check_key_defined(List *key, const Shape *shape)
+check_key_defined(List *key, const FamilyColumns *columns)
 {
 	ListCell   *lc;
 
@@ -117,9 +117,9 @@ check_key_defined(List *key, const Shape *shape)
 		char	   *column = lfirst(lc);
 		int			i;
 
-		for (i = 0; i < shape->ncolumns && strcmp(shape->columns[i].name, column) != 0; i++)
+		for (i = 0; i < columns->ncolumns && strcmp(columns->column[i].name, column) != 0; i++)
 			;
-		if (i == shape->ncolumns)
+		if (i == columns->ncolumns)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("key column \"%s\" is none of the columns of the family", column),
@@ -134,15 +134,15 @@ check_redefinition(const char *extschema, const char *family)
 	bool		builtin;
 
 	if (SpiQuery(psprintf("SELECT builtin FROM %s.consolidate_family"
-								  " WHERE family OPERATOR(pg_catalog.=) $1", extschema),
-						 1, args) == 0)
+						  " WHERE family OPERATOR(pg_catalog.=) $1", extschema),
+				 1, args) == 0)
 		return;
 	builtin = SpiBool(0, 1);
 	if (builtin ||
 		SpiQuery(psprintf("SELECT FROM %s.consolidate_source"
-								  " WHERE family OPERATOR(pg_catalog.=) $1"
-								  "  AND state OPERATOR(pg_catalog.<>) 'restored' LIMIT 1", extschema),
-						 1, args) > 0)
+						  " WHERE family OPERATOR(pg_catalog.=) $1"
+						  "  AND state OPERATOR(pg_catalog.<>) 'restored' LIMIT 1", extschema),
+				 1, args) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("family \"%s\" is defined already", family),
@@ -167,9 +167,9 @@ check_target(const char *extschema, const char *family, const char *target)
 	SpiArg		args[] = {SpiTextArg(family), SpiTextArg(target)};
 
 	if (SpiQuery(psprintf("SELECT family FROM %s.consolidate_family"
-								  " WHERE family OPERATOR(pg_catalog.<>) $1"
-								  "  AND target OPERATOR(pg_catalog.=) $2 LIMIT 1", extschema),
-						 2, args) > 0)
+						  " WHERE family OPERATOR(pg_catalog.<>) $1"
+						  "  AND target OPERATOR(pg_catalog.=) $2 LIMIT 1", extschema),
+				 2, args) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("target \"%s\" is that of family \"%s\"", target, SpiText(0, 1)),
@@ -211,14 +211,14 @@ consolidate_define(PG_FUNCTION_ARGS)
 
 		/* says now what is wrong with a name or a type */
 		columns = TextArrayToList(PG_GETARG_ARRAYTYPE_P(4));
-		ShapeFromDefinitions(&probe, columns);
-		ShapeCheckNames(&probe);
+		ConsolidateParseColumns(&probe, columns);
+		ConsolidateCheckColumns(&probe);
 		SettingsEnd(level);
-		check_key_defined(key, &probe.shape);
+		check_key_defined(key, &probe.columns);
 	}
 
 	SPI_connect();
-	CheckOwnTables(get_func_namespace(fcinfo->flinfo->fn_oid), true);
+	ConsolidateCheckOwnTables(get_func_namespace(fcinfo->flinfo->fn_oid), true);
 	check_redefinition(extschema, family);
 	check_target(extschema, family, target);
 	args[0] = SpiTextArg(family);

@@ -12,7 +12,7 @@
  * make the server qualify what it writes, and write it in one way.
  *
  * What cannot be written down here (row security, triggers, dependants, grants
- * by others than the owner, ...) InspectSource has refused before.
+ * by others than the owner, ...) ConsolidateCheckSource has refused before.
  */
 #include "postgres.h"
 
@@ -352,7 +352,8 @@ append_constraints(Writer *writer, bool not_null)
 	CatalogRows rows;
 	HeapTuple	tuple;
 
-	CatalogBegin(&rows, ConstraintRelationId, ConstraintRelidTypidNameIndexId, Anum_pg_constraint_conrelid, RelationGetRelid(writer->rel));
+	CatalogBegin(&rows, ConstraintRelationId, ConstraintRelidTypidNameIndexId,
+				 Anum_pg_constraint_conrelid, RelationGetRelid(writer->rel));
 	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
 		Form_pg_constraint form = (Form_pg_constraint) GETSTRUCT(tuple);
@@ -430,7 +431,8 @@ append_comments(Writer *writer)
 	CatalogRows rows;
 	HeapTuple	tuple;
 
-	CatalogBeginPair(&rows, DescriptionRelationId, DescriptionObjIndexId, Anum_pg_description_objoid, RelationGetRelid(writer->rel),
+	CatalogBeginPair(&rows, DescriptionRelationId, DescriptionObjIndexId,
+					 Anum_pg_description_objoid, RelationGetRelid(writer->rel),
 					 Anum_pg_description_classoid, RelationRelationId);
 	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
@@ -463,7 +465,7 @@ has_collations(Relation rel)
 
 /* Writes the two pieces of DDL, in the current memory context. */
 void
-DefinitionOf(Relation source, char **before, char **after)
+ConsolidateDeparseTable(Relation source, char **before, char **after)
 {
 	Form_pg_class form = source->rd_rel;
 	TupleConstr *constr = RelationGetDescr(source)->constr;
@@ -500,7 +502,8 @@ DefinitionOf(Relation source, char **before, char **after)
 	}
 	append_all_column_extras(&writer);
 	append_comments(&writer);
-	if (form->relreplident == REPLICA_IDENTITY_FULL || form->relreplident == REPLICA_IDENTITY_NOTHING)
+	if (form->relreplident == REPLICA_IDENTITY_FULL ||
+		form->relreplident == REPLICA_IDENTITY_NOTHING)
 		appendStringInfo(&writer.after, "ALTER TABLE %s REPLICA IDENTITY %s;\n", writer.name,
 						 form->relreplident == REPLICA_IDENTITY_FULL ? "FULL" : "NOTHING");
 	if (deparse)

@@ -32,16 +32,16 @@ load_columns(Family *family)
 	SpiArg		args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 
 	if (SpiQuery(psprintf("SELECT columns FROM %s.consolidate_target"
-								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-								  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
-						 2, args) == 1)
+						  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+						  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
+				 2, args) == 1)
 		family->column_defs = SpiTextList(0, 1);
 	SPI_freetuptable(SPI_tuptable);
 }
 
 /* The family in this schema.  The result lives in the current memory context. */
 Family *
-FamilyLoad(Oid extnamespace, const char *schema, const char *name)
+ConsolidateLoadFamily(Oid extnamespace, const char *schema, const char *name)
 {
 	Family	   *family = palloc0(sizeof(Family));
 	SpiArg		args[] = {SpiTextArg(name)};
@@ -60,12 +60,12 @@ FamilyLoad(Oid extnamespace, const char *schema, const char *name)
 	if (object_aclcheck(NamespaceRelationId, family->schema_oid, GetUserId(),
 						ACL_USAGE) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, schema);
-	CheckOwnTables(extnamespace, false);
+	ConsolidateCheckOwnTables(extnamespace, false);
 
 	if (SpiQuery(psprintf("SELECT pattern, target, key_columns, columns"
-								  " FROM %s.consolidate_family"
-								  " WHERE family OPERATOR(pg_catalog.=) $1", family->extschema),
-						 1, args) == 0)
+						  " FROM %s.consolidate_family"
+						  " WHERE family OPERATOR(pg_catalog.=) $1", family->extschema),
+				 1, args) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("family \"%s\" is not defined", name),
@@ -176,7 +176,7 @@ compare_process(const void *key, const void *element)
 static void
 load_records(Family *family, List *sources)
 {
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
+	SpiArg		args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 	int			ids = 0;
 	uint64		n,
 				i;
@@ -184,11 +184,11 @@ load_records(Family *family, List *sources)
 	while (ids < list_length(sources) && ((Source *) list_nth(sources, ids))->has_id)
 		ids++;
 	n = SpiQuery(psprintf("SELECT process_id, source_table, state, row_count,"
-								  "  rejected_count, checksum FROM %s.consolidate_source"
-								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-								  "  AND family OPERATOR(pg_catalog.=) $2"
-								  "  AND state OPERATOR(pg_catalog.<>) 'restored'",
-								  family->extschema), 2, args);
+						  "  rejected_count, checksum FROM %s.consolidate_source"
+						  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+						  "  AND family OPERATOR(pg_catalog.=) $2"
+						  "  AND state OPERATOR(pg_catalog.<>) 'restored'",
+						  family->extschema), 2, args);
 	for (i = 0; i < n && ids > 0; i++)
 	{
 		int64		id = SpiInt64(i, 1);
@@ -221,27 +221,28 @@ load_records(Family *family, List *sources)
  * problems that show without opening it.
  */
 List *
-FamilySources(Family *family)
+ConsolidateFindSources(Family *family)
 {
 	List	   *sources = NIL;
 	ListCell   *lc;
 	Source	   *previous = NULL;
 	uint64		n,
 				i;
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)};
+	SpiArg		args[] = {
+		SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)
+	};
 
-	n = SpiQuery(
-								  "SELECT c.oid, c.relname, c.relkind, "
-								  "  pg_catalog.substring(c.relname::pg_catalog.text, $2), "
-								  "  CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'r'"
-								  "    THEN pg_catalog.pg_relation_filepath(c.oid) END, c.relowner "
-								  "FROM pg_catalog.pg_class c "
-								  "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-								  "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
-								  "  AND c.relname OPERATOR(pg_catalog.~) $2"
-								  "  AND c.relname OPERATOR(pg_catalog.<>) $3"
-								  "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}')",
-								  3, args);
+	n = SpiQuery("SELECT c.oid, c.relname, c.relkind, "
+				 "  pg_catalog.substring(c.relname::pg_catalog.text, $2), "
+				 "  CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'r'"
+				 "    THEN pg_catalog.pg_relation_filepath(c.oid) END, c.relowner "
+				 "FROM pg_catalog.pg_class c "
+				 "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+				 "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
+				 "  AND c.relname OPERATOR(pg_catalog.~) $2"
+				 "  AND c.relname OPERATOR(pg_catalog.<>) $3"
+				 "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}')",
+				 3, args);
 	for (i = 0; i < n; i++)
 	{
 		Source	   *source = palloc0(sizeof(Source));
@@ -287,22 +288,24 @@ FamilySources(Family *family)
  * suffix, no number.  The plan lists them so that nobody believes them gone.
  */
 List *
-FamilyLookalikes(Family *family)
+ConsolidateFindLookalikes(Family *family)
 {
 	List	   *names = NIL;
 	uint64		n,
 				i;
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)};
+	SpiArg		args[] = {
+		SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)
+	};
 
 	n = SpiQuery("SELECT c.relname "
-						 "FROM pg_catalog.pg_class c "
-						 "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-						 "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
-						 "  AND c.relname OPERATOR(pg_catalog.!~) $2"
-						 "  AND pg_catalog.starts_with(pg_catalog.lower(c.relname::pg_catalog.text), "
-						 "    pg_catalog.lower($3) OPERATOR(pg_catalog.||) '_')"
-						 "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}') "
-						 "ORDER BY c.relname COLLATE pg_catalog.\"C\"", 3, args);
+				 "FROM pg_catalog.pg_class c "
+				 "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+				 "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
+				 "  AND c.relname OPERATOR(pg_catalog.!~) $2"
+				 "  AND pg_catalog.starts_with(pg_catalog.lower(c.relname::pg_catalog.text), "
+				 "    pg_catalog.lower($3) OPERATOR(pg_catalog.||) '_')"
+				 "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}') "
+				 "ORDER BY c.relname COLLATE pg_catalog.\"C\"", 3, args);
 	for (i = 0; i < n; i++)
 		names = lappend(names, SpiText(i, 1));
 	SPI_freetuptable(SPI_tuptable);
@@ -316,39 +319,42 @@ FamilyLookalikes(Family *family)
 static List *
 majority_columns(Family *family)
 {
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)};
+	SpiArg		args[] = {
+		SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)
+	};
 	List	   *defs = NIL;
 
 	if (SpiQuery("WITH cols AS ("
-						 "SELECT c.relname, pg_catalog.array_agg("
-						 "   pg_catalog.quote_ident(a.attname) OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||)"
-						 "   pg_catalog.format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum) AS defs "
-						 "FROM pg_catalog.pg_class c "
-						 "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-						 "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid"
-						 "  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped "
-						 "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
-						 "  AND c.relname OPERATOR(pg_catalog.~) $2"
-						 "  AND c.relname OPERATOR(pg_catalog.<>) $3"
-						 "  AND c.relkind OPERATOR(pg_catalog.=) 'r' "
-						 "GROUP BY c.relname) "
-						 "SELECT defs FROM cols GROUP BY defs ORDER BY pg_catalog.count(*) DESC,"
-						 "  pg_catalog.min(pg_catalog.length(relname::pg_catalog.text)),"
-						 "  pg_catalog.min(relname::pg_catalog.text COLLATE pg_catalog.\"C\") LIMIT 1",
-						 3, args) == 1)
+				 "SELECT c.relname, pg_catalog.array_agg("
+				 "   pg_catalog.quote_ident(a.attname) OPERATOR(pg_catalog.||) ' '"
+				 "   OPERATOR(pg_catalog.||)"
+				 "   pg_catalog.format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum) AS defs "
+				 "FROM pg_catalog.pg_class c "
+				 "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+				 "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid"
+				 "  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped "
+				 "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
+				 "  AND c.relname OPERATOR(pg_catalog.~) $2"
+				 "  AND c.relname OPERATOR(pg_catalog.<>) $3"
+				 "  AND c.relkind OPERATOR(pg_catalog.=) 'r' "
+				 "GROUP BY c.relname) "
+				 "SELECT defs FROM cols GROUP BY defs ORDER BY pg_catalog.count(*) DESC,"
+				 "  pg_catalog.min(pg_catalog.length(relname::pg_catalog.text)),"
+				 "  pg_catalog.min(relname::pg_catalog.text COLLATE pg_catalog.\"C\") LIMIT 1",
+				 3, args) == 1)
 		defs = SpiTextList(0, 1);
 	SPI_freetuptable(SPI_tuptable);
 	return defs;
 }
 
 static bool
-resolve_shape(Family *family)
+resolve_columns(Family *family)
 {
 	if (OidIsValid(family->target_oid))
 	{
 		Relation	target = relation_open(family->target_oid, AccessShareLock);
 
-		ShapeFromTarget(family, target);
+		ConsolidateTargetColumns(family, target);
 		relation_close(target, AccessShareLock);
 	}
 	else
@@ -357,10 +363,10 @@ resolve_shape(Family *family)
 
 		if (defs == NIL)
 			return false;
-		ShapeFromDefinitions(family, defs);
-		ShapeCheckNames(family);
+		ConsolidateParseColumns(family, defs);
+		ConsolidateCheckColumns(family);
 	}
-	ShapeFinish(family);
+	ConsolidateFinishColumns(family);
 	return true;
 }
 
@@ -369,10 +375,10 @@ resolve_shape(Family *family)
  * Types are written and read by name, so the session's path must not matter.
  */
 bool
-FamilyResolveShape(Family *family)
+ConsolidateResolveColumns(Family *family)
 {
 	int			level = SettingsForText();
-	bool		found = resolve_shape(family);
+	bool		found = resolve_columns(family);
 
 	SettingsEnd(level);
 	return found;

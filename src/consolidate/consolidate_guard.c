@@ -52,7 +52,7 @@ event_trigger_exists(void)
 	SpiArg		args[] = {SpiTextArg(TRIGGER_NAME)};
 
 	return SpiQuery("SELECT FROM pg_catalog.pg_event_trigger"
-							" WHERE evtname OPERATOR(pg_catalog.=) $1", 1, args) > 0;
+					" WHERE evtname OPERATOR(pg_catalog.=) $1", 1, args) > 0;
 }
 
 static void
@@ -103,17 +103,18 @@ consolidate_guard(PG_FUNCTION_ARGS)
 	args[0] = SpiTextArg(schema);
 	args[1] = SpiTextArg(mode);
 	SPI_connect();
-	CheckOwnTables(get_func_namespace(fcinfo->flinfo->fn_oid), true);
+	ConsolidateCheckOwnTables(get_func_namespace(fcinfo->flinfo->fn_oid), true);
 	if (strcmp(mode, "off") == 0)
 		SpiQuery(psprintf("DELETE FROM %s.consolidate_guard_schema"
-								  " WHERE source_schema OPERATOR(pg_catalog.=) $1", extschema),
-						 1, args);
+						  " WHERE source_schema OPERATOR(pg_catalog.=) $1", extschema),
+				 1, args);
 	else
 		SpiQuery(psprintf("INSERT INTO %s.consolidate_guard_schema (source_schema, mode)"
-								  " VALUES ($1, $2) ON CONFLICT (source_schema) DO UPDATE SET mode = EXCLUDED.mode",
-								  extschema), 2, args);
+						  " VALUES ($1, $2) ON CONFLICT (source_schema) DO UPDATE"
+						  " SET mode = EXCLUDED.mode",
+						  extschema), 2, args);
 	any = SpiQuery(psprintf("SELECT FROM %s.consolidate_guard_schema LIMIT 1", extschema),
-						   0, NULL) > 0;
+				   0, NULL) > 0;
 	switch_event_trigger(extschema, any);
 	SPI_finish();
 	PG_RETURN_VOID();
@@ -196,10 +197,10 @@ guard_mode(Oid extnamespace, const char *schema)
 
 	while (mode == NULL && (tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 		if (strcmp(TextDatumGetCString(heap_getattr(tuple, Anum_guard_schema_source_schema,
-												RelationGetDescr(rel), &isnull)),
+													RelationGetDescr(rel), &isnull)),
 				   schema) == 0)
 			mode = TextDatumGetCString(heap_getattr(tuple, Anum_guard_schema_mode,
-														 RelationGetDescr(rel), &isnull));
+													RelationGetDescr(rel), &isnull));
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return mode;
@@ -237,10 +238,13 @@ find_family(Oid extnamespace, const char *name, Violation *violation)
 	{
 		Datum		pattern = heap_getattr(tuple, Anum_family_pattern, desc, &isnull);
 
-		if (!DatumGetBool(DirectFunctionCall2Coll(textregexeq, C_COLLATION_OID, text_name, pattern)))
+		if (!DatumGetBool(DirectFunctionCall2Coll(textregexeq, C_COLLATION_OID, text_name,
+												  pattern)))
 			continue;
-		violation->family = TextDatumGetCString(heap_getattr(tuple, Anum_family_family, desc, &isnull));
-		violation->target = TextDatumGetCString(heap_getattr(tuple, Anum_family_target, desc, &isnull));
+		violation->family = TextDatumGetCString(heap_getattr(tuple, Anum_family_family, desc,
+															 &isnull));
+		violation->target = TextDatumGetCString(heap_getattr(tuple, Anum_family_target, desc,
+															 &isnull));
 		violation->process = process_of(text_name, pattern);
 		found = true;
 	}
@@ -291,8 +295,8 @@ consolidate_guard_trigger(PG_FUNCTION_ARGS)
 	extnamespace = get_func_namespace(fcinfo->flinfo->fn_oid);
 	SPI_connect();
 	n = SpiQuery("SELECT objid FROM pg_catalog.pg_event_trigger_ddl_commands()"
-						 " WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass",
-						 0, NULL);
+				 " WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass",
+				 0, NULL);
 	PushActiveSnapshot(GetLatestSnapshot());
 	for (i = 0; i < n; i++)
 		check_relation(extnamespace, SpiOid(i, 1));

@@ -20,10 +20,10 @@
  * time zone.  Where there are none it costs nothing.  SettingsEnd() ends it.
  */
 int
-ConsolidateChecksumSettings(const Shape *shape)
+ConsolidateChecksumSettings(const FamilyColumns *columns)
 {
-	for (int i = 0; i < shape->ncolumns; i++)
-		if (shape->columns[i].hash_by == HASH_BY_TEXT)
+	for (int i = 0; i < columns->ncolumns; i++)
+		if (columns->column[i].hash_by == HASH_BY_TEXT)
 		{
 			int			level = SettingsForText();
 

@@ -53,8 +53,8 @@ static void
 plan_open_source(Family *family, Source *source, Relation rel, Oid target_owner, HTAB *present,
 				 PlanLine *line)
 {
-	SourceColumn *columns = palloc(sizeof(SourceColumn) * family->shape.ncolumns);
-	Contents	contents;
+	SourceColumn *from = palloc(sizeof(SourceColumn) * family->columns.ncolumns);
+	SourceContents contents;
 	Snapshot	snapshot;
 	bool		stored;
 	int			level,
@@ -63,22 +63,23 @@ plan_open_source(Family *family, Source *source, Relation rel, Oid target_owner,
 
 	line->bytes = DatumGetInt64(DirectFunctionCall1(pg_total_relation_size,
 													ObjectIdGetDatum(source->oid)));
-	line->problem = OwnersProblem(family, source->oid, target_owner);
+	line->problem = ConsolidateOwnersProblem(family, source->oid, target_owner);
 	if (line->problem == NULL)
-		line->problem = InspectSource(rel, &locks);
+		line->problem = ConsolidateCheckSource(rel, &locks);
 	if (line->problem == NULL)
-		line->problem = ShapeMatch(&family->shape, rel, columns);
+		line->problem = ConsolidateMatchColumns(&family->columns, rel, from);
 	if (line->problem != NULL)
 		return;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	level = ConsolidateChecksumSettings(&family->shape);
-	ExamineSource(&family->shape, rel, columns, snapshot, &contents);
+	level = ConsolidateChecksumSettings(&family->columns);
+	ConsolidateScanSource(&family->columns, rel, from, snapshot, &contents);
 	line->rows = contents.rows;
 	line->counted = true;
-	line->problem = TargetHolds(family, present, source, rel, columns, snapshot, &contents, &stored);
+	line->problem = ConsolidateCheckStored(family, present, source, rel, from, snapshot, &contents,
+										   &stored);
 	UnregisterSnapshot(snapshot);
 	if (line->problem == NULL)
-		line->problem = ContentsProblem(&family->shape, source, &contents, false);
+		line->problem = ConsolidateContentsProblem(&family->columns, source, &contents, false);
 	SettingsEnd(level);
 	holders = count_holders(source->oid);
 	if (line->problem == NULL && holders > 0)
@@ -99,7 +100,7 @@ plan_source(Family *family, Source *source, Oid target_owner, HTAB *present, Pla
 		line->problem = "has been dropped by somebody else";
 		return;
 	}
-	line->problem = InspectRights(source->oid);
+	line->problem = ConsolidateCheckRights(source->oid);
 	if (line->problem != NULL)
 		return;
 	if (!ConditionalLockRelationOid(source->oid, AccessShareLock))
@@ -156,22 +157,22 @@ consolidate_plan(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	family = FamilyLoad(get_func_namespace(fcinfo->flinfo->fn_oid),
-						text_to_cstring(PG_GETARG_TEXT_PP(0)),
-						text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	sources = FamilySources(family);
-	if (FamilyResolveShape(family))
+	family = ConsolidateLoadFamily(get_func_namespace(fcinfo->flinfo->fn_oid),
+								   text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								   text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	sources = ConsolidateFindSources(family);
+	if (ConsolidateResolveColumns(family))
 	{
 		if (OidIsValid(family->target_oid))
 		{
-			TargetCheck(family);
-			present = TargetPresent(family, sources);
+			ConsolidateCheckTarget(family);
+			present = ConsolidateProcessesInTarget(family, sources);
 		}
 		else
-			TargetTellPublications(family);
+			ConsolidateWarnOfPublications(family);
 	}
 	target_owner = OidIsValid(family->target_oid) ? CatalogOwner(family->target_oid) :
-		TargetOwnerOf(family, sources);
+		ConsolidateNewTargetOwner(family, sources);
 	per_source = AllocSetContextCreate(CurrentMemoryContext, "aquacis plan",
 									   ALLOCSET_DEFAULT_SIZES);
 	foreach(lc, sources)
@@ -186,7 +187,7 @@ consolidate_plan(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(per_source);
 	}
-	foreach(lc, FamilyLookalikes(family))
+	foreach(lc, ConsolidateFindLookalikes(family))
 	{
 		PlanLine	line = {.problem = psprintf("its name does not match %s", family->pattern)};
 
@@ -210,31 +211,31 @@ consolidate_verify(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	family = FamilyLoad(get_func_namespace(fcinfo->flinfo->fn_oid),
-						text_to_cstring(PG_GETARG_TEXT_PP(0)),
-						text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	if (OidIsValid(family->target_oid) && FamilyResolveShape(family))
+	family = ConsolidateLoadFamily(get_func_namespace(fcinfo->flinfo->fn_oid),
+								   text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								   text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	if (OidIsValid(family->target_oid) && ConsolidateResolveColumns(family))
 	{
-		int			level = ConsolidateChecksumSettings(&family->shape);
+		int			level = ConsolidateChecksumSettings(&family->columns);
 
-		sums = TargetSums(family, NULL);
+		sums = ConsolidateTargetSums(family, NULL);
 		SettingsEnd(level);
 	}
 	args[0] = SpiTextArg(family->schema);
 	args[1] = SpiTextArg(family->name);
 	n = SpiQuery(psprintf("SELECT process_id, row_count, checksum"
-								  " FROM %s.consolidate_source"
-								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-								  "  AND family OPERATOR(pg_catalog.=) $2"
-								  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
-								  " ORDER BY process_id", family->extschema), 2, args);
+						  " FROM %s.consolidate_source"
+						  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+						  "  AND family OPERATOR(pg_catalog.=) $2"
+						  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
+						  " ORDER BY process_id", family->extschema), 2, args);
 	for (i = 0; i < n; i++)
 	{
 		int64		id = SpiInt64(i, 1);
 		int64		rows = SpiInt64(i, 2);
 		char	   *recorded = SpiText(i, 3);
 		ProcessSum *sum = sums ? hash_search(sums, &id, HASH_FIND, NULL) : NULL;
-		char	   *now = ChecksumText(sum ? sum->checksum : 0);
+		char	   *now = ConsolidateChecksumText(sum ? sum->checksum : 0);
 		Datum		values[6];
 		bool		nulls[6] = {false};
 

@@ -18,7 +18,7 @@
  * that is gone: we hold the lock.
  */
 void
-RecordRun(Run *run)
+ConsolidateRecordRun(Run *run)
 {
 	Family	   *family = run->family;
 	SpiArg		args[] = {
@@ -30,21 +30,21 @@ RecordRun(Run *run)
 	};
 
 	SpiQuery(psprintf("UPDATE %s.consolidate_run SET state = 'interrupted'"
-							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-							  "  AND family OPERATOR(pg_catalog.=) $2"
-							  "  AND state OPERATOR(pg_catalog.=) 'running'",
-							  family->extschema), 2, args);
+					  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+					  "  AND family OPERATOR(pg_catalog.=) $2"
+					  "  AND state OPERATOR(pg_catalog.=) 'running'",
+					  family->extschema), 2, args);
 	SpiQuery(psprintf("DELETE FROM %s.consolidate_problem"
-							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema), 2, args);
+					  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+					  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema), 2, args);
 	SpiQuery(psprintf("INSERT INTO %s.consolidate_run (source_schema, family, started_at,"
-							  "  updated_at, state, lock_key, tables_total, bytes_total)"
-							  " VALUES ($1, $2, $3, pg_catalog.clock_timestamp(), 'running', $4, $5, $6)",
-							  family->extschema), lengthof(args), args);
+					  "  updated_at, state, lock_key, tables_total, bytes_total)"
+					  " VALUES ($1, $2, $3, pg_catalog.clock_timestamp(), 'running', $4, $5, $6)",
+					  family->extschema), lengthof(args), args);
 }
 
 void
-RecordProblem(Run *run, Source *source, const char *problem)
+ConsolidateRecordProblem(Run *run, Source *source, const char *problem)
 {
 	Family	   *family = run->family;
 	SpiArg		args[] = {
@@ -54,22 +54,23 @@ RecordProblem(Run *run, Source *source, const char *problem)
 	};
 
 	SpiQuery(psprintf("INSERT INTO %s.consolidate_problem"
-							  " (source_schema, family, source_table, process_id, problem)"
-							  " VALUES ($1, $2, $3, $4, $5)"
-							  " ON CONFLICT (source_schema, family, source_table) DO UPDATE"
-							  " SET process_id = EXCLUDED.process_id, problem = EXCLUDED.problem,"
-							  "  seen_at = EXCLUDED.seen_at", family->extschema), lengthof(args), args);
+					  " (source_schema, family, source_table, process_id, problem)"
+					  " VALUES ($1, $2, $3, $4, $5)"
+					  " ON CONFLICT (source_schema, family, source_table) DO UPDATE"
+					  " SET process_id = EXCLUDED.process_id, problem = EXCLUDED.problem,"
+					  "  seen_at = EXCLUDED.seen_at", family->extschema), lengthof(args), args);
 	source->state = SOURCE_SKIPPED;
 	run->tally.skipped++;
 	run->last_error = MemoryContextStrdup(run->context,
 										  psprintf("table \"%s\" %s", source->name, problem));
 	ereport(NOTICE,
-			(errmsg("consolidate: \"%s.%s\" left alone: %s", family->schema, source->name, problem)));
+			(errmsg("consolidate: \"%s.%s\" left alone: %s", family->schema, source->name,
+					problem)));
 }
 
 void
-RecordAdd(Batch *batch, Source *source, Relation rel, const char *state,
-		   const Contents *contents)
+ConsolidateRecordSource(Batch *batch, Source *source, Relation rel, const char *state,
+						const SourceContents *contents)
 {
 	int			n = batch->ntaken++;
 	char	   *before;
@@ -81,15 +82,16 @@ RecordAdd(Batch *batch, Source *source, Relation rel, const char *state,
 	batch->records[REC_STATE][n] = CStringGetTextDatum(state);
 	batch->records[REC_ROWS][n] = Int64GetDatum(contents->rows - contents->nrejects);
 	batch->records[REC_REJECTS][n] = Int64GetDatum(contents->nrejects);
-	batch->records[REC_CHECKSUM][n] = CStringGetTextDatum(ChecksumText(contents->checksum));
-	DefinitionOf(rel, &before, &after);
+	batch->records[REC_CHECKSUM][n] =
+		CStringGetTextDatum(ConsolidateChecksumText(contents->checksum));
+	ConsolidateDeparseTable(rel, &before, &after);
 	batch->records[REC_BEFORE][n] = CStringGetTextDatum(before);
 	batch->records[REC_AFTER][n] = CStringGetTextDatum(after);
 }
 
 /* Writes the batch's records in one statement. */
 void
-RecordWrite(Batch *batch)
+ConsolidateWriteRecords(Batch *batch)
 {
 	Family	   *family = batch->run->family;
 	SpiArg		args[2 + REC_FIELDS];
@@ -123,7 +125,7 @@ RecordWrite(Batch *batch)
 
 /* Brings the run's row up to date; state is NULL while it goes on. */
 void
-RecordProgress(Run *run, const char *state)
+ConsolidateRecordProgress(Run *run, const char *state)
 {
 	Family	   *family = run->family;
 	Tally	   *tally = &run->tally;

@@ -36,7 +36,7 @@
  * unless it wants to keep rows there.
  */
 void
-RejectedMakeTable(Family *family, bool needed)
+ConsolidateMakeRejectedTable(Family *family, bool needed)
 {
 	static const char *const statements[] = {
 		"CREATE TABLE %s.consolidate_rejected ("
@@ -68,7 +68,7 @@ RejectedMakeTable(Family *family, bool needed)
 	if (OidIsValid(there))
 	{
 		if (needed)
-			TrustRejected(there);
+			ConsolidateCheckRejectedTable(there);
 		return;
 	}
 	for (i = 0; i < lengthof(statements); i++)
@@ -85,6 +85,7 @@ append_value(StringInfo json, Form_pg_attribute att, Datum value)
 
 	getTypeOutputInfo(att->atttypid, &function, &varlena);
 	text = OidOutputFunctionCall(function, value);
+
 	switch (att->atttypid)
 	{
 		case INT2OID:
@@ -149,16 +150,20 @@ insert_rows(Family *family, Source *source, Datum *rows, Datum *reasons, int n)
 	written = SpiQuery(psprintf("INSERT INTO %s.consolidate_rejected"
 								" (family, process_id, source_schema, source_table, row_data, reason)"
 								" SELECT $1, $2, $3, $4, u.data::pg_catalog.jsonb, u.reason"
-								" FROM ROWS FROM (pg_catalog.unnest($5), pg_catalog.unnest($6)) u(data, reason)",
+								" FROM ROWS FROM (pg_catalog.unnest($5), pg_catalog.unnest($6))"
+								" u(data, reason)",
 								family->extschema), lengthof(args), args);
 	if (written != n)
 		elog(ERROR, "kept " UINT64_FORMAT " of %d rejected rows of \"%s\"", written, n,
 			 source->name);
 }
 
-/* Takes the rejected rows of a source out again, for RejectedWrite to write them anew. */
+/*
+ * Takes the rejected rows of a source out again, for ConsolidateWriteRejected to write
+ * them anew.
+ */
 void
-RejectedForget(Family *family, Source *source)
+ConsolidateDeleteRejected(Family *family, Source *source)
 {
 	SpiArg		args[] = {
 		SpiTextArg(family->name), SpiInt64Arg(source->process_id),
@@ -166,17 +171,17 @@ RejectedForget(Family *family, Source *source)
 	};
 
 	SpiQuery(psprintf("DELETE FROM %s.consolidate_rejected"
-							  " WHERE family OPERATOR(pg_catalog.=) $1"
-							  "  AND process_id OPERATOR(pg_catalog.=) $2"
-							  "  AND source_schema OPERATOR(pg_catalog.=) $3"
-							  "  AND source_table OPERATOR(pg_catalog.=) $4", family->extschema),
+					  " WHERE family OPERATOR(pg_catalog.=) $1"
+					  "  AND process_id OPERATOR(pg_catalog.=) $2"
+					  "  AND source_schema OPERATOR(pg_catalog.=) $3"
+					  "  AND source_table OPERATOR(pg_catalog.=) $4", family->extschema),
 			 lengthof(args), args);
 }
 
 /* Writes the rejected rows of a source into consolidate_rejected. */
 void
-RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
-			  const Contents *contents)
+ConsolidateWriteRejected(Family *family, Source *source, Relation rel, Snapshot snapshot,
+						 const SourceContents *contents)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "aquacis rejected rows",
 											   ALLOCSET_DEFAULT_SIZES);
@@ -199,7 +204,7 @@ RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 		if (!table_tuple_fetch_row_version(rel, (ItemPointer) &reject->tid, snapshot, slot))
 			elog(ERROR, "a row of \"%s\" is gone while it was locked", source->name);
 		rows[n] = CStringGetTextDatum(row_as_json(RelationGetDescr(rel), slot));
-		reasons[n] = CStringGetTextDatum(RejectReason(&family->shape, reject));
+		reasons[n] = CStringGetTextDatum(ConsolidateRejectReason(&family->columns, reject));
 		ExecClearTuple(slot);
 		if (++n == ROWS_A_STATEMENT || i == contents->nrejects - 1)
 		{

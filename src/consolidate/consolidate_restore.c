@@ -9,7 +9,8 @@
  * commit; what goes wrong with one process is undone by a subtransaction and
  * reported, and the others go on.  Asked for one process, its error is ours.
  *
- * Whose code.  The definitions are trusted (TrustRecords says when), what they bring
+ * Whose code.  The definitions are trusted (ConsolidateCheckRecordWriters says when), what they
+ * bring
  * back is not: the table's owner has written its defaults, checks and index
  * expressions.  Literals in them go through the input functions of their types when
  * they are parsed, adding a check evaluates it.  So a table of an owner who is not
@@ -51,7 +52,7 @@
 bool		ConsolidateRestoring = false;
 
 /* One row of consolidate_source. */
-typedef struct Record
+typedef struct SourceRecord
 {
 	int64		process_id;
 	char	   *table;
@@ -61,7 +62,7 @@ typedef struct Record
 	char	   *checksum;
 	char	   *before;
 	char	   *after;
-} Record;
+} SourceRecord;
 
 /* ---- definitions ------------------------------------------------------------------ */
 
@@ -102,18 +103,18 @@ new_owner(Node *statement)
 
 	if (IsA(statement, AlterTableStmt))
 		foreach(lc, ((AlterTableStmt *) statement)->cmds)
-		{
-			AlterTableCmd *command = lfirst_node(AlterTableCmd, lc);
+	{
+		AlterTableCmd *command = lfirst_node(AlterTableCmd, lc);
 
-			if (command->subtype == AT_ChangeOwner)
-				return get_rolespec_oid(command->newowner, false);
-		}
+		if (command->subtype == AT_ChangeOwner)
+			return get_rolespec_oid(command->newowner, false);
+	}
 	return InvalidOid;
 }
 
 /* Takes the defaults out of CREATE TABLE, and returns ALTER TABLE ... SET DEFAULT of them. */
 static List *
-take_defaults(CreateStmt *create)
+detach_defaults(CreateStmt *create)
 {
 	List	   *defaults = NIL;
 	ListCell   *lc;
@@ -158,47 +159,47 @@ is_constraint(AlterTableCmd *command, ConstrType type)
 }
 
 /* In which order, and as whom, the statements of a definition are run; see finish_table. */
-typedef enum Turn
+typedef enum RestoreStep
 {
-	TURN_KEY,					/* a key or an index on columns */
-	TURN_OWNER,					/* has expressions, which the table's owner has written */
-	TURN_REST					/* rights, comments, storage, ... */
-} Turn;
+	STEP_KEY,					/* a key or an index on columns */
+	STEP_OWNER,					/* has expressions, which the table's owner has written */
+	STEP_REST					/* rights, comments, storage, ... */
+} RestoreStep;
 
-static Turn
-turn_of_index(IndexStmt *index)
+static RestoreStep
+step_of_index(IndexStmt *index)
 {
 	ListCell   *lc;
 
 	if (index->whereClause != NULL)
-		return TURN_OWNER;
+		return STEP_OWNER;
 	foreach(lc, index->indexParams)
 		if (lfirst_node(IndexElem, lc)->expr != NULL)
-			return TURN_OWNER;
-	return TURN_KEY;
+		return STEP_OWNER;
+	return STEP_KEY;
 }
 
-static Turn
-turn_of(Node *statement)
+static RestoreStep
+step_of(Node *statement)
 {
-	Turn		turn = TURN_REST;
+	RestoreStep step = STEP_REST;
 	ListCell   *lc;
 
 	if (IsA(statement, IndexStmt))
-		return turn_of_index((IndexStmt *) statement);
+		return step_of_index((IndexStmt *) statement);
 	if (!IsA(statement, AlterTableStmt))
-		return TURN_REST;
+		return STEP_REST;
 	foreach(lc, ((AlterTableStmt *) statement)->cmds)
 	{
 		AlterTableCmd *command = lfirst_node(AlterTableCmd, lc);
 
 		if (is_constraint(command, CONSTR_PRIMARY) || is_constraint(command, CONSTR_UNIQUE) ||
 			is_constraint(command, CONSTR_NOTNULL))
-			turn = TURN_KEY;
+			step = STEP_KEY;
 		else if (command->subtype == AT_AddConstraint || command->subtype == AT_ColumnDefault)
-			return TURN_OWNER;
+			return STEP_OWNER;
 	}
-	return turn;
+	return step;
 }
 
 /* The statements of a definition, as parse trees. */
@@ -217,18 +218,18 @@ parse_definition(const char *sql)
 }
 
 static void
-run_turn(List *statements, Turn turn, const char *sql)
+run_step(List *statements, RestoreStep step, const char *sql)
 {
 	ListCell   *lc;
 
 	foreach(lc, statements)
-		if (turn_of(lfirst(lc)) == turn)
-			run_statement(lfirst(lc), sql);
+		if (step_of(lfirst(lc)) == step)
+		run_statement(lfirst(lc), sql);
 }
 
 /* The first half of a definition: the table and its columns, before the rows. */
 static void
-make_table(Record *record)
+make_table(SourceRecord *record)
 {
 	List	   *statements = parse_definition(record->before);
 	List	   *defaults;
@@ -238,7 +239,7 @@ make_table(Record *record)
 
 	foreach(lc, statements)
 		if (!OidIsValid(owner))
-			owner = new_owner(lfirst(lc));
+		owner = new_owner(lfirst(lc));
 	if (!OidIsValid(owner) || UserCodeRoleIsTrusted(owner))
 	{
 		run_statements(record->before);
@@ -249,11 +250,11 @@ make_table(Record *record)
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("the recorded definition of \"%s\" does not begin with CREATE TABLE", record->table),
 				 errhint("Look at column definition of consolidate_source.")));
-	defaults = take_defaults(linitial(statements));
+	defaults = detach_defaults(linitial(statements));
 	foreach(lc, statements)
 		run_statement(lfirst(lc), record->before);
 	UserCodeEnter(&scope, owner);
-	run_turn(defaults, TURN_OWNER, record->before);
+	run_step(defaults, STEP_OWNER, record->before);
 	UserCodeLeave(&scope);
 }
 
@@ -264,7 +265,7 @@ make_table(Record *record)
  * was made before.
  */
 static void
-finish_table(Record *record, Oid owner)
+finish_table(SourceRecord *record, Oid owner)
 {
 	List	   *statements;
 	UserCodeScope scope;
@@ -275,40 +276,40 @@ finish_table(Record *record, Oid owner)
 		return;
 	}
 	statements = parse_definition(record->after);
-	run_turn(statements, TURN_KEY, record->after);
+	run_step(statements, STEP_KEY, record->after);
 	UserCodeEnter(&scope, owner);
-	run_turn(statements, TURN_OWNER, record->after);
+	run_step(statements, STEP_OWNER, record->after);
 	UserCodeLeave(&scope);
-	run_turn(statements, TURN_REST, record->after);
+	run_step(statements, STEP_REST, record->after);
 }
 
 /* ---- rows ------------------------------------------------------------------------- */
 
 static char *
-column_list(Shape *shape)
+column_list(FamilyColumns *columns)
 {
 	StringInfoData list;
 	int			i;
 
 	initStringInfo(&list);
-	for (i = 0; i < shape->ncolumns; i++)
-		appendStringInfo(&list, "%s%s", i ? ", " : "", quote_identifier(shape->columns[i].name));
+	for (i = 0; i < columns->ncolumns; i++)
+		appendStringInfo(&list, "%s%s", i ? ", " : "", quote_identifier(columns->column[i].name));
 	return list.data;
 }
 
 /* A column of the table, and how a text becomes its value. */
-typedef struct Column
+typedef struct InputColumn
 {
 	const char *name;
 	int32		typmod;
 	FmgrInfo	input;
 	Oid			ioparam;
-} Column;
+} InputColumn;
 
-static Column *
+static InputColumn *
 describe_columns(TupleDesc desc)
 {
-	Column	   *columns = palloc0(sizeof(Column) * desc->natts);
+	InputColumn *columns = palloc0(sizeof(InputColumn) * desc->natts);
 	int			i;
 
 	for (i = 0; i < desc->natts; i++)
@@ -326,7 +327,7 @@ describe_columns(TupleDesc desc)
 
 /* The rows just fetched, whose fields are texts, as rows of the table. */
 static void
-convert_rows(Column *columns, Rows *rows, MemoryContext per_row)
+convert_rows(InputColumn *columns, Rows *rows, MemoryContext per_row)
 {
 	Datum	   *values = palloc(sizeof(Datum) * rows->desc->natts);
 	bool	   *nulls = palloc(sizeof(bool) * rows->desc->natts);
@@ -343,6 +344,7 @@ convert_rows(Column *columns, Rows *rows, MemoryContext per_row)
 			char	   *text = SpiText(row, i + 1);
 
 			nulls[i] = text == NULL;
+
 			values[i] = InputFunctionCall(&columns[i].input, text, columns[i].ioparam,
 										  columns[i].typmod);
 		}
@@ -375,8 +377,9 @@ static Rows *
 read_rejected(TupleDesc desc, const char *from, Oid owner)
 {
 	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext per_row = AllocSetContextCreate(keep, "aquacis rejected row", ALLOCSET_DEFAULT_SIZES);
-	Column	   *columns = describe_columns(desc);
+	MemoryContext per_row = AllocSetContextCreate(keep, "aquacis rejected row",
+												  ALLOCSET_DEFAULT_SIZES);
+	InputColumn *columns = describe_columns(desc);
 	Rows	   *rows = RowsBegin(desc);
 	Portal		cursor = SPI_cursor_open_with_args(NULL, rejected_query(desc, from), 0, NULL, NULL,
 												   NULL, false, CURSOR_OPT_NO_SCROLL);
@@ -422,7 +425,7 @@ insert_rows(Rows *rows, const char *table, const char *columns, Oid owner)
 
 /* Returns how many rejected rows came back. */
 static int64
-restore_rejected(Family *family, Record *record, Oid relid, const char *table, Oid owner)
+restore_rejected(Family *family, SourceRecord *record, Oid relid, const char *table, Oid owner)
 {
 	const char *from = psprintf("%s.consolidate_rejected WHERE family OPERATOR(pg_catalog.=) %s"
 								" AND process_id OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8"
@@ -440,7 +443,7 @@ restore_rejected(Family *family, Record *record, Oid relid, const char *table, O
 
 	relation_close(rel, NoLock);
 	if (OidIsValid(rejected))
-		TrustRejected(rejected);
+		ConsolidateCheckRejectedTable(rejected);
 	rows = read_rejected(desc, from, owner);
 	restored = rows->count;
 	insert_rows(rows, table, all_columns(desc), owner);
@@ -456,10 +459,10 @@ restore_rejected(Family *family, Record *record, Oid relid, const char *table, O
  * target.
  */
 static void
-restore_rows(Family *family, Record *record, const char *table, Oid owner)
+restore_rows(Family *family, SourceRecord *record, const char *table, Oid owner)
 {
-	char	   *columns = column_list(&family->shape);
-	Oid			user = TargetUser(family, ACL_SELECT | ACL_DELETE);
+	char	   *columns = column_list(&family->columns);
+	Oid			user = ConsolidateTargetUser(family, ACL_SELECT | ACL_DELETE);
 	Rows	   *rows;
 
 	/* nothing can be deferred in a security-restricted operation */
@@ -487,29 +490,30 @@ only_sum(HTAB *sums, int64 process_id)
 
 /* Rows of the process in the target; an error when they are not the recorded ones. */
 static ProcessSum
-check_rows(Family *family, Record *record, bool force)
+check_rows(Family *family, SourceRecord *record, bool force)
 {
-	ProcessSum	sum = only_sum(TargetSums(family, &record->process_id), record->process_id);
+	ProcessSum	sum = only_sum(ConsolidateTargetSums(family, &record->process_id),
+							   record->process_id);
 
 	if (!force && (sum.rows != record->rows ||
-				   strcmp(record->checksum, ChecksumText(sum.checksum)) != 0))
+				   strcmp(record->checksum, ConsolidateChecksumText(sum.checksum)) != 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("rows of process %lld have changed since they were consolidated",
 						(long long) record->process_id),
 				 errdetail("Recorded: %lld rows, checksum %s. Now: %lld rows, checksum %s.",
 						   (long long) record->rows, record->checksum, (long long) sum.rows,
-						   ChecksumText(sum.checksum)),
+						   ConsolidateChecksumText(sum.checksum)),
 				 errhint("force => true puts them back as they are now.")));
 	return sum;
 }
 
 /* Are the rows that came back those that were looked at? */
 static void
-check_restored(Family *family, Record *record, const char *table, Oid owner,
+check_restored(Family *family, SourceRecord *record, const char *table, Oid owner,
 			   const ProcessSum *expected)
 {
-	ProcessSum	sum = only_sum(TargetSumsOfSource(family, table, owner, record->process_id),
+	ProcessSum	sum = only_sum(ConsolidateTableSums(family, table, owner, record->process_id),
 							   record->process_id);
 
 	if (sum.rows != expected->rows || sum.checksum != expected->checksum)
@@ -518,13 +522,13 @@ check_restored(Family *family, Record *record, const char *table, Oid owner,
 				 errmsg("rows of process %lld are not the same in the restored table",
 						(long long) record->process_id),
 				 errdetail("In the target: %lld rows, checksum %s. In the table: %lld rows, checksum %s.",
-						   (long long) expected->rows, ChecksumText(expected->checksum),
-						   (long long) sum.rows, ChecksumText(sum.checksum)),
+						   (long long) expected->rows, ConsolidateChecksumText(expected->checksum),
+						   (long long) sum.rows, ConsolidateChecksumText(sum.checksum)),
 				 errhint("If somebody wrote to the target meanwhile, call again. Otherwise a value in the target has been changed to one that does not fit a column of the table.")));
 }
 
 static void
-restore_process(Family *family, Record *record, bool force)
+restore_process(Family *family, SourceRecord *record, bool force)
 {
 	const char *table = quote_qualified_identifier(family->schema, record->table);
 	SpiArg		args[] = {
@@ -544,7 +548,7 @@ restore_process(Family *family, Record *record, bool force)
 				 strcmp(record->state, "copied") == 0 ?
 				 errdetail("It was copied and kept (drop_source => false).") : 0,
 				 errhint("Rename or drop it first.")));
-	level = ConsolidateChecksumSettings(&family->shape);
+	level = ConsolidateChecksumSettings(&family->columns);
 	rows = check_rows(family, record, force);
 	SettingsEnd(level);
 	make_table(record);
@@ -555,7 +559,7 @@ restore_process(Family *family, Record *record, bool force)
 	RightsOfOwnerAlone(relid);
 	owner = CatalogOwner(relid);
 	restore_rows(family, record, table, owner);
-	level = ConsolidateChecksumSettings(&family->shape);
+	level = ConsolidateChecksumSettings(&family->columns);
 	check_restored(family, record, table, owner, &rows);
 	SettingsEnd(level);
 	rejects = record->rejects > 0 ? restore_rejected(family, record, relid, table, owner) : 0;
@@ -569,34 +573,34 @@ restore_process(Family *family, Record *record, bool force)
 	finish_table(record, owner);
 	SpiFireDeferred();
 	SpiQuery(psprintf("UPDATE %s.consolidate_source SET state = 'restored',"
-							  "  changed_at = pg_catalog.clock_timestamp()"
-							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-							  "  AND family OPERATOR(pg_catalog.=) $2"
-							  "  AND process_id OPERATOR(pg_catalog.=) $3",
-							  family->extschema), lengthof(args), args);
+					  "  changed_at = pg_catalog.clock_timestamp()"
+					  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+					  "  AND family OPERATOR(pg_catalog.=) $2"
+					  "  AND process_id OPERATOR(pg_catalog.=) $3",
+					  family->extschema), lengthof(args), args);
 }
 
 /* The arguments of restore_process. */
-typedef struct Restore
+typedef struct RestoreArgs
 {
 	Family	   *family;
-	Record	   *record;
+	SourceRecord *record;
 	bool		force;
-} Restore;
+} RestoreArgs;
 
 static void
 run_restore(void *arg)
 {
-	Restore    *restore = arg;
+	RestoreArgs *restore = arg;
 
 	restore_process(restore->family, restore->record, restore->force);
 }
 
 /* The same, with its error caught.  Returns whether it went well. */
 static bool
-try_restore_process(Family *family, Record *record, bool force)
+try_restore_process(Family *family, SourceRecord *record, bool force)
 {
-	Restore		restore = {family, record, force};
+	RestoreArgs restore = {family, record, force};
 	ErrorData  *error = SpiTry(run_restore, &restore);
 
 	if (error == NULL)
@@ -623,17 +627,17 @@ load_records(Family *family, const int64 *process_id)
 				i;
 
 	n = SpiQuery(psprintf("SELECT process_id, source_table, state, row_count,"
-								  "  rejected_count, checksum, definition, definition_after"
-								  " FROM %s.consolidate_source"
-								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-								  "  AND family OPERATOR(pg_catalog.=) $2"
-								  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
-								  "  AND ($3 IS NOT NULL AND process_id OPERATOR(pg_catalog.=) $3"
-								  "       OR $3 IS NULL AND state OPERATOR(pg_catalog.=) 'moved')"
-								  " ORDER BY process_id", family->extschema), 3, args);
+						  "  rejected_count, checksum, definition, definition_after"
+						  " FROM %s.consolidate_source"
+						  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+						  "  AND family OPERATOR(pg_catalog.=) $2"
+						  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
+						  "  AND ($3 IS NOT NULL AND process_id OPERATOR(pg_catalog.=) $3"
+						  "       OR $3 IS NULL AND state OPERATOR(pg_catalog.=) 'moved')"
+						  " ORDER BY process_id", family->extschema), 3, args);
 	for (i = 0; i < n; i++)
 	{
-		Record	   *record = palloc(sizeof(Record));
+		SourceRecord *record = palloc(sizeof(SourceRecord));
 
 		record->process_id = SpiInt64(i, 1);
 		record->table = SpiText(i, 2);
@@ -666,7 +670,7 @@ restore_family(Oid extnamespace, Family *family, const int64 *process_id, int ba
 				 errmsg("process %lld of family \"%s\" in schema \"%s\" is not consolidated",
 						(long long) *process_id, family->name, family->schema),
 				 errhint("consolidate_source lists what is.")));
-	if (records && (!OidIsValid(family->target_oid) || !FamilyResolveShape(family)))
+	if (records && (!OidIsValid(family->target_oid) || !ConsolidateResolveColumns(family)))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("target \"%s.%s\" does not exist", family->schema, family->target),
@@ -676,7 +680,7 @@ restore_family(Oid extnamespace, Family *family, const int64 *process_id, int ba
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(work);
 		if (in_batch == 0)
-			CheckOwnTables(extnamespace, true);
+			ConsolidateCheckOwnTables(extnamespace, true);
 		/* a session's default tablespace must not move what had none */
 		level = SettingsBegin();
 		SettingsSet("default_tablespace", "");
@@ -732,14 +736,15 @@ consolidate_restore(PG_FUNCTION_ARGS)
 	SpiNextTransaction();
 	MemoryContextSwitchTo(context);
 	process_id = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2);
-	family = FamilyLoad(extnamespace, text_to_cstring(PG_GETARG_TEXT_PP(0)),
-						text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	TrustRecords(family);
+	family = ConsolidateLoadFamily(extnamespace, text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								   text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	ConsolidateCheckRecordWriters(family);
 	ConsolidateLock(&tag, family);
 	PG_TRY();
 	{
 		ConsolidateRestoring = true;
-		restore_family(extnamespace, family, PG_ARGISNULL(2) ? NULL : &process_id, batch, force, context);
+		restore_family(extnamespace, family, PG_ARGISNULL(2) ? NULL : &process_id, batch, force,
+					   context);
 	}
 	PG_FINALLY();
 	{

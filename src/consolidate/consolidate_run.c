@@ -63,7 +63,7 @@
 #include "consolidate/consolidate.h"
 #include "consolidate/consolidate_run.h"
 
-#define LOCKS_MAX		600	/* well below what 64 locks a transaction provide for */
+#define LOCKS_MAX		600		/* well below what 64 locks a transaction provide for */
 #define BATCH_MS		1000
 #define BATCH_BYTES		(16 * 1024 * 1024)
 #define NOTICE_MS		1000
@@ -119,36 +119,37 @@ ask_autovacuum_to_give_way(Oid relid)
  * problem or NULL.  *stored: its rows are in the target already.
  */
 static char *
-judge_contents(Batch *batch, Source *source, Relation rel, const SourceColumn *columns,
-			   Snapshot snapshot, const Contents *contents, bool *stored)
+judge_contents(Batch *batch, Source *source, Relation rel, const SourceColumn *from,
+			   Snapshot snapshot, const SourceContents *contents, bool *stored)
 {
 	Run		   *run = batch->run;
 	Family	   *family = run->family;
-	char	   *problem = TargetHolds(family, run->present, source, rel, columns, snapshot,
-									  contents, stored);
+	char	   *problem = ConsolidateCheckStored(family, run->present, source, rel, from, snapshot,
+												 contents, stored);
 
 	if (problem)
 		return problem;
-	return ContentsProblem(&family->shape, source, contents, run->options.keep_rejects);
+	return ConsolidateContentsProblem(&family->columns, source, contents,
+									  run->options.keep_rejects);
 }
 
 static void
-take_source(Batch *batch, Source *source, Relation rel, const SourceColumn *columns,
-			const Contents *contents, Snapshot snapshot, bool stored)
+store_source(Batch *batch, Source *source, Relation rel, const SourceColumn *from,
+			 const SourceContents *contents, Snapshot snapshot, bool stored)
 {
 	Run		   *run = batch->run;
 	bool		drop = run->options.drop_source;
 
 	if (!stored && contents->rows > contents->nrejects)
-		CopySource(run->copy, source->process_id, rel, columns, snapshot, contents);
+		ConsolidateCopySource(run->copy, source->process_id, rel, from, snapshot, contents);
 	if (contents->nrejects > 0)
 	{
 		/* of a source that was copied and kept: they may have changed since, and no checksum tells */
 		if (source->recorded == RECORD_COPIED)
-			RejectedForget(run->family, source);
-		RejectedWrite(run->family, source, rel, snapshot, contents);
+			ConsolidateDeleteRejected(run->family, source);
+		ConsolidateWriteRejected(run->family, source, rel, snapshot, contents);
 	}
-	RecordAdd(batch, source, rel, drop ? "moved" : "copied", contents);
+	ConsolidateRecordSource(batch, source, rel, drop ? "moved" : "copied", contents);
 	if (drop)
 		appendStringInfo(&batch->drop, "%s%s", batch->drop.len ? ", " : "DROP TABLE ",
 						 quote_qualified_identifier(run->family->schema, source->name));
@@ -167,9 +168,9 @@ static void
 process_source(Batch *batch, Source *source)
 {
 	Run		   *run = batch->run;
-	Shape	   *shape = &run->family->shape;
-	SourceColumn *columns = palloc(sizeof(SourceColumn) * shape->ncolumns);
-	Contents	contents;
+	FamilyColumns *columns = &run->family->columns;
+	SourceColumn *from = palloc(sizeof(SourceColumn) * columns->ncolumns);
+	SourceContents contents;
 	Relation	rel;
 	Snapshot	snapshot;
 	char	   *problem = source->problem;
@@ -178,10 +179,10 @@ process_source(Batch *batch, Source *source)
 
 	if (problem == NULL)
 		problem = SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->oid)) ?
-			InspectRights(source->oid) : pstrdup("has been dropped by somebody else");
+			ConsolidateCheckRights(source->oid) : pstrdup("has been dropped by somebody else");
 	if (problem)
 	{
-		RecordProblem(run, source, problem);
+		ConsolidateRecordProblem(run, source, problem);
 		return;
 	}
 	if (!ConditionalLockRelationOid(source->oid, AccessExclusiveLock))
@@ -197,7 +198,7 @@ process_source(Batch *batch, Source *source)
 		if (rel)
 			relation_close(rel, NoLock);
 		UnlockRelationOid(source->oid, AccessExclusiveLock);
-		RecordProblem(run, source, "has been dropped or renamed by somebody else");
+		ConsolidateRecordProblem(run, source, "has been dropped or renamed by somebody else");
 		return;
 	}
 
@@ -205,25 +206,27 @@ process_source(Batch *batch, Source *source)
 	if (rel->rd_refcnt > 1 || AfterTriggerPendingOnRel(source->oid))
 		problem = "is in use by this session";
 	if (problem == NULL && OidIsValid(run->family->target_oid))
-		problem = OwnersProblem(run->family, source->oid, CatalogOwner(run->family->target_oid));
+		problem = ConsolidateOwnersProblem(run->family, source->oid,
+										   CatalogOwner(run->family->target_oid));
 	if (problem == NULL)
-		problem = InspectSource(rel, &locks);
+		problem = ConsolidateCheckSource(rel, &locks);
 	if (problem == NULL)
-		problem = ShapeMatch(shape, rel, columns);
+		problem = ConsolidateMatchColumns(columns, rel, from);
 	if (problem == NULL)
 	{
-		int			level = ConsolidateChecksumSettings(shape);
+		int			level = ConsolidateChecksumSettings(columns);
 
 		if (RelationGetNumberOfBlocks(rel) == 0)
 			memset(&contents, 0, sizeof(contents));
-		else if (!CopyReadSmall(run->copy, source->process_id, rel, columns, snapshot, &contents))
-			ExamineSource(shape, rel, columns, snapshot, &contents);
-		problem = judge_contents(batch, source, rel, columns, snapshot, &contents, &stored);
+		else if (!ConsolidateCopyReadSmall(run->copy, source->process_id, rel, from, snapshot,
+										   &contents))
+			ConsolidateScanSource(columns, rel, from, snapshot, &contents);
+		problem = judge_contents(batch, source, rel, from, snapshot, &contents, &stored);
 		SettingsEnd(level);
 	}
 	if (problem == NULL)
 	{
-		take_source(batch, source, rel, columns, &contents, snapshot, stored);
+		store_source(batch, source, rel, from, &contents, snapshot, stored);
 		batch->locks += locks;
 	}
 	UnregisterSnapshot(snapshot);
@@ -233,7 +236,7 @@ process_source(Batch *batch, Source *source)
 		/* thousands of descriptors would stay in the relation cache */
 		RelationCacheInvalidateEntry(source->oid);
 		UnlockRelationOid(source->oid, AccessExclusiveLock);
-		RecordProblem(run, source, problem);
+		ConsolidateRecordProblem(run, source, problem);
 	}
 }
 
@@ -301,15 +304,15 @@ finish_batch(Batch *batch, const Tally *before)
 {
 	Tally	   *now = &batch->run->tally;
 
-	CopyClose(batch->run->copy);
+	ConsolidateCopyClose(batch->run->copy);
 	if (batch->ntaken > 0)
-		RecordWrite(batch);
+		ConsolidateWriteRecords(batch);
 	if (batch->drop.len > 0)
 		drop_sources(batch);
 	SpiFireDeferred();
 	/* who polls for a table in use writes nothing */
 	if (now->done != before->done || now->skipped != before->skipped)
-		RecordProgress(batch->run, NULL);
+		ConsolidateRecordProgress(batch->run, NULL);
 }
 
 static Batch *
@@ -340,9 +343,9 @@ blame_batch(Run *run, SourceState wanted, int first, int *next, ErrorData *error
 
 	if (only->alone)
 	{
-		RecordProblem(run, only, psprintf("failed: %s (SQLSTATE %s)", error->message,
-										   unpack_sql_state(error->sqlerrcode)));
-		RecordProgress(run, NULL);
+		ConsolidateRecordProblem(run, only, psprintf("failed: %s (SQLSTATE %s)", error->message,
+													 unpack_sql_state(error->sqlerrcode)));
+		ConsolidateRecordProgress(run, NULL);
 		*next = first + 1;
 		return;
 	}
@@ -373,7 +376,7 @@ work_batch(void *arg)
 	Tally		before = work->run->tally;
 	Batch	   *batch = make_batch(work->run);
 
-	CheckOwnTables(work->run->extnamespace, true);
+	ConsolidateCheckOwnTables(work->run->extnamespace, true);
 	PushActiveSnapshot(GetLatestSnapshot());
 	fill_batch(batch, work->wanted, work->next);
 	finish_batch(batch, &before);
@@ -407,7 +410,7 @@ run_batch(Run *run, SourceState wanted, int *next)
 	{
 		if (SpiMustStop(error->sqlerrcode))
 			ReThrowError(error);
-		CopyForget(run->copy);
+		ConsolidateCopyForget(run->copy);
 		run->tally = before;
 		blame_batch(run, wanted, first, next, error);
 	}
@@ -426,7 +429,7 @@ count_sources(Run *run, SourceState state)
 
 	foreach(lc, run->sources)
 		if (((Source *) lfirst(lc))->state == state)
-			n++;
+		n++;
 	return n;
 }
 
@@ -442,7 +445,8 @@ run_over(Run *run, SourceState wanted)
 static void
 nap(int64 ms)
 {
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+					 PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 }
@@ -471,10 +475,10 @@ run_over_busy(Run *run, TimestampTz since)
 
 		if (source->state != SOURCE_BUSY)
 			continue;
-		RecordProblem(run, source, "is in use by another session");
+		ConsolidateRecordProblem(run, source, "is in use by another session");
 		if (!run->options.skip_locked)
 		{
-			RecordProgress(run, "failed");
+			ConsolidateRecordProgress(run, "failed");
 			SpiNextTransaction();
 			ereport(ERROR,
 					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
@@ -494,7 +498,7 @@ start_run(Run *run)
 	bool		rejects = run->options.keep_rejects;
 	ListCell   *lc;
 
-	run->sources = FamilySources(family);
+	run->sources = ConsolidateFindSources(family);
 	foreach(lc, run->sources)
 	{
 		Source	   *source = lfirst(lc);
@@ -504,17 +508,17 @@ start_run(Run *run)
 			rejects = true;
 	}
 
-	CheckOwnTables(run->extnamespace, true);
-	RecordRun(run);
-	if (FamilyResolveShape(family))
+	ConsolidateCheckOwnTables(run->extnamespace, true);
+	ConsolidateRecordRun(run);
+	if (ConsolidateResolveColumns(family))
 	{
-		if (!TargetMake(family, run->sources))
-			TargetCheck(family);
-		TargetRememberColumns(family);
-		run->present = TargetPresent(family, run->sources);
+		if (!ConsolidateMakeTarget(family, run->sources))
+			ConsolidateCheckTarget(family);
+		ConsolidateSaveColumns(family);
+		run->present = ConsolidateProcessesInTarget(family, run->sources);
 	}
-	run->copy = CopyBegin(family);
-	RejectedMakeTable(family, rejects);
+	run->copy = ConsolidateCopyBegin(family);
+	ConsolidateMakeRejectedTable(family, rejects);
 	SpiNextTransaction();
 	MemoryContextSwitchTo(run->context);
 }
@@ -522,7 +526,7 @@ start_run(Run *run)
 static void
 work_index(void *family)
 {
-	TargetIndex(family);
+	ConsolidateIndexTarget(family);
 }
 
 /*
@@ -541,7 +545,7 @@ index_target(Run *run)
 	{
 		run->last_error = psprintf("building the key of \"%s\" failed: %s",
 								   run->family->target, error->message);
-		RecordProgress(run, "failed");
+		ConsolidateRecordProgress(run, "failed");
 		SpiNextTransaction();
 	}
 	ReThrowError(error);
@@ -553,9 +557,9 @@ finish_run(Run *run)
 	Family	   *family = run->family;
 	Tally	   *tally = &run->tally;
 
-	if (OidIsValid(family->target_oid) && !TargetIsIndexed(family))
+	if (OidIsValid(family->target_oid) && !ConsolidateTargetIsIndexed(family))
 		index_target(run);
-	RecordProgress(run, "finished");
+	ConsolidateRecordProgress(run, "finished");
 	SpiNextTransaction();
 	ereport(NOTICE,
 			(errmsg("consolidate: \"%s\" in \"%s\": %lld tables with %lld rows into \"%s\", "
@@ -577,7 +581,7 @@ consolidate_family(Run *run)
 }
 
 static void
-read_options(FunctionCallInfo fcinfo, Options *options)
+read_options(FunctionCallInfo fcinfo, RunOptions *options)
 {
 	static const char *const names[] = {"source_schema", "family", "batch", "drop_source",
 	"on_reject", "lock_wait", "skip_locked"};
@@ -618,7 +622,7 @@ PG_FUNCTION_INFO_V1(consolidate);
 Datum
 consolidate(PG_FUNCTION_ARGS)
 {
-	Options		options;
+	RunOptions	options;
 	Run		   *run;
 	LOCKTAG		tag;
 	char	   *schema;
@@ -641,7 +645,7 @@ consolidate(PG_FUNCTION_ARGS)
 	SpiNextTransaction();
 	MemoryContextSwitchTo(run->context);
 	run->started = run->noticed = GetCurrentTimestamp();
-	run->family = FamilyLoad(extnamespace, schema, name);
+	run->family = ConsolidateLoadFamily(extnamespace, schema, name);
 	ConsolidateLock(&tag, run->family);
 	PG_TRY();
 	{

@@ -101,7 +101,7 @@ suspect_add(HTAB **suspects, int64 key)
 
 	if (*suspects == NULL)
 	{
-		HASHCTL		ctl = {.keysize = sizeof(int64), .entrysize = sizeof(Suspect),
+		HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(Suspect),
 		.hcxt = CurrentMemoryContext};
 
 		*suspects = hash_create("aquacis duplicate keys", 256, &ctl,
@@ -158,7 +158,7 @@ keys_duplicates(Keys *keys, bool *too_many)
 /* ---- rejects ------------------------------------------------------------------- */
 
 static void
-add_reject(Contents *contents, ItemPointer tid, RejectKind kind, int column)
+add_reject(SourceContents *contents, ItemPointer tid, RejectKind kind, int column)
 {
 	Reject	   *reject;
 
@@ -182,35 +182,35 @@ add_reject(Contents *contents, ItemPointer tid, RejectKind kind, int column)
 }
 
 /*
- * Brings a row into the family's shape.  Returns false, with kind and column,
+ * Converts a row to the family's columns.  Returns false, with kind and column,
  * when the target would refuse it.
  */
 bool
-ShapeRow(const Shape *shape, const SourceColumn *columns, TupleTableSlot *slot,
-		 Datum *values, bool *nulls, RejectKind *kind, int *column)
+ConsolidateConvertRow(const FamilyColumns *columns, const SourceColumn *from, TupleTableSlot *slot,
+					  Datum *values, bool *nulls, RejectKind *kind, int *column)
 {
 	int			i;
 	bool		fits = true;
 
 	slot_getallattrs(slot);
-	for (i = 0; i < shape->ncolumns; i++)
+	for (i = 0; i < columns->ncolumns; i++)
 	{
-		AttrNumber	attno = columns[i].attno;
+		AttrNumber	attno = from[i].attno;
 
 		nulls[i] = slot->tts_isnull[attno - 1];
 		if (nulls[i])
 		{
-			if (shape->columns[i].notnull && fits)
+			if (columns->column[i].notnull && fits)
 			{
 				*kind = REJECT_NULL;
 				*column = i;
 				fits = false;
 			}
 		}
-		else if (columns[i].fit == FIT_SAME)
+		else if (from[i].coercion == COERCE_NOTHING)
 			values[i] = slot->tts_values[attno - 1];
-		else if (fits && !ShapeFit(&shape->columns[i], &columns[i],
-								   slot->tts_values[attno - 1], &values[i]))
+		else if (fits && !ConsolidateCoerce(&columns->column[i], &from[i],
+											slot->tts_values[attno - 1], &values[i]))
 		{
 			*kind = REJECT_MISFIT;
 			*column = i;
@@ -221,13 +221,13 @@ ShapeRow(const Shape *shape, const SourceColumn *columns, TupleTableSlot *slot,
 }
 
 static bool
-same_key(const Shape *shape, const Datum *a, const Datum *b)
+same_key(const FamilyColumns *columns, const Datum *a, const Datum *b)
 {
 	int			i;
 
-	for (i = 0; i < shape->nkeys; i++)
+	for (i = 0; i < columns->nkeys; i++)
 	{
-		const ShapeColumn *column = &shape->columns[shape->keys[i]];
+		const FamilyColumn *column = &columns->column[columns->key[i]];
 
 		if (!DatumGetBool(FunctionCall2Coll(&column->cache->eq_opr_finfo,
 											column->collation, a[i], b[i])))
@@ -238,7 +238,8 @@ same_key(const Shape *shape, const Datum *a, const Datum *b)
 
 /* Has this key been seen before?  Remembers it if not. */
 static bool
-suspect_seen(const Shape *shape, Suspect *suspect, const Datum *values, MemoryContext keep)
+suspect_seen(const FamilyColumns *columns, Suspect *suspect, const Datum *values,
+			 MemoryContext keep)
 {
 	Datum		key[INDEX_MAX_KEYS];
 	Datum	   *copy;
@@ -246,24 +247,24 @@ suspect_seen(const Shape *shape, Suspect *suspect, const Datum *values, MemoryCo
 	MemoryContext old;
 	int			i;
 
-	if (shape->exact_key)
+	if (columns->exact_key)
 	{
 		bool		seen = suspect->seen_exact;
 
 		suspect->seen_exact = true;
 		return seen;
 	}
-	for (i = 0; i < shape->nkeys; i++)
-		key[i] = values[shape->keys[i]];
+	for (i = 0; i < columns->nkeys; i++)
+		key[i] = values[columns->key[i]];
 	foreach(lc, suspect->seen)
-		if (same_key(shape, lfirst(lc), key))
-			return true;
+		if (same_key(columns, lfirst(lc), key))
+		return true;
 
 	old = MemoryContextSwitchTo(keep);
-	copy = palloc(sizeof(Datum) * shape->nkeys);
-	for (i = 0; i < shape->nkeys; i++)
+	copy = palloc(sizeof(Datum) * columns->nkeys);
+	for (i = 0; i < columns->nkeys; i++)
 	{
-		TypeCacheEntry *cache = shape->columns[shape->keys[i]].cache;
+		TypeCacheEntry *cache = columns->column[columns->key[i]].cache;
 
 		copy[i] = datumCopy(key[i], cache->typbyval, cache->typlen);
 	}
@@ -275,7 +276,7 @@ suspect_seen(const Shape *shape, Suspect *suspect, const Datum *values, MemoryCo
 /* ---- the scan ------------------------------------------------------------------ */
 
 TableScanDesc
-ExamineBeginScan(Relation source, Snapshot snapshot)
+ConsolidateBeginScan(Relation source, Snapshot snapshot)
 {
 	return table_beginscan_strat(source, snapshot, 0, NULL, true, false);
 }
@@ -285,15 +286,15 @@ ExamineBeginScan(Relation source, Snapshot snapshot)
  * key are rejected; without, the keys are collected into keys.
  */
 static void
-scan_source(const Shape *shape, Relation source, const SourceColumn *columns,
-			Snapshot snapshot, Contents *contents, Keys *keys, HTAB *suspects)
+scan_source(const FamilyColumns *columns, Relation source, const SourceColumn *from,
+			Snapshot snapshot, SourceContents *contents, Keys *keys, HTAB *suspects)
 {
 	MemoryContext keep = CurrentMemoryContext;
 	MemoryContext per_row = AllocSetContextCreate(keep, "aquacis row", ALLOCSET_SMALL_SIZES);
-	TableScanDesc scan = ExamineBeginScan(source, snapshot);
+	TableScanDesc scan = ConsolidateBeginScan(source, snapshot);
 	TupleTableSlot *slot = table_slot_create(source, NULL);
-	Datum	   *values = palloc0(sizeof(Datum) * shape->ncolumns);
-	bool	   *nulls = palloc0(sizeof(bool) * shape->ncolumns);
+	Datum	   *values = palloc0(sizeof(Datum) * columns->ncolumns);
+	bool	   *nulls = palloc0(sizeof(bool) * columns->ncolumns);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
@@ -305,17 +306,17 @@ scan_source(const Shape *shape, Relation source, const SourceColumn *columns,
 		MemoryContextReset(per_row);
 		MemoryContextSwitchTo(per_row);
 		contents->rows++;
-		fits = ShapeRow(shape, columns, slot, values, nulls, &kind, &column);
+		fits = ConsolidateConvertRow(columns, from, slot, values, nulls, &kind, &column);
 		if (fits)
 		{
-			int64		key = (int64) ChecksumKey(shape, values);
+			int64		key = (int64) ConsolidateHashKey(columns, values);
 			Suspect    *suspect = suspects ? hash_search(suspects, &key, HASH_FIND, NULL) : NULL;
 
-			if (suspect && suspect_seen(shape, suspect, values, keep))
+			if (suspect && suspect_seen(columns, suspect, values, keep))
 			{
 				fits = false;
 				kind = REJECT_DUPLICATE;
-				column = shape->keys[0];
+				column = columns->key[0];
 			}
 			if (keys)
 			{
@@ -325,7 +326,7 @@ scan_source(const Shape *shape, Relation source, const SourceColumn *columns,
 			}
 		}
 		if (fits)
-			contents->checksum += ChecksumRow(shape, values, nulls);
+			contents->checksum += ConsolidateChecksumRow(columns, values, nulls);
 		else
 		{
 			MemoryContextSwitchTo(keep);
@@ -340,8 +341,8 @@ scan_source(const Shape *shape, Relation source, const SourceColumn *columns,
 
 /* Fills contents, which lives in the current memory context. */
 void
-ExamineSource(const Shape *shape, Relation source, const SourceColumn *columns,
-			  Snapshot snapshot, Contents *contents)
+ConsolidateScanSource(const FamilyColumns *columns, Relation source, const SourceColumn *from,
+					  Snapshot snapshot, SourceContents *contents)
 {
 	MemoryContext keep = CurrentMemoryContext;
 	MemoryContext work = AllocSetContextCreate(keep, "aquacis keys", ALLOCSET_DEFAULT_SIZES);
@@ -349,19 +350,19 @@ ExamineSource(const Shape *shape, Relation source, const SourceColumn *columns,
 	HTAB	   *suspects;
 	bool		too_many = false;
 
-	memset(contents, 0, sizeof(Contents));
+	memset(contents, 0, sizeof(SourceContents));
 	if (RelationGetNumberOfBlocks(source) == 0)
 		return;
 
 	MemoryContextSwitchTo(work);
-	scan_source(shape, source, columns, snapshot, contents, &keys, NULL);
+	scan_source(columns, source, from, snapshot, contents, &keys, NULL);
 	suspects = keys_duplicates(&keys, &too_many);
 	if (too_many)
 		contents->too_many = true;
 	else if (suspects)
 	{
-		memset(contents, 0, sizeof(Contents));
-		scan_source(shape, source, columns, snapshot, contents, NULL, suspects);
+		memset(contents, 0, sizeof(SourceContents));
+		scan_source(columns, source, from, snapshot, contents, NULL, suspects);
 	}
 	MemoryContextSwitchTo(keep);
 	if (contents->nrejects > 0)
@@ -375,19 +376,20 @@ ExamineSource(const Shape *shape, Relation source, const SourceColumn *columns,
 }
 
 /*
- * Calls take with each row of an examined source, in the target's shape, but the
- * rejected ones.  The values live until take returns.
+ * Calls back with each row of a scanned source, in the family's columns, but the
+ * rejected ones.
  */
 void
-ExamineRows(const Shape *shape, Relation source, const SourceColumn *columns, Snapshot snapshot,
-			const Contents *contents, TakeRow take, void *arg)
+ConsolidateForEachRow(const FamilyColumns *columns, Relation source, const SourceColumn *from,
+					  Snapshot snapshot, const SourceContents *contents, RowCallback callback,
+					  void *arg)
 {
 	MemoryContext keep = CurrentMemoryContext;
 	MemoryContext per_row = AllocSetContextCreate(keep, "aquacis row", ALLOCSET_SMALL_SIZES);
-	TableScanDesc scan = ExamineBeginScan(source, snapshot);
+	TableScanDesc scan = ConsolidateBeginScan(source, snapshot);
 	TupleTableSlot *slot = table_slot_create(source, NULL);
-	Datum	   *values = palloc0(sizeof(Datum) * shape->ncolumns);
-	bool	   *nulls = palloc0(sizeof(bool) * shape->ncolumns);
+	Datum	   *values = palloc0(sizeof(Datum) * columns->ncolumns);
+	bool	   *nulls = palloc0(sizeof(bool) * columns->ncolumns);
 	int64		next_reject = 0,
 				taken = 0;
 
@@ -405,11 +407,11 @@ ExamineRows(const Shape *shape, Relation source, const SourceColumn *columns, Sn
 		}
 		MemoryContextReset(per_row);
 		MemoryContextSwitchTo(per_row);
-		if (!ShapeRow(shape, columns, slot, values, nulls, &kind, &column))
+		if (!ConsolidateConvertRow(columns, from, slot, values, nulls, &kind, &column))
 			elog(ERROR, "a row of \"%s\" changed while it was locked",
 				 RelationGetRelationName(source));
 		MemoryContextSwitchTo(keep);
-		take(arg, values, nulls);
+		callback(arg, values, nulls);
 		taken++;
 	}
 	ExecDropSingleTupleTableSlot(slot);
@@ -423,56 +425,56 @@ ExamineRows(const Shape *shape, Relation source, const SourceColumn *columns, Sn
 /* ---- in words ------------------------------------------------------------------ */
 
 static char *
-key_names(const Shape *shape)
+key_names(const FamilyColumns *columns)
 {
 	StringInfoData names;
 	int			i;
 
 	initStringInfo(&names);
-	for (i = 0; i < shape->nkeys; i++)
-		appendStringInfo(&names, "%s%s", i ? ", " : "", shape->columns[shape->keys[i]].name);
+	for (i = 0; i < columns->nkeys; i++)
+		appendStringInfo(&names, "%s%s", i ? ", " : "", columns->column[columns->key[i]].name);
 	return names.data;
 }
 
 char *
-RejectReason(const Shape *shape, const Reject *reject)
+ConsolidateRejectReason(const FamilyColumns *columns, const Reject *reject)
 {
-	const char *column = shape->columns[reject->column].name;
+	const char *column = columns->column[reject->column].name;
 
 	switch ((RejectKind) reject->kind)
 	{
 		case REJECT_NULL:
-			return shape->columns[reject->column].key ?
+			return columns->column[reject->column].key ?
 				psprintf("key column %s is null", column) :
 				psprintf("column %s is null", column);
 		case REJECT_MISFIT:
 			return psprintf("value of column %s does not fit the target", column);
 		case REJECT_DUPLICATE:
-			return psprintf("duplicate key (%s)", key_names(shape));
+			return psprintf("duplicate key (%s)", key_names(columns));
 	}
 	return NULL;				/* keep the compiler quiet */
 }
 
 /* A target of the user's own may refuse nulls in more than the key. */
 static const char *
-null_columns(const Shape *shape)
+null_columns(const FamilyColumns *columns)
 {
 	int			i;
 
-	for (i = 0; i < shape->ncolumns; i++)
-		if (shape->columns[i].notnull && !shape->columns[i].key)
+	for (i = 0; i < columns->ncolumns; i++)
+		if (columns->column[i].notnull && !columns->column[i].key)
 			return "null in the key or a NOT NULL column";
 	return "null key";
 }
 
 /* Copied before, kept, and still the rows that were copied? */
 static bool
-is_recorded(const Source *source, const Contents *contents)
+is_recorded(const Source *source, const SourceContents *contents)
 {
 	return source->recorded == RECORD_COPIED &&
 		source->recorded_rejects == contents->nrejects &&
 		source->recorded_rows == contents->rows - contents->nrejects &&
-		strcmp(source->recorded_checksum, ChecksumText(contents->checksum)) == 0;
+		strcmp(source->recorded_checksum, ConsolidateChecksumText(contents->checksum)) == 0;
 }
 
 /*
@@ -480,7 +482,8 @@ is_recorded(const Source *source, const Contents *contents)
  * target and consolidate_rejected; NULL when they would.
  */
 char *
-ContentsProblem(const Shape *shape, const Source *source, const Contents *contents, bool keep)
+ConsolidateContentsProblem(const FamilyColumns *columns, const Source *source,
+						   const SourceContents *contents, bool keep)
 {
 	StringInfoData text;
 	bool		recorded = is_recorded(source, contents);
@@ -495,10 +498,10 @@ ContentsProblem(const Shape *shape, const Source *source, const Contents *conten
 	initStringInfo(&text);
 	if (contents->count[REJECT_NULL] > 0)
 		appendStringInfo(&text, "%lld with a %s", (long long) contents->count[REJECT_NULL],
-						 null_columns(shape));
+						 null_columns(columns));
 	if (contents->count[REJECT_DUPLICATE] > 0)
 		appendStringInfo(&text, "%s%lld with a duplicate key (%s)", text.len ? ", " : "",
-						 (long long) contents->count[REJECT_DUPLICATE], key_names(shape));
+						 (long long) contents->count[REJECT_DUPLICATE], key_names(columns));
 	if (contents->count[REJECT_MISFIT] > 0)
 		appendStringInfo(&text, "%s%lld with a value that does not fit the target's type",
 						 text.len ? ", " : "",

@@ -64,16 +64,16 @@ key_list(Family *family)
 static void
 check_types(Family *family)
 {
-	Shape	   *shape = &family->shape;
+	FamilyColumns *columns = &family->columns;
 	int			i;
 
-	for (i = 0; i < shape->ncolumns; i++)
-		if (UserCodeInType(shape->columns[i].type, GetUserId()))
+	for (i = 0; i < columns->ncolumns; i++)
+		if (UserCodeInType(columns->column[i].type, GetUserId()))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("target \"%s.%s\" cannot be made", family->schema, family->target),
 					 errdetail("Column \"%s\" is of type %s, which can run code of a role that is not trusted.",
-							   shape->columns[i].name, format_type_be(shape->columns[i].type)),
+							   columns->column[i].name, format_type_be(columns->column[i].type)),
 					 errhint("Connect as the owner of the type, or give the type to a role you trust.")));
 }
 
@@ -91,7 +91,7 @@ give_away(Family *family, Oid owner)
  * have.
  */
 void
-TargetTellPublications(Family *family)
+ConsolidateWarnOfPublications(Family *family)
 {
 	const char *of_schema = "false";
 	uint64		n;
@@ -116,24 +116,24 @@ TargetTellPublications(Family *family)
 
 /* Makes the target for these sources if there is none.  Returns whether it did. */
 bool
-TargetMake(Family *family, List *sources)
+ConsolidateMakeTarget(Family *family, List *sources)
 {
-	Shape	   *shape = &family->shape;
+	FamilyColumns *columns = &family->columns;
 	StringInfoData sql;
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
+	SpiArg		args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 	int			i;
 
 	if (OidIsValid(family->target_oid))
 		return false;
 
 	check_types(family);
-	TargetTellPublications(family);
+	ConsolidateWarnOfPublications(family);
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "CREATE TABLE %s (%s pg_catalog.int8 NOT NULL",
 					 target_name(family), PROCESS_COLUMN);
-	for (i = 0; i < shape->ncolumns; i++)
+	for (i = 0; i < columns->ncolumns; i++)
 	{
-		ShapeColumn *column = &shape->columns[i];
+		FamilyColumn *column = &columns->column[i];
 
 		appendStringInfo(&sql, ", %s %s%s", quote_identifier(column->name),
 						 format_type_extended(column->type, column->typmod,
@@ -152,13 +152,13 @@ TargetMake(Family *family, List *sources)
 					 quote_literal_cstr(psprintf("Rows of all %s_* tables, one proceso_id each table.",
 												 family->target)));
 	SpiRun(sql.data);
-	give_away(family, TargetOwnerOf(family, sources));
+	give_away(family, ConsolidateNewTargetOwner(family, sources));
 	SpiQuery(psprintf("INSERT INTO %s.consolidate_target (source_schema, family, indexed)"
-							  " VALUES ($1, $2, false)"
-							  " ON CONFLICT (source_schema, family) DO UPDATE"
-							  " SET indexed = false, columns = NULL",
-							  family->extschema), 2, args);
-	FamilyResolveShape(family);
+					  " VALUES ($1, $2, false)"
+					  " ON CONFLICT (source_schema, family) DO UPDATE"
+					  " SET indexed = false, columns = NULL",
+					  family->extschema), 2, args);
+	ConsolidateResolveColumns(family);
 	return true;
 }
 
@@ -167,13 +167,13 @@ TargetMake(Family *family, List *sources)
  * target gets later are the target's own.
  */
 void
-TargetRememberColumns(Family *family)
+ConsolidateSaveColumns(Family *family)
 {
 	SpiArg		args[3];
 
 	if (family->column_defs != NIL)
 		return;
-	family->column_defs = ShapeDefinitions(&family->shape);
+	family->column_defs = ConsolidateDeparseColumns(&family->columns);
 	args[0] = SpiTextArg(family->schema);
 	args[1] = SpiTextArg(family->name);
 	args[2] = SpiTextListArg(family->column_defs);
@@ -191,20 +191,20 @@ check_logged(Family *family)
 
 	foreach(lc, find_all_inheritors(family->target_oid, AccessShareLock, NULL))
 		if (get_rel_persistence(lfirst_oid(lc)) != RELPERSISTENCE_PERMANENT)
-			ereport(ERROR,
-					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					 errmsg("target \"%s.%s\" would not survive a crash", family->schema,
-							family->target),
-					 errdetail("Table \"%s\" is unlogged.", get_rel_name(lfirst_oid(lc))),
-					 errhint("ALTER TABLE ... SET LOGGED.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("target \"%s.%s\" would not survive a crash", family->schema,
+						family->target),
+				 errdetail("Table \"%s\" is unlogged.", get_rel_name(lfirst_oid(lc))),
+				 errhint("ALTER TABLE ... SET LOGGED.")));
 }
 
 /*
  * Can this role fill this target?  Raises an error that says why not.  What
- * the shape does not fill must fill itself.
+ * the family does not fill must fill itself.
  */
 void
-TargetCheck(Family *family)
+ConsolidateCheckTarget(Family *family)
 {
 	Relation	target = relation_open(family->target_oid, AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(target);
@@ -229,7 +229,7 @@ TargetCheck(Family *family)
 						family->schema, family->target, GetUserNameFromId(GetUserId(), false)),
 				 errhint("Call consolidate as the owner of the target, or as a role with BYPASSRLS.")));
 	check_logged(family);
-	TargetRefuseTriggers(family, AccessShareLock);
+	ConsolidateCheckTargetTriggers(family, AccessShareLock);
 
 	for (i = 0; i < desc->natts; i++)
 	{
@@ -251,8 +251,8 @@ TargetCheck(Family *family)
 			has_process = true;
 			continue;
 		}
-		for (j = 0; j < family->shape.ncolumns; j++)
-			if (family->shape.columns[j].target_attno == att->attnum)
+		for (j = 0; j < family->columns.ncolumns; j++)
+			if (family->columns.column[j].target_attno == att->attnum)
 				filled = true;
 		if (!filled && att->attnotnull && !att->atthasdef && !att->attidentity)
 			ereport(ERROR,
@@ -274,15 +274,15 @@ TargetCheck(Family *family)
 
 /* False while a target that we made still owes its key. */
 bool
-TargetIsIndexed(Family *family)
+ConsolidateTargetIsIndexed(Family *family)
 {
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
+	SpiArg		args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 	bool		owed;
 
 	owed = SpiQuery(psprintf("SELECT FROM %s.consolidate_target"
-									 " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-									 "  AND family OPERATOR(pg_catalog.=) $2 AND NOT indexed",
-									 family->extschema), 2, args) > 0;
+							 " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+							 "  AND family OPERATOR(pg_catalog.=) $2 AND NOT indexed",
+							 family->extschema), 2, args) > 0;
 	SPI_freetuptable(SPI_tuptable);
 	return !owed;
 }
@@ -347,11 +347,11 @@ find_indexes(Family *family, bool *primary, bool *on_key)
 			continue;
 		form = (Form_pg_index) GETSTRUCT(tuple);
 		*primary = *primary || form->indisprimary;
-		begins = form->indisvalid && form->indnkeyatts >= family->shape.nkeys &&
+		begins = form->indisvalid && form->indnkeyatts >= family->columns.nkeys &&
 			heap_attisnull(tuple, Anum_pg_index_indpred, NULL);
-		for (i = 0; begins && i < family->shape.nkeys; i++)
+		for (i = 0; begins && i < family->columns.nkeys; i++)
 			begins = form->indkey.values[i] ==
-				family->shape.columns[family->shape.keys[i]].target_attno;
+				family->columns.column[family->columns.key[i]].target_attno;
 		*on_key = *on_key || begins;
 		ReleaseSysCache(tuple);
 	}
@@ -381,7 +381,7 @@ enter_for_index(Family *family, UserCodeScope *scope)
 	bool		nullable = may_be_null(family, PROCESS_COLUMN);
 	ListCell   *lc;
 
-	TargetCheckName(family, AccessShareLock);
+	ConsolidateCheckTargetName(family, AccessShareLock);
 	if (!object_ownercheck(RelationRelationId, family->target_oid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, family->target);
 	foreach(lc, family->key_columns)
@@ -391,10 +391,10 @@ enter_for_index(Family *family, UserCodeScope *scope)
 
 /* Primary key, and an index on the key by itself. */
 void
-TargetIndex(Family *family)
+ConsolidateIndexTarget(Family *family)
 {
 	int			level = SettingsBegin();
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
+	SpiArg		args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 	const char *name = free_name(family, psprintf("pk_%s", family->target));
 	char	   *keys = key_list(family);
 	UserCodeScope scope;
@@ -418,15 +418,15 @@ TargetIndex(Family *family)
 	UserCodeLeave(&scope);
 	SettingsEnd(level);
 	SpiQuery(psprintf("UPDATE %s.consolidate_target SET indexed = true"
-							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
-					 2, args);
+					  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+					  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
+			 2, args);
 }
 
 static HTAB *
 sums_create(void)
 {
-	HASHCTL		ctl = {.keysize = sizeof(int64), .entrysize = sizeof(ProcessSum),
+	HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(ProcessSum),
 	.hcxt = CurrentMemoryContext};
 
 	return hash_create("aquacis processes", 1024, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -438,7 +438,7 @@ sums_create(void)
  * inserts them itself.  Rows and checksum are not filled in.
  */
 HTAB *
-TargetPresent(Family *family, List *sources)
+ConsolidateProcessesInTarget(Family *family, List *sources)
 {
 	HTAB	   *present = sums_create();
 	Datum	   *ids = palloc(sizeof(Datum) * list_length(sources));
@@ -456,7 +456,7 @@ TargetPresent(Family *family, List *sources)
 			ids[nids++] = Int64GetDatum(source->process_id);
 	}
 	arg = SpiInt64ArrayArg(ids, nids);
-	n = UserCodeQuery(TargetUser(family, ACL_SELECT),
+	n = UserCodeQuery(ConsolidateTargetUser(family, ACL_SELECT),
 					  psprintf("SELECT u.id FROM pg_catalog.unnest($1) u(id)"
 							   " WHERE EXISTS (SELECT FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) u.id)",
 							   target_name(family), PROCESS_COLUMN),
@@ -478,7 +478,7 @@ TargetPresent(Family *family, List *sources)
 static HTAB *
 read_sums(Family *family, const char *sql, Oid user)
 {
-	Shape	   *shape = &family->shape;
+	FamilyColumns *columns = &family->columns;
 	MemoryContext keep = CurrentMemoryContext;
 	MemoryContext work = AllocSetContextCreate(keep, "aquacis sums", ALLOCSET_DEFAULT_SIZES);
 	HTAB	   *sums = sums_create();
@@ -486,8 +486,8 @@ read_sums(Family *family, const char *sql, Oid user)
 	Datum	   *values;
 	bool	   *nulls;
 
-	values = palloc(sizeof(Datum) * (shape->ncolumns + 1));
-	nulls = palloc(sizeof(bool) * (shape->ncolumns + 1));
+	values = palloc(sizeof(Datum) * (columns->ncolumns + 1));
+	nulls = palloc(sizeof(bool) * (columns->ncolumns + 1));
 	for (;;)
 	{
 		uint64		row;
@@ -516,7 +516,7 @@ read_sums(Family *family, const char *sql, Oid user)
 			if (!found)
 				sum->rows = 0, sum->checksum = 0;
 			sum->rows++;
-			sum->checksum += ChecksumRow(shape, values + 1, nulls + 1);
+			sum->checksum += ConsolidateChecksumRow(columns, values + 1, nulls + 1);
 		}
 		MemoryContextSwitchTo(keep);
 		SPI_freetuptable(SPI_tuptable);
@@ -529,16 +529,16 @@ read_sums(Family *family, const char *sql, Oid user)
 
 /* A query for process and columns of the target's rows, of one process or of all. */
 char *
-TargetQuery(Family *family, const int64 *only)
+ConsolidateTargetQuery(Family *family, const int64 *only)
 {
-	Shape	   *shape = &family->shape;
+	FamilyColumns *columns = &family->columns;
 	StringInfoData sql;
 	int			i;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT %s", PROCESS_COLUMN);
-	for (i = 0; i < shape->ncolumns; i++)
-		appendStringInfo(&sql, ", %s", quote_identifier(shape->columns[i].name));
+	for (i = 0; i < columns->ncolumns; i++)
+		appendStringInfo(&sql, ", %s", quote_identifier(columns->column[i].name));
 	appendStringInfo(&sql, " FROM %s", target_name(family));
 	if (only)
 		appendStringInfo(&sql, " WHERE %s OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8",
@@ -548,14 +548,15 @@ TargetQuery(Family *family, const int64 *only)
 
 /* Rows and checksum of every process in the target, or of one. */
 HTAB *
-TargetSums(Family *family, const int64 *only)
+ConsolidateTargetSums(Family *family, const int64 *only)
 {
-	return read_sums(family, TargetQuery(family, only), TargetUser(family, ACL_SELECT));
+	return read_sums(family, ConsolidateTargetQuery(family, only),
+					 ConsolidateTargetUser(family, ACL_SELECT));
 }
 
 /*
  * What the target held of a source's process before it was taken; present comes
- * from TargetPresent (NULL: there is no target).  *stored: these very rows.
+ * from ConsolidateProcessesInTarget (NULL: there is no target).  *stored: these very rows.
  * Returns the problem, in words, when it is other rows, else NULL.
  *
  * A source that is stored is dropped without being copied, so the rows themselves are
@@ -563,8 +564,9 @@ TargetSums(Family *family, const int64 *only)
  * rows can be made up to a checksum.
  */
 char *
-TargetHolds(Family *family, HTAB *present, const Source *source, Relation rel,
-			const SourceColumn *columns, Snapshot snapshot, const Contents *contents, bool *stored)
+ConsolidateCheckStored(Family *family, HTAB *present, const Source *source, Relation rel,
+					   const SourceColumn *from, Snapshot snapshot,
+					   const SourceContents *contents, bool *stored)
 {
 	HTAB	   *sums;
 	ProcessSum *found;
@@ -574,7 +576,7 @@ TargetHolds(Family *family, HTAB *present, const Source *source, Relation rel,
 	*stored = false;
 	if (present == NULL || !hash_search(present, &source->process_id, HASH_FIND, NULL))
 		return NULL;
-	sums = TargetSums(family, &source->process_id);
+	sums = ConsolidateTargetSums(family, &source->process_id);
 	found = hash_search(sums, &source->process_id, HASH_FIND, NULL);
 	rows = found ? found->rows : 0;
 	alike = found && rows == contents->rows - contents->nrejects &&
@@ -582,29 +584,29 @@ TargetHolds(Family *family, HTAB *present, const Source *source, Relation rel,
 	hash_destroy(sums);
 	if (rows == 0)
 		return NULL;
-	*stored = alike && SameRows(family, source, rel, columns, snapshot, contents);
+	*stored = alike && ConsolidateSameRows(family, source, rel, from, snapshot, contents);
 	return *stored ? NULL :
 		psprintf("the target already holds %lld rows of process %lld that are not these",
 				 (long long) rows, (long long) source->process_id);
 }
 
 /*
- * TargetSums of a table that holds the rows of one process and nothing else, its
+ * ConsolidateTargetSums of a table that holds the rows of one process and nothing else, its
  * values read as the target would hold them.  (A function of its own, because
  * what it reads is nobody's target.)
  */
 HTAB *
-TargetSumsOfSource(Family *family, const char *table, Oid owner, int64 process_id)
+ConsolidateTableSums(Family *family, const char *table, Oid owner, int64 process_id)
 {
-	Shape	   *shape = &family->shape;
+	FamilyColumns *columns = &family->columns;
 	StringInfoData sql;
 	int			i;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT " INT64_FORMAT "::pg_catalog.int8", process_id);
-	for (i = 0; i < shape->ncolumns; i++)
-		appendStringInfo(&sql, ", %s::%s", quote_identifier(shape->columns[i].name),
-						 format_type_extended(shape->columns[i].type, shape->columns[i].typmod,
+	for (i = 0; i < columns->ncolumns; i++)
+		appendStringInfo(&sql, ", %s::%s", quote_identifier(columns->column[i].name),
+						 format_type_extended(columns->column[i].type, columns->column[i].typmod,
 											  FORMAT_TYPE_TYPEMOD_GIVEN |
 											  FORMAT_TYPE_FORCE_QUALIFY));
 	appendStringInfo(&sql, " FROM ONLY %s", table);

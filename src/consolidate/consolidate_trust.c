@@ -87,10 +87,11 @@ check_rights(Family *family, AclMode rights, Oid owner)
  * taken keeps new ones away until the end of the transaction.
  */
 void
-TargetRefuseTriggers(Family *family, LOCKMODE lockmode)
+ConsolidateCheckTargetTriggers(Family *family, LOCKMODE lockmode)
 {
 	List	   *tables = has_subclass(family->target_oid) ?
-		find_all_inheritors(family->target_oid, lockmode, NULL) : list_make1_oid(family->target_oid);
+		find_all_inheritors(family->target_oid, lockmode, NULL) :
+		list_make1_oid(family->target_oid);
 	Oid			user = CatalogOwner(family->target_oid);
 	ListCell   *lc;
 
@@ -118,7 +119,7 @@ TargetRefuseTriggers(Family *family, LOCKMODE lockmode)
  * to another.  The lock keeps the name its own until the transaction ends.
  */
 void
-TargetCheckName(Family *family, LOCKMODE lockmode)
+ConsolidateCheckTargetName(Family *family, LOCKMODE lockmode)
 {
 	LockRelationOid(family->target_oid, lockmode);
 	if (get_namespace_oid(family->schema, true) != family->schema_oid ||
@@ -139,14 +140,14 @@ TargetCheckName(Family *family, LOCKMODE lockmode)
  * transaction ends; so each transaction asks again.
  */
 Oid
-TargetUser(Family *family, AclMode rights)
+ConsolidateTargetUser(Family *family, AclMode rights)
 {
 	List	   *tables;
 	Oid			stranger;
 	Oid			owner;
 	bool		writing = (rights & (ACL_INSERT | ACL_DELETE)) != 0;
 
-	TargetCheckName(family, writing ? RowExclusiveLock : AccessShareLock);
+	ConsolidateCheckTargetName(family, writing ? RowExclusiveLock : AccessShareLock);
 	owner = CatalogOwner(family->target_oid);
 	tables = has_subclass(family->target_oid) ?
 		find_all_inheritors(family->target_oid, NoLock, NULL) : list_make1_oid(family->target_oid);
@@ -160,7 +161,7 @@ TargetUser(Family *family, AclMode rights)
 				 errhint("ALTER TABLE ... OWNER TO the owner of the target.")));
 	check_rights(family, rights, owner);
 	if (writing)
-		TargetRefuseTriggers(family, RowExclusiveLock);
+		ConsolidateCheckTargetTriggers(family, RowExclusiveLock);
 	list_free(tables);
 	return owner;
 }
@@ -189,7 +190,7 @@ may_read_and_delete(Oid role, Oid relid, Oid owner)
  * right on them that he has not?  Returns the problem, in words, or NULL.
  */
 char *
-OwnersProblem(Family *family, Oid source, Oid target_owner)
+ConsolidateOwnersProblem(Family *family, Oid source, Oid target_owner)
 {
 	Oid			schema = CatalogSchemaOwner(family->schema_oid);
 	Oid			owner = CatalogOwner(source);
@@ -198,7 +199,8 @@ OwnersProblem(Family *family, Oid source, Oid target_owner)
 		!may_read_and_delete(target_owner, source, owner))
 		return psprintf("its rows would go to role \"%s\", which owns the target and may not read and delete them now",
 						GetUserNameFromId(target_owner, false));
-	if (!UserCodeRoleIsTrusted(owner) && owner != schema && !may_insert(family, owner, target_owner))
+	if (!UserCodeRoleIsTrusted(owner) && owner != schema &&
+		!may_insert(family, owner, target_owner))
 		return psprintf("belongs to role \"%s\", which may not insert into the target",
 						GetUserNameFromId(owner, false));
 	return NULL;
@@ -209,11 +211,12 @@ OwnersProblem(Family *family, Oid source, Oid target_owner)
  * The caller, when that is he himself or a superuser, or when he cannot give it away.
  */
 Oid
-TargetOwnerOf(Family *family, List *sources)
+ConsolidateNewTargetOwner(Family *family, List *sources)
 {
-	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(OwnerCount),
+	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(OwnerCount),
 	.hcxt = CurrentMemoryContext};
-	HTAB	   *owners = hash_create("aquacis owners", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	HTAB	   *owners = hash_create("aquacis owners", 16, &ctl,
+									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	OwnerCount *most = NULL;
 	ListCell   *lc;
 	Oid			owner;
@@ -279,7 +282,7 @@ check_own_table(Oid relid, LOCKMODE lockmode)
  * lock keeps triggers away until its end.
  */
 void
-CheckOwnTables(Oid extnamespace, bool writing)
+ConsolidateCheckOwnTables(Oid extnamespace, bool writing)
 {
 	static const char *const tables[] = {
 		"consolidate_family", "consolidate_source", "consolidate_problem", "consolidate_run",
@@ -355,7 +358,7 @@ check_write_all_data(const char *table)
  * So nobody may write there whom the caller need not trust.
  */
 void
-TrustRecords(Family *family)
+ConsolidateCheckRecordWriters(Family *family)
 {
 	const char *table = "consolidate_source";
 	Oid			relid = get_relname_relid(table, get_namespace_oid(family->extschema_name, false));
@@ -372,7 +375,8 @@ TrustRecords(Family *family)
 	ReleaseSysCache(tuple);
 	check_write_all_data(table);
 
-	CatalogBegin(&rows, AttributeRelationId, AttributeRelidNumIndexId, Anum_pg_attribute_attrelid, relid);
+	CatalogBegin(&rows, AttributeRelationId, AttributeRelidNumIndexId,
+				 Anum_pg_attribute_attrelid, relid);
 	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
 		acl = CatalogField(&rows, tuple, Anum_pg_attribute_attacl, &isnull);
@@ -387,7 +391,7 @@ TrustRecords(Family *family)
  * whoever owns it reads what is written to it.
  */
 void
-TrustRejected(Oid relid)
+ConsolidateCheckRejectedTable(Oid relid)
 {
 	Oid			owner = CatalogOwner(relid);
 
