@@ -38,6 +38,7 @@
  *	consolidate_run.c		CALL consolidate(); consolidate_run.h is for these two alone
  *	consolidate_plan.c		consolidate_plan(), consolidate_verify()
  *	consolidate_restore.c	CALL consolidate_restore()
+ *	consolidate_recreate.c	a source is made again
  *	consolidate_guard.c		consolidate_guard(): an event trigger against new sources
  */
 #ifndef AQUACIS_CONSOLIDATE_H
@@ -217,6 +218,9 @@ extern char *ConsolidateMatchColumns(const FamilyColumns *columns, Relation sour
 									 SourceColumn *from);
 extern bool ConsolidateCoerce(const FamilyColumn *column, const SourceColumn *from, Datum in,
 							  Datum *out);
+extern bool ConsolidateConvertRow(const FamilyColumns *columns, const SourceColumn *from,
+								  TupleTableSlot *slot, Datum *values, bool *nulls,
+								  RejectKind *kind, int *column);
 
 /* consolidate_check.c */
 extern char *ConsolidateCheckRights(Oid relid);
@@ -248,16 +252,12 @@ extern char *ConsolidateCheckStored(Family *family, HTAB *present, const Source 
 extern HTAB *ConsolidateTableSums(Family *family, const char *table, Oid owner, int64 process_id);
 
 /* consolidate_lock.c */
-extern int	ConsolidateChecksumSettings(const FamilyColumns *columns);
 extern int32 ConsolidateLockKey(Family *family);
 extern void ConsolidateLock(LOCKTAG *tag, Family *family);
 extern void ConsolidateUnlock(const LOCKTAG *tag);
 extern void ConsolidateLockAll(Family *family);
 
 /* consolidate_scan.c */
-extern bool ConsolidateConvertRow(const FamilyColumns *columns, const SourceColumn *from,
-								  TupleTableSlot *slot, Datum *values, bool *nulls,
-								  RejectKind *kind, int *column);
 extern TableScanDesc ConsolidateBeginScan(Relation source, Snapshot snapshot);
 extern void ConsolidateScanSource(const FamilyColumns *columns, Relation source,
 								  const SourceColumn *from, Snapshot snapshot,
@@ -270,6 +270,7 @@ extern char *ConsolidateContentsProblem(const FamilyColumns *columns, const Sour
 extern char *ConsolidateRejectReason(const FamilyColumns *columns, const Reject *reject);
 
 /* consolidate_checksum.c */
+extern int	ConsolidateChecksumSettings(const FamilyColumns *columns);
 extern void ConsolidatePrepareChecksum(FamilyColumn *column);
 extern uint64 ConsolidateChecksumRow(const FamilyColumns *columns, const Datum *values,
 									 const bool *nulls);
@@ -300,6 +301,10 @@ extern void ConsolidateWriteRejected(Family *family, Source *source, Relation re
 
 /* consolidate_deparse.c */
 extern void ConsolidateDeparseTable(Relation source, char **before, char **after);
+
+/* consolidate_recreate.c */
+extern void ConsolidateRecreateTable(const char *table, const char *definition);
+extern void ConsolidateFinishTable(const char *definition, Oid owner);
 
 /* consolidate_restore.c */
 extern bool ConsolidateRestoring;

@@ -18,7 +18,27 @@
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
 
+#include "common/settings.h"
 #include "consolidate/consolidate.h"
+
+/*
+ * Begins a level of settings for reading rows whose checksums are taken: types that
+ * are hashed by their text must be written the same in every session, whatever its
+ * time zone.  Where there are none it costs nothing.  SettingsEnd() ends it.
+ */
+int
+ConsolidateChecksumSettings(const FamilyColumns *columns)
+{
+	for (int i = 0; i < columns->ncolumns; i++)
+		if (columns->column[i].hash_by == HASH_BY_TEXT)
+		{
+			int			level = SettingsForText();
+
+			SettingsSet("timezone", "UTC");
+			return level;
+		}
+	return SettingsBegin();
+}
 
 /* The finaliser of MurmurHash3: every bit of x reaches every bit of the result. */
 static inline uint64

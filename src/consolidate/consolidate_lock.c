@@ -1,6 +1,6 @@
 /*
  * consolidate_lock.c
- *	  Transactions, locks and errors of the procedures that commit on their way.
+ *	  Locks of the procedures that commit on their way.
  */
 #include "postgres.h"
 
@@ -10,28 +10,8 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
-#include "common/settings.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
-
-/*
- * Begins a level of settings for reading rows whose checksums are taken: types that
- * are hashed by their text must be written the same in every session, whatever its
- * time zone.  Where there are none it costs nothing.  SettingsEnd() ends it.
- */
-int
-ConsolidateChecksumSettings(const FamilyColumns *columns)
-{
-	for (int i = 0; i < columns->ncolumns; i++)
-		if (columns->column[i].hash_by == HASH_BY_TEXT)
-		{
-			int			level = SettingsForText();
-
-			SettingsSet("timezone", "UTC");
-			return level;
-		}
-	return SettingsBegin();
-}
 
 /* A family in a schema, as the object of a lock. */
 int32

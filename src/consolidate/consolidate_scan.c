@@ -181,45 +181,6 @@ add_reject(SourceContents *contents, ItemPointer tid, RejectKind kind, int colum
 	reject->column = column;
 }
 
-/*
- * Converts a row to the family's columns.  Returns false, with kind and column,
- * when the target would refuse it.
- */
-bool
-ConsolidateConvertRow(const FamilyColumns *columns, const SourceColumn *from, TupleTableSlot *slot,
-					  Datum *values, bool *nulls, RejectKind *kind, int *column)
-{
-	int			i;
-	bool		fits = true;
-
-	slot_getallattrs(slot);
-	for (i = 0; i < columns->ncolumns; i++)
-	{
-		AttrNumber	attno = from[i].attno;
-
-		nulls[i] = slot->tts_isnull[attno - 1];
-		if (nulls[i])
-		{
-			if (columns->column[i].notnull && fits)
-			{
-				*kind = REJECT_NULL;
-				*column = i;
-				fits = false;
-			}
-		}
-		else if (from[i].coercion == COERCE_NOTHING)
-			values[i] = slot->tts_values[attno - 1];
-		else if (fits && !ConsolidateCoerce(&columns->column[i], &from[i],
-											slot->tts_values[attno - 1], &values[i]))
-		{
-			*kind = REJECT_MISFIT;
-			*column = i;
-			fits = false;
-		}
-	}
-	return fits;
-}
-
 static bool
 same_key(const FamilyColumns *columns, const Datum *a, const Datum *b)
 {
