@@ -114,25 +114,6 @@ ask_autovacuum_to_give_way(Oid relid)
 
 /* ---- one source ----------------------------------------------------------------- */
 
-/*
- * Decides, with the source locked, whether it can be taken.  Returns the
- * problem or NULL.  *stored: its rows are in the target already.
- */
-static char *
-judge_contents(Batch *batch, Source *source, Relation rel, const SourceColumn *from,
-			   Snapshot snapshot, const SourceContents *contents, bool *stored)
-{
-	Run		   *run = batch->run;
-	Family	   *family = run->family;
-	char	   *problem = ConsolidateCheckStored(family, run->present, source, rel, from, snapshot,
-												 contents, stored);
-
-	if (problem)
-		return problem;
-	return ConsolidateContentsProblem(&family->columns, source, contents,
-									  run->options.keep_rejects);
-}
-
 static void
 store_source(Batch *batch, Source *source, Relation rel, const SourceColumn *from,
 			 const SourceContents *contents, Snapshot snapshot, bool stored)
@@ -161,69 +142,100 @@ store_source(Batch *batch, Source *source, Relation rel, const SourceColumn *fro
 }
 
 /*
- * Takes one source into the batch, leaves it alone, or finds it busy.  The
- * locks of what is left alone are given back at once.
+ * Locks and opens a source.  NULL when that does not succeed: then no lock is held, and
+ * the source is recorded as skipped or noted as busy.
  */
-static void
-process_source(Batch *batch, Source *source)
+static Relation
+lock_source(Run *run, Source *source)
 {
-	Run		   *run = batch->run;
-	FamilyColumns *columns = &run->family->columns;
-	SourceColumn *from = palloc(sizeof(SourceColumn) * columns->ncolumns);
-	SourceContents contents;
+	const char *problem = source->problem;
 	Relation	rel;
-	Snapshot	snapshot;
-	char	   *problem = source->problem;
-	bool		stored = false;
-	int			locks = 0;
 
 	if (problem == NULL)
 		problem = SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->oid)) ?
-			ConsolidateCheckRights(source->oid) : pstrdup("has been dropped by somebody else");
+			ConsolidateCheckRights(source->oid) : "has been dropped by somebody else";
 	if (problem)
 	{
 		ConsolidateRecordProblem(run, source, problem);
-		return;
+		return NULL;
 	}
 	if (!ConditionalLockRelationOid(source->oid, AccessExclusiveLock))
 	{
 		ask_autovacuum_to_give_way(source->oid);
 		source->state = SOURCE_BUSY;
-		return;
+		return NULL;
 	}
 	rel = try_relation_open(source->oid, NoLock);
-	if (rel == NULL || strcmp(RelationGetRelationName(rel), source->name) != 0 ||
-		RelationGetNamespace(rel) != run->family->schema_oid)
-	{
-		if (rel)
-			relation_close(rel, NoLock);
-		UnlockRelationOid(source->oid, AccessExclusiveLock);
-		ConsolidateRecordProblem(run, source, "has been dropped or renamed by somebody else");
-		return;
-	}
+	if (rel != NULL && strcmp(RelationGetRelationName(rel), source->name) == 0 &&
+		RelationGetNamespace(rel) == run->family->schema_oid)
+		return rel;
+	if (rel)
+		relation_close(rel, NoLock);
+	UnlockRelationOid(source->oid, AccessExclusiveLock);
+	ConsolidateRecordProblem(run, source, "has been dropped or renamed by somebody else");
+	return NULL;
+}
 
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+/*
+ * Decides, with the source locked, whether it can be moved: what depends on the table,
+ * its columns, its rows.  Returns the problem or NULL.  Fills from and contents; *stored:
+ * its rows are in the target already; *locks: see ConsolidateCheckSource.
+ */
+static char *
+check_source(Run *run, Source *source, Relation rel, Snapshot snapshot, SourceColumn *from,
+			 SourceContents *contents, bool *stored, int *locks)
+{
+	Family	   *family = run->family;
+	FamilyColumns *columns = &family->columns;
+	char	   *problem = NULL;
+	int			level;
+
 	if (rel->rd_refcnt > 1 || AfterTriggerPendingOnRel(source->oid))
-		problem = "is in use by this session";
-	if (problem == NULL && OidIsValid(run->family->target_oid))
-		problem = ConsolidateOwnersProblem(run->family, source->oid,
-										   CatalogOwner(run->family->target_oid));
+		return "is in use by this session";
+	if (OidIsValid(family->target_oid))
+		problem = ConsolidateOwnersProblem(family, source->oid, CatalogOwner(family->target_oid));
 	if (problem == NULL)
-		problem = ConsolidateCheckSource(rel, &locks);
+		problem = ConsolidateCheckSource(rel, locks);
 	if (problem == NULL)
 		problem = ConsolidateMatchColumns(columns, rel, from);
-	if (problem == NULL)
-	{
-		int			level = ConsolidateChecksumSettings(columns);
+	if (problem)
+		return problem;
 
-		if (RelationGetNumberOfBlocks(rel) == 0)
-			memset(&contents, 0, sizeof(contents));
-		else if (!ConsolidateCopyReadSmall(run->copy, source->process_id, rel, from, snapshot,
-										   &contents))
-			ConsolidateScanSource(columns, rel, from, snapshot, &contents);
-		problem = judge_contents(batch, source, rel, from, snapshot, &contents, &stored);
-		SettingsEnd(level);
-	}
+	level = ConsolidateChecksumSettings(columns);
+	if (RelationGetNumberOfBlocks(rel) == 0)
+		memset(contents, 0, sizeof(SourceContents));
+	else if (!ConsolidateCopyReadSmall(run->copy, source->process_id, rel, from, snapshot,
+									   contents))
+		ConsolidateScanSource(columns, rel, from, snapshot, contents);
+	problem = ConsolidateCheckStored(family, run->present, source, rel, from, snapshot, contents,
+									 stored);
+	if (problem == NULL)
+		problem = ConsolidateContentsProblem(columns, source, contents,
+											 run->options.keep_rejects);
+	SettingsEnd(level);
+	return problem;
+}
+
+/*
+ * Moves one source as part of the batch, skips it, or finds it busy.  The locks of a
+ * source that is skipped are released at once.
+ */
+static void
+add_source(Batch *batch, Source *source)
+{
+	Run		   *run = batch->run;
+	SourceColumn *from = palloc(sizeof(SourceColumn) * run->family->columns.ncolumns);
+	SourceContents contents;
+	Relation	rel = lock_source(run, source);
+	Snapshot	snapshot;
+	char	   *problem;
+	bool		stored = false;
+	int			locks = 0;
+
+	if (rel == NULL)
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	problem = check_source(run, source, rel, snapshot, from, &contents, &stored, &locks);
 	if (problem == NULL)
 	{
 		store_source(batch, source, rel, from, &contents, snapshot, stored);
@@ -251,7 +263,7 @@ batch_is_full(Batch *batch)
 }
 
 /*
- * Processes sources from *next on, until the batch is full.  *next is then the
+ * Adds sources from *next on, until the batch is full.  *next is then the
  * first source that it did not look at.
  */
 static void
@@ -268,7 +280,7 @@ fill_batch(Batch *batch, SourceState wanted, int *next)
 		{
 			if (source->alone && batch->ntaken > 0)
 				break;
-			process_source(batch, source);
+			add_source(batch, source);
 			if (source->alone)
 			{
 				(*next)++;

@@ -199,37 +199,12 @@ check_logged(Family *family)
 				 errhint("ALTER TABLE ... SET LOGGED.")));
 }
 
-/*
- * Can this role fill this target?  Raises an error that says why not.  What
- * the family does not fill must fill itself.
- */
-void
-ConsolidateCheckTarget(Family *family)
+/* The target has the process column, and fills by itself what the family does not. */
+static void
+check_target_columns(Family *family, TupleDesc desc)
 {
-	Relation	target = relation_open(family->target_oid, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(target);
-	char		kind = target->rd_rel->relkind;
 	bool		has_process = false;
 	int			i;
-
-	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE &&
-		kind != RELKIND_FOREIGN_TABLE && kind != RELKIND_VIEW)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("target \"%s.%s\" cannot take rows", family->schema, family->target),
-				 errdetail_relkind_not_supported(kind)));
-	/* each by itself: of several rights together, one would be enough */
-	if (pg_class_aclcheck(family->target_oid, GetUserId(), ACL_INSERT) != ACLCHECK_OK ||
-		pg_class_aclcheck(family->target_oid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, family->target);
-	if (check_enable_rls(family->target_oid, InvalidOid, true) == RLS_ENABLED)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("row security hides rows of target \"%s.%s\" from role \"%s\"",
-						family->schema, family->target, GetUserNameFromId(GetUserId(), false)),
-				 errhint("Call consolidate as the owner of the target, or as a role with BYPASSRLS.")));
-	check_logged(family);
-	ConsolidateCheckTargetTriggers(family, AccessShareLock);
 
 	for (i = 0; i < desc->natts; i++)
 	{
@@ -269,6 +244,36 @@ ConsolidateCheckTarget(Family *family)
 						family->schema, family->target, family->name),
 				 errdetail("It has no column \"%s\".", PROCESS_COLUMN),
 				 errhint("Rename the table: consolidate then makes its own.")));
+}
+
+/*
+ * Can this role fill this target?  Raises an error that says why not.
+ */
+void
+ConsolidateCheckTarget(Family *family)
+{
+	Relation	target = relation_open(family->target_oid, AccessShareLock);
+	char		kind = target->rd_rel->relkind;
+
+	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE &&
+		kind != RELKIND_FOREIGN_TABLE && kind != RELKIND_VIEW)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("target \"%s.%s\" cannot take rows", family->schema, family->target),
+				 errdetail_relkind_not_supported(kind)));
+	/* each by itself: of several rights together, one would be enough */
+	if (pg_class_aclcheck(family->target_oid, GetUserId(), ACL_INSERT) != ACLCHECK_OK ||
+		pg_class_aclcheck(family->target_oid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, family->target);
+	if (check_enable_rls(family->target_oid, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row security hides rows of target \"%s.%s\" from role \"%s\"",
+						family->schema, family->target, GetUserNameFromId(GetUserId(), false)),
+				 errhint("Call consolidate as the owner of the target, or as a role with BYPASSRLS.")));
+	check_logged(family);
+	ConsolidateCheckTargetTriggers(family, AccessShareLock);
+	check_target_columns(family, RelationGetDescr(target));
 	relation_close(target, AccessShareLock);
 }
 
