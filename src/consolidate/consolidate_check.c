@@ -119,9 +119,8 @@ static bool
 is_granted_by_others(Datum acl_datum, Oid owner)
 {
 	Acl		   *acl = DatumGetAclP(acl_datum);
-	int			i;
 
-	for (i = 0; i < ACL_NUM(acl); i++)
+	for (int i = 0; i < ACL_NUM(acl); i++)
 		if (ACL_DAT(acl)[i].ai_grantor != owner)
 			return true;
 	return false;
@@ -197,9 +196,7 @@ find_unwritten(Relation source)
 static char *
 find_trigger(Relation source)
 {
-	int			i;
-
-	for (i = 0; source->trigdesc && i < source->trigdesc->numtriggers; i++)
+	for (int i = 0; source->trigdesc && i < source->trigdesc->numtriggers; i++)
 	{
 		Trigger    *trigger = &source->trigdesc->triggers[i];
 

@@ -94,9 +94,8 @@ holds_oids(Oid type)
 		case TYPTYPE_COMPOSITE:
 			{
 				TupleDesc	desc = lookup_rowtype_tupdesc_copy(base, -1);
-				int			i;
 
-				for (i = 0; i < desc->natts && !found; i++)
+				for (int i = 0; i < desc->natts && !found; i++)
 					found = !TupleDescAttr(desc, i)->attisdropped &&
 						holds_oids(TupleDescAttr(desc, i)->atttypid);
 				FreeTupleDesc(desc);
@@ -179,9 +178,8 @@ uint64
 ConsolidateChecksumRow(const FamilyColumns *columns, const Datum *values, const bool *nulls)
 {
 	uint64		sum = 0;
-	int			i;
 
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 	{
 		const FamilyColumn *column = &columns->column[i];
 
@@ -199,11 +197,10 @@ uint64
 ConsolidateHashKey(const FamilyColumns *columns, const Datum *values)
 {
 	uint64		sum = 0;
-	int			i;
 
 	if (columns->exact_key)
 		return hash_value(&columns->column[columns->key[0]], values[columns->key[0]]);
-	for (i = 0; i < columns->nkeys; i++)
+	for (int i = 0; i < columns->nkeys; i++)
 	{
 		const FamilyColumn *column = &columns->column[columns->key[i]];
 		uint64		hash =

@@ -103,9 +103,7 @@ parse_definition(const char *def, FamilyColumn *column)
 static FamilyColumn *
 find_column(const FamilyColumns *columns, const char *name)
 {
-	int			i;
-
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 		if (strcmp(columns->column[i].name, name) == 0)
 			return &columns->column[i];
 	return NULL;
@@ -128,9 +126,8 @@ void
 ConsolidateCheckColumns(Family *family)
 {
 	FamilyColumns *columns = &family->columns;
-	int			i;
 
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 	{
 		const char *name = columns->column[i].name;
 
@@ -152,9 +149,8 @@ List *
 ConsolidateDeparseColumns(const FamilyColumns *columns)
 {
 	List	   *defs = NIL;
-	int			i;
 
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 		defs = lappend(defs, psprintf("%s %s", quote_identifier(columns->column[i].name),
 									  format_type_extended(columns->column[i].type,
 														   columns->column[i].typmod,
@@ -173,7 +169,6 @@ ConsolidateTargetColumns(Family *family, Relation target)
 	FamilyColumns *columns = &family->columns;
 	TupleDesc	desc = RelationGetDescr(target);
 	bool		defined = family->column_defs != NIL;
-	int			i;
 
 	if (defined)
 		ConsolidateParseColumns(family, family->column_defs);
@@ -183,7 +178,7 @@ ConsolidateTargetColumns(Family *family, Relation target)
 		columns->column = palloc0(sizeof(FamilyColumn) * desc->natts);
 	}
 
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		FamilyColumn *column;
@@ -222,7 +217,7 @@ ConsolidateTargetColumns(Family *family, Relation target)
 		column->target_attno = att->attnum;
 	}
 
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 		if (columns->column[i].target_attno == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
@@ -238,7 +233,6 @@ ConsolidateFinishColumns(Family *family)
 {
 	FamilyColumns *columns = &family->columns;
 	ListCell   *lc;
-	int			i;
 
 	columns->nkeys = 0;
 	columns->key = palloc(sizeof(int) * list_length(family->key_columns));
@@ -256,9 +250,9 @@ ConsolidateFinishColumns(Family *family)
 		column->notnull = true;
 		columns->key[columns->nkeys++] = column - columns->column;
 	}
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 		ConsolidatePrepareChecksum(&columns->column[i]);
-	for (i = 0; i < columns->nkeys; i++)
+	for (int i = 0; i < columns->nkeys; i++)
 	{
 		FamilyColumn *column = &columns->column[columns->key[i]];
 
@@ -287,13 +281,12 @@ ConsolidateMatchColumns(const FamilyColumns *columns, Relation source, SourceCol
 {
 	TupleDesc	desc = RelationGetDescr(source);
 	StringInfoData faults;
-	int			i;
 
 	if (columns->ncolumns == 0)
 		return pstrdup("has no columns");
 	initStringInfo(&faults);
 	memset(from, 0, sizeof(SourceColumn) * columns->ncolumns);
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		FamilyColumn *column;
@@ -321,7 +314,7 @@ ConsolidateMatchColumns(const FamilyColumns *columns, Relation source, SourceCol
 							 type_name(att->atttypid, att->atttypmod),
 							 type_name(column->type, column->typmod));
 	}
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 		if (from[i].attno == 0)
 			appendStringInfo(&faults, "%scolumn \"%s\" is missing",
 							 faults.len ? ", " : "", columns->column[i].name);
@@ -359,10 +352,10 @@ compare_numeric(Datum a, Datum b)
 static bool
 numeric_fits(Datum value, int32 typmod)
 {
-	int			precision,
-				scale;
-	Datum		rounded,
-				limit;
+	int			precision;
+	int			scale;
+	Datum		rounded;
+	Datum		limit;
 	char		text[32];
 
 	if (typmod < VARHDRSZ || numeric_is_nan(DatumGetNumeric(value)))
@@ -383,9 +376,9 @@ numeric_fits(Datum value, int32 typmod)
 static bool
 coerce_number(const FamilyColumn *column, Oid from, Datum in, Datum *out)
 {
-	int64		low,
-				high,
-				value;
+	int64		low;
+	int64		high;
+	int64		value;
 
 	if (from != NUMERICOID)
 	{
@@ -465,11 +458,10 @@ bool
 ConsolidateConvertRow(const FamilyColumns *columns, const SourceColumn *from, TupleTableSlot *slot,
 					  Datum *values, bool *nulls, RejectKind *kind, int *column)
 {
-	int			i;
 	bool		fits = true;
 
 	slot_getallattrs(slot);
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 	{
 		AttrNumber	attno = from[i].attno;
 

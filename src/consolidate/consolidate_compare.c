@@ -71,11 +71,10 @@ put_image(void *arg, Datum *values, bool *nulls)
 {
 	Images	   *images = arg;
 	StringInfo	row = &images->row;
-	int			i;
 
 	resetStringInfo(row);
 	appendStringInfoSpaces(row, VARHDRSZ);
-	for (i = 0; i < images->columns->ncolumns; i++)
+	for (int i = 0; i < images->columns->ncolumns; i++)
 	{
 		appendStringInfoChar(row, nulls[i] ? 0 : 1);
 		if (!nulls[i])
@@ -90,14 +89,13 @@ static void
 put_target(Family *family, int64 process_id, Images *images)
 {
 	int			n = family->columns.ncolumns + 1;
-	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext work = AllocSetContextCreate(keep, "aquacis compared row",
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext work = AllocSetContextCreate(oldcontext, "aquacis compared row",
 											   ALLOCSET_DEFAULT_SIZES);
 	Datum	   *values = palloc(sizeof(Datum) * n);
 	bool	   *nulls = palloc(sizeof(bool) * n);
 	Oid			user = ConsolidateTargetUser(family, ACL_SELECT);
 	Portal		cursor = UserCodeCursor(user, ConsolidateTargetQuery(family, &process_id));
-	uint64		row;
 
 	for (;;)
 	{
@@ -105,14 +103,14 @@ put_target(Family *family, int64 process_id, Images *images)
 		if (SPI_processed == 0)
 			break;
 		MemoryContextSwitchTo(work);
-		for (row = 0; row < SPI_processed; row++)
+		for (uint64 row = 0; row < SPI_processed; row++)
 		{
 			CHECK_FOR_INTERRUPTS();
 			MemoryContextReset(work);
 			heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
 			put_image(images, values + 1, nulls + 1);
 		}
-		MemoryContextSwitchTo(keep);
+		MemoryContextSwitchTo(oldcontext);
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_freetuptable(SPI_tuptable);

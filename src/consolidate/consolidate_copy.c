@@ -100,12 +100,10 @@ evaluate_defaults(CopyState *copy)
 {
 	TupleDesc	desc = RelationGetDescr(copy->target);
 	FamilyColumns *columns = &copy->family->columns;
-	int			i,
-				j;
 
 	copy->values = palloc0(sizeof(Datum) * desc->natts);
 	copy->nulls = palloc(sizeof(bool) * desc->natts);
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		bool		filled = att->attisdropped;
@@ -117,7 +115,7 @@ evaluate_defaults(CopyState *copy)
 			copy->process_attno = att->attnum;
 			filled = true;
 		}
-		for (j = 0; j < columns->ncolumns && !filled; j++)
+		for (int j = 0; j < columns->ncolumns && !filled; j++)
 			filled = columns->column[j].target_attno == att->attnum;
 		if (filled)
 			continue;
@@ -147,11 +145,9 @@ evaluate_defaults(CopyState *copy)
 static bool
 same_columns(TupleDesc a, TupleDesc b)
 {
-	int			i;
-
 	if (a->natts != b->natts)
 		return false;
-	for (i = 0; i < a->natts; i++)
+	for (int i = 0; i < a->natts; i++)
 	{
 		Form_pg_attribute x = TupleDescAttr(a, i);
 		Form_pg_attribute y = TupleDescAttr(b, i);
@@ -204,10 +200,10 @@ open_target(CopyState *copy)
 	copy->target = table_open(copy->family->target_oid, RowExclusiveLock);
 	if (copy->desc == NULL)
 	{
-		MemoryContext old = MemoryContextSwitchTo(copy->context);
+		MemoryContext oldcontext = MemoryContextSwitchTo(copy->context);
 
 		copy->desc = CreateTupleDescCopyConstr(RelationGetDescr(copy->target));
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 	}
 	else if (!same_columns(copy->desc, RelationGetDescr(copy->target)))
 		ereport(ERROR,
@@ -241,18 +237,17 @@ open_target(CopyState *copy)
 static void
 flush(CopyState *copy)
 {
-	MemoryContext old;
+	MemoryContext oldcontext;
 	UserCodeScope scope;
-	int			i;
 
 	if (copy->nused == 0)
 		return;
 	UserCodeEnter(&scope, copy->owner);
-	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(copy->estate));
+	oldcontext = MemoryContextSwitchTo(GetPerTupleMemoryContext(copy->estate));
 	table_multi_insert(copy->target, copy->slots, copy->nused, GetCurrentCommandId(true), 0,
 					   copy->bulk);
-	MemoryContextSwitchTo(old);
-	for (i = 0; i < copy->nused; i++)
+	MemoryContextSwitchTo(oldcontext);
+	for (int i = 0; i < copy->nused; i++)
 	{
 		if (copy->result->ri_NumIndices > 0)
 		{
@@ -294,9 +289,7 @@ ConsolidateCopyClose(CopyState *copy)
 void
 ConsolidateCopyForget(CopyState *copy)
 {
-	int			i;
-
-	for (i = 0; i < copy->nslots; i++)
+	for (int i = 0; i < copy->nslots; i++)
 		ExecClearTuple(copy->slots[i]);
 	copy->open = false;
 }
@@ -308,12 +301,12 @@ next_slot(CopyState *copy)
 {
 	if (copy->nused == copy->nslots)
 	{
-		MemoryContext old = MemoryContextSwitchTo(copy->context);
+		MemoryContext oldcontext = MemoryContextSwitchTo(copy->context);
 
 		copy->slots[copy->nslots++] =
 			MakeSingleTupleTableSlot(copy->desc, copy->heap ? &TTSOpsHeapTuple :
 									 table_slot_callbacks(copy->target));
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 	}
 	return copy->slots[copy->nused++];
 }
@@ -323,11 +316,10 @@ static void
 arrange_row(CopyState *copy, int64 process_id, const Datum *values, const bool *nulls)
 {
 	FamilyColumns *columns = &copy->family->columns;
-	int			i;
 
 	copy->values[copy->process_attno - 1] = Int64GetDatum(process_id);
 	copy->nulls[copy->process_attno - 1] = false;
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 	{
 		AttrNumber	attno = columns->column[i].target_attno;
 
@@ -383,15 +375,14 @@ read_pending(CopyState *copy, int64 process_id, Relation source, const SourceCol
 			 Snapshot snapshot, SourceContents *contents)
 {
 	FamilyColumns *columns = &copy->family->columns;
-	MemoryContext keep = CurrentMemoryContext;
+	MemoryContext oldcontext = CurrentMemoryContext;
 	TableScanDesc scan = ConsolidateBeginScan(source, snapshot);
 	TupleTableSlot *slot = table_slot_create(source, NULL);
 	Datum	   *values = palloc0(sizeof(Datum) * columns->ncolumns);
 	bool	   *nulls = palloc0(sizeof(bool) * columns->ncolumns);
-	bool		clean = true,
-				ascending = true;
-	int			allocated = 0,
-				i;
+	bool		clean = true;
+	bool		ascending = true;
+	int			allocated = 0;
 
 	while (clean && table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
@@ -406,7 +397,7 @@ read_pending(CopyState *copy, int64 process_id, Relation source, const SourceCol
 		if (!clean)
 			break;
 		contents->checksum += ConsolidateChecksumRow(columns, values, nulls);
-		MemoryContextSwitchTo(keep);
+		MemoryContextSwitchTo(oldcontext);
 		if (copy->npending == allocated)
 		{
 			allocated = Max(allocated * 2, 256);
@@ -420,14 +411,14 @@ read_pending(CopyState *copy, int64 process_id, Relation source, const SourceCol
 		arrange_row(copy, process_id, values, nulls);
 		row->tuple = heap_form_tuple(copy->desc, copy->values, copy->nulls);
 	}
-	MemoryContextSwitchTo(keep);
+	MemoryContextSwitchTo(oldcontext);
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
 
 	if (clean && !ascending)
 	{
 		sort_pending(copy->pending, copy->npending);
-		for (i = 1; i < copy->npending && clean; i++)
+		for (int i = 1; i < copy->npending && clean; i++)
 			clean = copy->pending[i].key != copy->pending[i - 1].key;
 	}
 	return clean;
@@ -441,8 +432,6 @@ bool
 ConsolidateCopyReadSmall(CopyState *copy, int64 process_id, Relation source,
 						 const SourceColumn *from, Snapshot snapshot, SourceContents *contents)
 {
-	int			i;
-
 	open_target(copy);
 	copy->npending = 0;
 	if (!copy->heap || RelationGetNumberOfBlocks(source) > SMALL_BLOCKS)
@@ -453,7 +442,7 @@ ConsolidateCopyReadSmall(CopyState *copy, int64 process_id, Relation source,
 		contents->rows = copy->npending;
 		return true;
 	}
-	for (i = 0; i < copy->npending; i++)
+	for (int i = 0; i < copy->npending; i++)
 		heap_freetuple(copy->pending[i].tuple);
 	copy->npending = 0;
 	return false;
@@ -497,9 +486,8 @@ static TupleDesc
 row_descriptor(const FamilyColumns *columns)
 {
 	TupleDesc	desc = CreateTemplateTupleDesc(columns->ncolumns);
-	int			i;
 
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 	{
 		const FamilyColumn *column = &columns->column[i];
 
@@ -514,16 +502,15 @@ insert_command(Family *family, int64 process_id)
 {
 	FamilyColumns *columns = &family->columns;
 	StringInfoData sql;
-	int			i;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "INSERT INTO %s (%s",
 					 quote_qualified_identifier(family->schema, family->target), PROCESS_COLUMN);
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 		appendStringInfo(&sql, ", %s", quote_identifier(columns->column[i].name));
 	appendStringInfo(&sql, ") OVERRIDING SYSTEM VALUE SELECT " INT64_FORMAT "::pg_catalog.int8",
 					 process_id);
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 		appendStringInfo(&sql, ", s.%s", quote_identifier(columns->column[i].name));
 	appendStringInfoString(&sql, " FROM " ROWS_NAME " s");
 	return sql.data;
@@ -568,12 +555,10 @@ void
 ConsolidateCopySource(CopyState *copy, int64 process_id, Relation source, const SourceColumn *from,
 					  Snapshot snapshot, const SourceContents *contents)
 {
-	int			i;
-
 	open_target(copy);
 	if (copy->npending > 0)
 	{
-		for (i = 0; i < copy->npending; i++)
+		for (int i = 0; i < copy->npending; i++)
 			buffer_tuple(copy, copy->pending[i].tuple);
 		copy->npending = 0;
 	}

@@ -115,11 +115,11 @@ check_key_defined(List *key, const FamilyColumns *columns)
 	foreach(lc, key)
 	{
 		char	   *column = lfirst(lc);
-		int			i;
+		bool		found = false;
 
-		for (i = 0; i < columns->ncolumns && strcmp(columns->column[i].name, column) != 0; i++)
-			;
-		if (i == columns->ncolumns)
+		for (int i = 0; i < columns->ncolumns && !found; i++)
+			found = strcmp(columns->column[i].name, column) == 0;
+		if (!found)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("key column \"%s\" is none of the columns of the family", column),

@@ -92,9 +92,8 @@ append_privileges(StringInfo sql, AclMode mode, const char *columns)
 #endif
 	};
 	const char *separator = "";
-	int			i;
 
-	for (i = 0; i < lengthof(names); i++)
+	for (int i = 0; i < lengthof(names); i++)
 		if (mode & names[i].bit)
 		{
 			appendStringInfo(sql, "%s%s%s", separator, names[i].name, columns);
@@ -107,11 +106,9 @@ static void
 append_grants(Writer *writer, Acl *acl, const char *columns)
 {
 	AclItem    *items = ACL_DAT(acl);
-	int			i,
-				with_option;
 
-	for (i = 0; i < ACL_NUM(acl); i++)
-		for (with_option = 0; with_option < 2; with_option++)
+	for (int i = 0; i < ACL_NUM(acl); i++)
+		for (int with_option = 0; with_option < 2; with_option++)
 		{
 			AclMode		options = ACLITEM_GET_GOPTIONS(items[i]);
 			AclMode		mode = ACLITEM_GET_PRIVS(items[i]) & (with_option ? options : ~options);
@@ -149,9 +146,8 @@ static char *
 default_expression(Relation rel, AttrNumber attno)
 {
 	TupleConstr *constr = RelationGetDescr(rel)->constr;
-	int			i;
 
-	for (i = 0; constr && i < constr->num_defval; i++)
+	for (int i = 0; constr && i < constr->num_defval; i++)
 		if (constr->defval[i].adnum == attno)
 			return deparse_expression(stringToNode(constr->defval[i].adbin),
 									  deparse_context_for(RelationGetRelationName(rel),
@@ -301,12 +297,11 @@ append_table(Writer *writer, HeapTuple class_tuple)
 	TupleDesc	desc = RelationGetDescr(writer->rel);
 	StringInfo	sql = &writer->before;
 	const char *separator = "";
-	int			i;
 
 	appendStringInfo(sql, "CREATE %sTABLE %s (",
 					 form->relpersistence == RELPERSISTENCE_UNLOGGED ? "UNLOGGED " : "",
 					 writer->name);
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 		if (!TupleDescAttr(desc, i)->attisdropped)
 			append_column(writer, TupleDescAttr(desc, i), &separator);
 	/* always named, lest default_table_access_method changes it */
@@ -455,9 +450,8 @@ static bool
 has_collations(Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
-	int			i;
 
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 		if (is_collated(TupleDescAttr(desc, i)))
 			return true;
 	return false;

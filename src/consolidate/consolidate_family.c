@@ -86,12 +86,11 @@ static int64
 file_size(const char *path)
 {
 	int64		size = 0;
-	int			segment;
 	struct stat st;
 
 	if (path == NULL)
 		return 0;
-	for (segment = 0;; segment++)
+	for (int segment = 0;; segment++)
 	{
 		char	   *file = segment ? psprintf("%s.%d", path, segment) : pstrdup(path);
 		bool		there = stat(file, &st) == 0;
@@ -178,8 +177,7 @@ load_records(Family *family, List *sources)
 {
 	SpiArg		args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 	int			ids = 0;
-	uint64		n,
-				i;
+	uint64		n;
 
 	while (ids < list_length(sources) && ((Source *) list_nth(sources, ids))->has_id)
 		ids++;
@@ -189,7 +187,7 @@ load_records(Family *family, List *sources)
 						  "  AND family OPERATOR(pg_catalog.=) $2"
 						  "  AND state OPERATOR(pg_catalog.<>) 'restored'",
 						  family->extschema), 2, args);
-	for (i = 0; i < n && ids > 0; i++)
+	for (uint64 i = 0; i < n && ids > 0; i++)
 	{
 		int64		id = SpiInt64(i, 1);
 		ListCell   *cell = bsearch(&id, list_head(sources), ids, sizeof(ListCell), compare_process);
@@ -226,8 +224,7 @@ ConsolidateFindSources(Family *family)
 	List	   *sources = NIL;
 	ListCell   *lc;
 	Source	   *previous = NULL;
-	uint64		n,
-				i;
+	uint64		n;
 	SpiArg		args[] = {
 		SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)
 	};
@@ -243,7 +240,7 @@ ConsolidateFindSources(Family *family)
 				 "  AND c.relname OPERATOR(pg_catalog.<>) $3"
 				 "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}')",
 				 3, args);
-	for (i = 0; i < n; i++)
+	for (uint64 i = 0; i < n; i++)
 	{
 		Source	   *source = palloc0(sizeof(Source));
 		char	   *id;
@@ -291,8 +288,7 @@ List *
 ConsolidateFindLookalikes(Family *family)
 {
 	List	   *names = NIL;
-	uint64		n,
-				i;
+	uint64		n;
 	SpiArg		args[] = {
 		SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)
 	};
@@ -306,7 +302,7 @@ ConsolidateFindLookalikes(Family *family)
 				 "    pg_catalog.lower($3) OPERATOR(pg_catalog.||) '_')"
 				 "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}') "
 				 "ORDER BY c.relname COLLATE pg_catalog.\"C\"", 3, args);
-	for (i = 0; i < n; i++)
+	for (uint64 i = 0; i < n; i++)
 		names = lappend(names, SpiText(i, 1));
 	SPI_freetuptable(SPI_tuptable);
 	return names;

@@ -147,13 +147,12 @@ columns_of_target(const char *schema, const char *target)
 {
 	Oid			relid = get_relname_relid(target, get_namespace_oid(schema, true));
 	StringInfoData list;
-	AttrNumber	attno;
 	char	   *name;
 
 	if (!OidIsValid(relid))
 		return NULL;
 	initStringInfo(&list);
-	for (attno = 1; (name = get_attname(relid, attno, true)) != NULL; attno++)
+	for (AttrNumber attno = 1; (name = get_attname(relid, attno, true)) != NULL; attno++)
 		if (strcmp(name, CREATED_COLUMN) != 0 && strncmp(name, "........pg.dropped", 18) != 0)
 			appendStringInfo(&list, "%s%s", list.len ? ", " : "", quote_identifier(name));
 	return list.data;
@@ -281,8 +280,7 @@ Datum
 consolidate_guard_trigger(PG_FUNCTION_ARGS)
 {
 	Oid			extnamespace;
-	uint64		n,
-				i;
+	uint64		n;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		ereport(ERROR,
@@ -298,7 +296,7 @@ consolidate_guard_trigger(PG_FUNCTION_ARGS)
 				 " WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass",
 				 0, NULL);
 	PushActiveSnapshot(GetLatestSnapshot());
-	for (i = 0; i < n; i++)
+	for (uint64 i = 0; i < n; i++)
 		check_relation(extnamespace, SpiOid(i, 1));
 	PopActiveSnapshot();
 	SPI_finish();

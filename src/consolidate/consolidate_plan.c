@@ -57,9 +57,9 @@ plan_open_source(Family *family, Source *source, Relation rel, Oid target_owner,
 	SourceContents contents;
 	Snapshot	snapshot;
 	bool		stored;
-	int			level,
-				locks,
-				holders;
+	int			level;
+	int			locks;
+	int			holders;
 
 	line->bytes = DatumGetInt64(DirectFunctionCall1(pg_total_relation_size,
 													ObjectIdGetDatum(source->oid)));
@@ -179,12 +179,12 @@ consolidate_plan(PG_FUNCTION_ARGS)
 	{
 		Source	   *source = lfirst(lc);
 		PlanLine	line = {0};
-		MemoryContext old = MemoryContextSwitchTo(per_source);
+		MemoryContext oldcontext = MemoryContextSwitchTo(per_source);
 
 		CHECK_FOR_INTERRUPTS();
 		plan_source(family, source, target_owner, present, &line);
 		put_plan_line(result, source->name, source, &line);
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 		MemoryContextReset(per_source);
 	}
 	foreach(lc, ConsolidateFindLookalikes(family))
@@ -206,8 +206,7 @@ consolidate_verify(PG_FUNCTION_ARGS)
 	Family	   *family;
 	HTAB	   *sums = NULL;
 	SpiArg		args[2];
-	uint64		n,
-				i;
+	uint64		n;
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
@@ -229,7 +228,7 @@ consolidate_verify(PG_FUNCTION_ARGS)
 						  "  AND family OPERATOR(pg_catalog.=) $2"
 						  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
 						  " ORDER BY process_id", family->extschema), 2, args);
-	for (i = 0; i < n; i++)
+	for (uint64 i = 0; i < n; i++)
 	{
 		int64		id = SpiInt64(i, 1);
 		int64		rows = SpiInt64(i, 2);

@@ -52,18 +52,17 @@ ConsolidateMakeRejectedTable(Family *family, bool needed)
 		"COMMENT ON TABLE %s.consolidate_rejected IS"
 		" 'rows of consolidated process tables that the target refused'",
 	};
-	Oid			namespace = get_namespace_oid(family->extschema_name, false);
-	Oid			there = get_relname_relid("consolidate_rejected", namespace);
-	int			i;
+	Oid			nspoid = get_namespace_oid(family->extschema_name, false);
+	Oid			there = get_relname_relid("consolidate_rejected", nspoid);
 
 	if (!OidIsValid(there))
 	{
-		if (!needed && object_aclcheck(NamespaceRelationId, namespace, GetUserId(),
+		if (!needed && object_aclcheck(NamespaceRelationId, nspoid, GetUserId(),
 									   ACL_CREATE) != ACLCHECK_OK)
 			return;
 		/* of two first calls at once, only one may make it */
 		ConsolidateLockAll(family);
-		there = get_relname_relid("consolidate_rejected", namespace);
+		there = get_relname_relid("consolidate_rejected", nspoid);
 	}
 	if (OidIsValid(there))
 	{
@@ -71,9 +70,9 @@ ConsolidateMakeRejectedTable(Family *family, bool needed)
 			ConsolidateCheckRejectedTable(there);
 		return;
 	}
-	for (i = 0; i < lengthof(statements); i++)
+	for (int i = 0; i < lengthof(statements); i++)
 		SpiRun(psprintf(statements[i], family->extschema));
-	RightsOfOwnerAlone(get_relname_relid("consolidate_rejected", namespace));
+	RightsOfOwnerAlone(get_relname_relid("consolidate_rejected", nspoid));
 }
 
 static void
@@ -112,12 +111,11 @@ static char *
 row_as_json(TupleDesc desc, TupleTableSlot *slot)
 {
 	StringInfoData json;
-	int			i;
 
 	initStringInfo(&json);
 	slot_getallattrs(slot);
 	appendStringInfoChar(&json, '{');
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
@@ -185,7 +183,7 @@ ConsolidateWriteRejected(Family *family, Source *source, Relation rel, Snapshot 
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "aquacis rejected rows",
 											   ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(work);
+	MemoryContext oldcontext = MemoryContextSwitchTo(work);
 	Datum	   *rows = palloc(sizeof(Datum) * ROWS_A_STATEMENT);
 	Datum	   *reasons = palloc(sizeof(Datum) * ROWS_A_STATEMENT);
 	MemoryContext chunk = AllocSetContextCreate(work, "aquacis rejected chunk",
@@ -193,10 +191,9 @@ ConsolidateWriteRejected(Family *family, Source *source, Relation rel, Snapshot 
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	int			level = SettingsForText();
 	int			n = 0;
-	int64		i;
 
 	MemoryContextSwitchTo(chunk);
-	for (i = 0; i < contents->nrejects; i++)
+	for (int64 i = 0; i < contents->nrejects; i++)
 	{
 		const Reject *reject = &contents->rejects[i];
 
@@ -214,7 +211,7 @@ ConsolidateWriteRejected(Family *family, Source *source, Relation rel, Snapshot 
 		}
 	}
 	SettingsEnd(level);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	ExecDropSingleTupleTableSlot(slot);
 	MemoryContextDelete(work);
 }

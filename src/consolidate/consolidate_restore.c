@@ -59,10 +59,9 @@ static char *
 column_list(FamilyColumns *columns)
 {
 	StringInfoData list;
-	int			i;
 
 	initStringInfo(&list);
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 		appendStringInfo(&list, "%s%s", i ? ", " : "", quote_identifier(columns->column[i].name));
 	return list.data;
 }
@@ -80,9 +79,8 @@ static InputColumn *
 describe_columns(TupleDesc desc)
 {
 	InputColumn *columns = palloc0(sizeof(InputColumn) * desc->natts);
-	int			i;
 
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		Oid			function;
@@ -101,15 +99,13 @@ convert_rows(InputColumn *columns, Rows *rows, MemoryContext per_row)
 {
 	Datum	   *values = palloc(sizeof(Datum) * rows->desc->natts);
 	bool	   *nulls = palloc(sizeof(bool) * rows->desc->natts);
-	uint64		row;
-	int			i;
 
-	for (row = 0; row < SPI_processed; row++)
+	for (uint64 row = 0; row < SPI_processed; row++)
 	{
-		MemoryContext old = MemoryContextSwitchTo(per_row);
+		MemoryContext oldcontext = MemoryContextSwitchTo(per_row);
 
 		CHECK_FOR_INTERRUPTS();
-		for (i = 0; i < rows->desc->natts; i++)
+		for (int i = 0; i < rows->desc->natts; i++)
 		{
 			char	   *text = SpiText(row, i + 1);
 
@@ -119,7 +115,7 @@ convert_rows(InputColumn *columns, Rows *rows, MemoryContext per_row)
 										  columns[i].typmod);
 		}
 		RowsPut(rows, values, nulls);
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 		MemoryContextReset(per_row);
 	}
 }
@@ -129,10 +125,9 @@ static char *
 rejected_query(TupleDesc desc, const char *from)
 {
 	StringInfoData sql;
-	int			i;
 
 	initStringInfo(&sql);
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 		appendStringInfo(&sql, "%srow_data OPERATOR(pg_catalog.->>) %s", i ? ", " : "SELECT ",
 						 quote_literal_cstr(NameStr(TupleDescAttr(desc, i)->attname)));
 	appendStringInfo(&sql, " FROM %s", from);
@@ -146,8 +141,8 @@ rejected_query(TupleDesc desc, const char *from)
 static Rows *
 read_rejected(TupleDesc desc, const char *from, Oid owner)
 {
-	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext per_row = AllocSetContextCreate(keep, "aquacis rejected row",
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext per_row = AllocSetContextCreate(oldcontext, "aquacis rejected row",
 												  ALLOCSET_DEFAULT_SIZES);
 	InputColumn *columns = describe_columns(desc);
 	Rows	   *rows = RowsBegin(desc);
@@ -158,7 +153,7 @@ read_rejected(TupleDesc desc, const char *from, Oid owner)
 	for (;;)
 	{
 		SPI_cursor_fetch(cursor, true, FETCH_ROWS);
-		MemoryContextSwitchTo(keep);
+		MemoryContextSwitchTo(oldcontext);
 		if (SPI_processed == 0)
 			break;
 		UserCodeEnter(&scope, owner);
@@ -177,10 +172,9 @@ static char *
 all_columns(TupleDesc desc)
 {
 	StringInfoData list;
-	int			i;
 
 	initStringInfo(&list);
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 		appendStringInfo(&list, "%s%s", i ? ", " : "",
 						 quote_identifier(NameStr(TupleDescAttr(desc, i)->attname)));
 	return list.data;
@@ -308,8 +302,8 @@ restore_process(Family *family, SourceRecord *record, bool force)
 	ProcessSum	rows;
 	int64		rejects;
 	int			level;
-	Oid			relid,
-				owner;
+	Oid			relid;
+	Oid			owner;
 
 	if (OidIsValid(get_relname_relid(record->table, family->schema_oid)))
 		ereport(ERROR,
@@ -393,8 +387,7 @@ load_records(Family *family, const int64 *process_id)
 		process_id ? SpiInt64Arg(*process_id) : SpiNullArg(INT8OID)
 	};
 	List	   *records = NIL;
-	uint64		n,
-				i;
+	uint64		n;
 
 	n = SpiQuery(psprintf("SELECT process_id, source_table, state, row_count,"
 						  "  rejected_count, checksum, definition, definition_after"
@@ -405,7 +398,7 @@ load_records(Family *family, const int64 *process_id)
 						  "  AND ($3 IS NOT NULL AND process_id OPERATOR(pg_catalog.=) $3"
 						  "       OR $3 IS NULL AND state OPERATOR(pg_catalog.=) 'moved')"
 						  " ORDER BY process_id", family->extschema), 3, args);
-	for (i = 0; i < n; i++)
+	for (uint64 i = 0; i < n; i++)
 	{
 		SourceRecord *record = palloc(sizeof(SourceRecord));
 

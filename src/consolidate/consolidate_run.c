@@ -300,10 +300,8 @@ fill_batch(Batch *batch, SourceState wanted, int *next)
 static void
 drop_sources(Batch *batch)
 {
-	int			i;
-
 	SpiRun(batch->drop.data);
-	for (i = 0; i < batch->ntaken; i++)
+	for (int i = 0; i < batch->ntaken; i++)
 		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(batch->oids[i])))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -331,13 +329,12 @@ static Batch *
 make_batch(Run *run)
 {
 	Batch	   *batch = palloc0(sizeof(Batch));
-	int			i;
 
 	batch->run = run;
 	batch->context = CurrentMemoryContext;
 	batch->started = GetCurrentTimestamp();
 	initStringInfo(&batch->drop);
-	for (i = 0; i < REC_FIELDS; i++)
+	for (int i = 0; i < REC_FIELDS; i++)
 		batch->records[i] = palloc(sizeof(Datum) * run->options.batch);
 	batch->oids = palloc(sizeof(Oid) * run->options.batch);
 	return batch;
@@ -351,7 +348,6 @@ static void
 blame_batch(Run *run, SourceState wanted, int first, int *next, ErrorData *error)
 {
 	Source	   *only = list_nth(run->sources, first);
-	int			i;
 
 	if (only->alone)
 	{
@@ -361,7 +357,7 @@ blame_batch(Run *run, SourceState wanted, int first, int *next, ErrorData *error
 		*next = first + 1;
 		return;
 	}
-	for (i = first; i <= *next && i < list_length(run->sources); i++)
+	for (int i = first; i <= *next && i < list_length(run->sources); i++)
 	{
 		Source	   *source = list_nth(run->sources, i);
 

@@ -63,11 +63,9 @@ keys_add(Keys *keys, int64 key)
 {
 	if (keys->sort == NULL && keys->nkeys == KEYS_IN_MEMORY)
 	{
-		int			i;
-
 		keys->sort = tuplesort_begin_datum(INT8OID, Int8LessOperator, InvalidOid, false,
 										   SORT_MEMORY_KB, NULL, 0);
-		for (i = 0; i < keys->nkeys; i++)
+		for (int i = 0; i < keys->nkeys; i++)
 			tuplesort_putdatum(keys->sort, Int64GetDatum(keys->keys[i]), false);
 	}
 	if (keys->sort)
@@ -119,7 +117,6 @@ keys_duplicates(Keys *keys, bool *too_many)
 	HTAB	   *suspects = NULL;
 	int64		previous = 0;
 	bool		first = true;
-	int			i;
 
 	if (keys->sort)
 	{
@@ -149,7 +146,7 @@ keys_duplicates(Keys *keys, bool *too_many)
 	if (keys->ascending)
 		return NULL;
 	sort_keys(keys->keys, keys->nkeys);
-	for (i = 1; i < keys->nkeys; i++)
+	for (int i = 1; i < keys->nkeys; i++)
 		if (keys->keys[i] == keys->keys[i - 1])
 			suspect_add(&suspects, keys->keys[i]);
 	return suspects;
@@ -184,9 +181,7 @@ add_reject(SourceContents *contents, ItemPointer tid, RejectKind kind, int colum
 static bool
 same_key(const FamilyColumns *columns, const Datum *a, const Datum *b)
 {
-	int			i;
-
-	for (i = 0; i < columns->nkeys; i++)
+	for (int i = 0; i < columns->nkeys; i++)
 	{
 		const FamilyColumn *column = &columns->column[columns->key[i]];
 
@@ -200,13 +195,12 @@ same_key(const FamilyColumns *columns, const Datum *a, const Datum *b)
 /* Has this key been seen before?  Remembers it if not. */
 static bool
 suspect_seen(const FamilyColumns *columns, Suspect *suspect, const Datum *values,
-			 MemoryContext keep)
+			 MemoryContext context)
 {
 	Datum		key[INDEX_MAX_KEYS];
 	Datum	   *copy;
 	ListCell   *lc;
-	MemoryContext old;
-	int			i;
+	MemoryContext oldcontext;
 
 	if (columns->exact_key)
 	{
@@ -215,22 +209,22 @@ suspect_seen(const FamilyColumns *columns, Suspect *suspect, const Datum *values
 		suspect->seen_exact = true;
 		return seen;
 	}
-	for (i = 0; i < columns->nkeys; i++)
+	for (int i = 0; i < columns->nkeys; i++)
 		key[i] = values[columns->key[i]];
 	foreach(lc, suspect->seen)
 		if (same_key(columns, lfirst(lc), key))
 		return true;
 
-	old = MemoryContextSwitchTo(keep);
+	oldcontext = MemoryContextSwitchTo(context);
 	copy = palloc(sizeof(Datum) * columns->nkeys);
-	for (i = 0; i < columns->nkeys; i++)
+	for (int i = 0; i < columns->nkeys; i++)
 	{
 		TypeCacheEntry *cache = columns->column[columns->key[i]].cache;
 
 		copy[i] = datumCopy(key[i], cache->typbyval, cache->typlen);
 	}
 	suspect->seen = lappend(suspect->seen, copy);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	return false;
 }
 
@@ -250,8 +244,8 @@ static void
 scan_source(const FamilyColumns *columns, Relation source, const SourceColumn *from,
 			Snapshot snapshot, SourceContents *contents, Keys *keys, HTAB *suspects)
 {
-	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext per_row = AllocSetContextCreate(keep, "aquacis row", ALLOCSET_SMALL_SIZES);
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext per_row = AllocSetContextCreate(oldcontext, "aquacis row", ALLOCSET_SMALL_SIZES);
 	TableScanDesc scan = ConsolidateBeginScan(source, snapshot);
 	TupleTableSlot *slot = table_slot_create(source, NULL);
 	Datum	   *values = palloc0(sizeof(Datum) * columns->ncolumns);
@@ -273,7 +267,7 @@ scan_source(const FamilyColumns *columns, Relation source, const SourceColumn *f
 			int64		key = (int64) ConsolidateHashKey(columns, values);
 			Suspect    *suspect = suspects ? hash_search(suspects, &key, HASH_FIND, NULL) : NULL;
 
-			if (suspect && suspect_seen(columns, suspect, values, keep))
+			if (suspect && suspect_seen(columns, suspect, values, oldcontext))
 			{
 				fits = false;
 				kind = REJECT_DUPLICATE;
@@ -281,7 +275,7 @@ scan_source(const FamilyColumns *columns, Relation source, const SourceColumn *f
 			}
 			if (keys)
 			{
-				MemoryContextSwitchTo(keep);
+				MemoryContextSwitchTo(oldcontext);
 				keys_add(keys, key);
 				MemoryContextSwitchTo(per_row);
 			}
@@ -290,11 +284,11 @@ scan_source(const FamilyColumns *columns, Relation source, const SourceColumn *f
 			contents->checksum += ConsolidateChecksumRow(columns, values, nulls);
 		else
 		{
-			MemoryContextSwitchTo(keep);
+			MemoryContextSwitchTo(oldcontext);
 			add_reject(contents, &slot->tts_tid, kind, column);
 		}
 	}
-	MemoryContextSwitchTo(keep);
+	MemoryContextSwitchTo(oldcontext);
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
 	MemoryContextDelete(per_row);
@@ -305,8 +299,8 @@ void
 ConsolidateScanSource(const FamilyColumns *columns, Relation source, const SourceColumn *from,
 					  Snapshot snapshot, SourceContents *contents)
 {
-	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext work = AllocSetContextCreate(keep, "aquacis keys", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext work = AllocSetContextCreate(oldcontext, "aquacis keys", ALLOCSET_DEFAULT_SIZES);
 	Keys		keys = {.ascending = true};
 	HTAB	   *suspects;
 	bool		too_many = false;
@@ -325,7 +319,7 @@ ConsolidateScanSource(const FamilyColumns *columns, Relation source, const Sourc
 		memset(contents, 0, sizeof(SourceContents));
 		scan_source(columns, source, from, snapshot, contents, NULL, suspects);
 	}
-	MemoryContextSwitchTo(keep);
+	MemoryContextSwitchTo(oldcontext);
 	if (contents->nrejects > 0)
 	{
 		Reject	   *rejects = palloc(sizeof(Reject) * contents->nrejects);
@@ -345,14 +339,14 @@ ConsolidateForEachRow(const FamilyColumns *columns, Relation source, const Sourc
 					  Snapshot snapshot, const SourceContents *contents, RowCallback callback,
 					  void *arg)
 {
-	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext per_row = AllocSetContextCreate(keep, "aquacis row", ALLOCSET_SMALL_SIZES);
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext per_row = AllocSetContextCreate(oldcontext, "aquacis row", ALLOCSET_SMALL_SIZES);
 	TableScanDesc scan = ConsolidateBeginScan(source, snapshot);
 	TupleTableSlot *slot = table_slot_create(source, NULL);
 	Datum	   *values = palloc0(sizeof(Datum) * columns->ncolumns);
 	bool	   *nulls = palloc0(sizeof(bool) * columns->ncolumns);
-	int64		next_reject = 0,
-				taken = 0;
+	int64		next_reject = 0;
+	int64		taken = 0;
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
@@ -371,7 +365,7 @@ ConsolidateForEachRow(const FamilyColumns *columns, Relation source, const Sourc
 		if (!ConsolidateConvertRow(columns, from, slot, values, nulls, &kind, &column))
 			elog(ERROR, "a row of \"%s\" changed while it was locked",
 				 RelationGetRelationName(source));
-		MemoryContextSwitchTo(keep);
+		MemoryContextSwitchTo(oldcontext);
 		callback(arg, values, nulls);
 		taken++;
 	}
@@ -389,10 +383,9 @@ static char *
 key_names(const FamilyColumns *columns)
 {
 	StringInfoData names;
-	int			i;
 
 	initStringInfo(&names);
-	for (i = 0; i < columns->nkeys; i++)
+	for (int i = 0; i < columns->nkeys; i++)
 		appendStringInfo(&names, "%s%s", i ? ", " : "", columns->column[columns->key[i]].name);
 	return names.data;
 }
@@ -420,9 +413,7 @@ ConsolidateRejectReason(const FamilyColumns *columns, const Reject *reject)
 static const char *
 null_columns(const FamilyColumns *columns)
 {
-	int			i;
-
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 		if (columns->column[i].notnull && !columns->column[i].key)
 			return "null in the key or a NOT NULL column";
 	return "null key";
@@ -439,12 +430,12 @@ is_recorded(const Source *source, const SourceContents *contents)
 }
 
 /*
- * Why the target would not take all rows of the source, or, with keep, the
+ * Why the target would not take all rows of the source, or, with keep_rejects, the
  * target and consolidate_rejected; NULL when they would.
  */
 char *
 ConsolidateContentsProblem(const FamilyColumns *columns, const Source *source,
-						   const SourceContents *contents, bool keep)
+						   const SourceContents *contents, bool keep_rejects)
 {
 	StringInfoData text;
 	bool		recorded = is_recorded(source, contents);
@@ -454,7 +445,7 @@ ConsolidateContentsProblem(const FamilyColumns *columns, const Source *source,
 						(long long) source->process_id);
 	if (contents->too_many)
 		return psprintf("more than %d rows that the target would refuse", REJECTS_MAX);
-	if (contents->nrejects == 0 || keep || recorded)
+	if (contents->nrejects == 0 || keep_rejects || recorded)
 		return NULL;
 	initStringInfo(&text);
 	if (contents->count[REJECT_NULL] > 0)

@@ -65,9 +65,8 @@ static void
 check_types(Family *family)
 {
 	FamilyColumns *columns = &family->columns;
-	int			i;
 
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 		if (UserCodeInType(columns->column[i].type, GetUserId()))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -121,7 +120,6 @@ ConsolidateMakeTarget(Family *family, List *sources)
 	FamilyColumns *columns = &family->columns;
 	StringInfoData sql;
 	SpiArg		args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
-	int			i;
 
 	if (OidIsValid(family->target_oid))
 		return false;
@@ -131,7 +129,7 @@ ConsolidateMakeTarget(Family *family, List *sources)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "CREATE TABLE %s (%s pg_catalog.int8 NOT NULL",
 					 target_name(family), PROCESS_COLUMN);
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 	{
 		FamilyColumn *column = &columns->column[i];
 
@@ -204,13 +202,11 @@ static void
 check_target_columns(Family *family, TupleDesc desc)
 {
 	bool		has_process = false;
-	int			i;
 
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		bool		filled = false;
-		int			j;
 
 		if (att->attisdropped)
 			continue;
@@ -226,7 +222,7 @@ check_target_columns(Family *family, TupleDesc desc)
 			has_process = true;
 			continue;
 		}
-		for (j = 0; j < family->columns.ncolumns; j++)
+		for (int j = 0; j < family->columns.ncolumns; j++)
 			if (family->columns.column[j].target_attno == att->attnum)
 				filled = true;
 		if (!filled && att->attnotnull && !att->atthasdef && !att->attidentity)
@@ -346,7 +342,6 @@ find_indexes(Family *family, bool *primary, bool *on_key)
 		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
 		Form_pg_index form;
 		bool		begins;
-		int			i;
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
@@ -354,7 +349,7 @@ find_indexes(Family *family, bool *primary, bool *on_key)
 		*primary = *primary || form->indisprimary;
 		begins = form->indisvalid && form->indnkeyatts >= family->columns.nkeys &&
 			heap_attisnull(tuple, Anum_pg_index_indpred, NULL);
-		for (i = 0; begins && i < family->columns.nkeys; i++)
+		for (int i = 0; begins && i < family->columns.nkeys; i++)
 			begins = form->indkey.values[i] ==
 				family->columns.column[family->columns.key[i]].target_attno;
 		*on_key = *on_key || begins;
@@ -403,9 +398,9 @@ ConsolidateIndexTarget(Family *family)
 	const char *name = free_name(family, psprintf("pk_%s", family->target));
 	char	   *keys = key_list(family);
 	UserCodeScope scope;
-	bool		asked,
-				primary,
-				on_key;
+	bool		asked;
+	bool		primary;
+	bool		on_key;
 
 	enter_for_index(family, &scope);
 	find_indexes(family, &primary, &on_key);
@@ -450,8 +445,7 @@ ConsolidateProcessesInTarget(Family *family, List *sources)
 	int			nids = 0;
 	SpiArg		arg;
 	ListCell   *lc;
-	uint64		n,
-				i;
+	uint64		n;
 
 	foreach(lc, sources)
 	{
@@ -466,7 +460,7 @@ ConsolidateProcessesInTarget(Family *family, List *sources)
 							   " WHERE EXISTS (SELECT FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) u.id)",
 							   target_name(family), PROCESS_COLUMN),
 					  1, &arg.type, &arg.value, NULL, false);
-	for (i = 0; i < n; i++)
+	for (uint64 i = 0; i < n; i++)
 	{
 		int64		id = SpiInt64(i, 1);
 
@@ -484,8 +478,8 @@ static HTAB *
 read_sums(Family *family, const char *sql, Oid user)
 {
 	FamilyColumns *columns = &family->columns;
-	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext work = AllocSetContextCreate(keep, "aquacis sums", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext work = AllocSetContextCreate(oldcontext, "aquacis sums", ALLOCSET_DEFAULT_SIZES);
 	HTAB	   *sums = sums_create();
 	Portal		cursor = UserCodeCursor(user, sql);
 	Datum	   *values;
@@ -495,8 +489,6 @@ read_sums(Family *family, const char *sql, Oid user)
 	nulls = palloc(sizeof(bool) * (columns->ncolumns + 1));
 	for (;;)
 	{
-		uint64		row;
-
 		UserCodeFetch(user, cursor, FETCH_ROWS);
 		if (SPI_processed == 0)
 		{
@@ -504,7 +496,7 @@ read_sums(Family *family, const char *sql, Oid user)
 			break;
 		}
 		MemoryContextSwitchTo(work);
-		for (row = 0; row < SPI_processed; row++)
+		for (uint64 row = 0; row < SPI_processed; row++)
 		{
 			ProcessSum *sum;
 			int64		process_id;
@@ -523,11 +515,11 @@ read_sums(Family *family, const char *sql, Oid user)
 			sum->rows++;
 			sum->checksum += ConsolidateChecksumRow(columns, values + 1, nulls + 1);
 		}
-		MemoryContextSwitchTo(keep);
+		MemoryContextSwitchTo(oldcontext);
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(cursor);
-	MemoryContextSwitchTo(keep);
+	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(work);
 	return sums;
 }
@@ -538,11 +530,10 @@ ConsolidateTargetQuery(Family *family, const int64 *only)
 {
 	FamilyColumns *columns = &family->columns;
 	StringInfoData sql;
-	int			i;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT %s", PROCESS_COLUMN);
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 		appendStringInfo(&sql, ", %s", quote_identifier(columns->column[i].name));
 	appendStringInfo(&sql, " FROM %s", target_name(family));
 	if (only)
@@ -605,11 +596,10 @@ ConsolidateTableSums(Family *family, const char *table, Oid owner, int64 process
 {
 	FamilyColumns *columns = &family->columns;
 	StringInfoData sql;
-	int			i;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT " INT64_FORMAT "::pg_catalog.int8", process_id);
-	for (i = 0; i < columns->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 		appendStringInfo(&sql, ", %s::%s", quote_identifier(columns->column[i].name),
 						 format_type_extended(columns->column[i].type, columns->column[i].typmod,
 											  FORMAT_TYPE_TYPEMOD_GIVEN |

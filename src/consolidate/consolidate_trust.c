@@ -69,9 +69,8 @@ static void
 check_rights(Family *family, AclMode rights, Oid owner)
 {
 	static const AclMode each[] = {ACL_SELECT, ACL_INSERT, ACL_DELETE};
-	int			i;
 
-	for (i = 0; i < lengthof(each); i++)
+	for (int i = 0; i < lengthof(each); i++)
 		if ((rights & each[i]) != 0 &&
 			pg_class_aclcheck(family->target_oid, GetUserId(), each[i]) != ACLCHECK_OK)
 			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, family->target);
@@ -288,9 +287,8 @@ ConsolidateCheckOwnTables(Oid extnamespace, bool writing)
 		"consolidate_family", "consolidate_source", "consolidate_problem", "consolidate_run",
 		"consolidate_target", "consolidate_guard_schema"
 	};
-	int			i;
 
-	for (i = 0; i < lengthof(tables); i++)
+	for (int i = 0; i < lengthof(tables); i++)
 		check_own_table(get_relname_relid(tables[i], extnamespace),
 						writing ? RowExclusiveLock : AccessShareLock);
 }
@@ -319,9 +317,8 @@ static void
 check_writers(Datum acl_datum, const char *table)
 {
 	Acl		   *acl = DatumGetAclP(acl_datum);
-	int			i;
 
-	for (i = 0; i < ACL_NUM(acl); i++)
+	for (int i = 0; i < ACL_NUM(acl); i++)
 	{
 		AclItem    *item = &ACL_DAT(acl)[i];
 		Oid			role = item->ai_grantee;
