@@ -47,6 +47,7 @@
 #include "access/tableam.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "storage/itemptr.h"
 #include "storage/lock.h"
@@ -216,6 +217,8 @@ extern void ConsolidateTargetColumns(Family *family, Relation target);
 extern void ConsolidateFinishColumns(Family *family);
 extern char *ConsolidateMatchColumns(const FamilyColumns *columns, Relation source,
 									 SourceColumn *from);
+extern void ConsolidateAppendName(StringInfo list, const char *name);
+extern char *ConsolidateColumnList(const FamilyColumns *columns);
 extern bool ConsolidateCoerce(const FamilyColumn *column, const SourceColumn *from, Datum in,
 							  Datum *out);
 extern bool ConsolidateConvertRow(const FamilyColumns *columns, const SourceColumn *from,

@@ -321,6 +321,27 @@ ConsolidateMatchColumns(const FamilyColumns *columns, Relation source, SourceCol
 	return faults.len ? faults.data : NULL;
 }
 
+/* Adds a name, quoted where that is needed, to a list that commas separate. */
+void
+ConsolidateAppendName(StringInfo list, const char *name)
+{
+	if (list->len > 0)
+		appendStringInfoString(list, ", ");
+	appendStringInfoString(list, quote_identifier(name));
+}
+
+/* The names of the columns for SQL, in the current memory context. */
+char *
+ConsolidateColumnList(const FamilyColumns *columns)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < columns->ncolumns; i++)
+		ConsolidateAppendName(&list, columns->column[i].name);
+	return list.data;
+}
+
 /* ---- values ------------------------------------------------------------------ */
 
 static bool

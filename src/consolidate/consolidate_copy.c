@@ -500,20 +500,12 @@ row_descriptor(const FamilyColumns *columns)
 static char *
 insert_command(Family *family, int64 process_id)
 {
-	FamilyColumns *columns = &family->columns;
-	StringInfoData sql;
+	char	   *columns = ConsolidateColumnList(&family->columns);
 
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO %s (%s",
-					 quote_qualified_identifier(family->schema, family->target), PROCESS_COLUMN);
-	for (int i = 0; i < columns->ncolumns; i++)
-		appendStringInfo(&sql, ", %s", quote_identifier(columns->column[i].name));
-	appendStringInfo(&sql, ") OVERRIDING SYSTEM VALUE SELECT " INT64_FORMAT "::pg_catalog.int8",
-					 process_id);
-	for (int i = 0; i < columns->ncolumns; i++)
-		appendStringInfo(&sql, ", s.%s", quote_identifier(columns->column[i].name));
-	appendStringInfoString(&sql, " FROM " ROWS_NAME " s");
-	return sql.data;
+	return psprintf("INSERT INTO %s (%s, %s) OVERRIDING SYSTEM VALUE"
+					" SELECT " INT64_FORMAT "::pg_catalog.int8, %s FROM " ROWS_NAME,
+					quote_qualified_identifier(family->schema, family->target), PROCESS_COLUMN,
+					columns, process_id, columns);
 }
 
 /* What a view's triggers, or a foreign server, count as written need not be there. */

@@ -154,7 +154,7 @@ columns_of_target(const char *schema, const char *target)
 	initStringInfo(&list);
 	for (AttrNumber attno = 1; (name = get_attname(relid, attno, true)) != NULL; attno++)
 		if (strcmp(name, CREATED_COLUMN) != 0 && strncmp(name, "........pg.dropped", 18) != 0)
-			appendStringInfo(&list, "%s%s", list.len ? ", " : "", quote_identifier(name));
+			ConsolidateAppendName(&list, name);
 	return list.data;
 }
 

@@ -55,17 +55,6 @@ typedef struct SourceRecord
 
 /* ---- rows ------------------------------------------------------------------------- */
 
-static char *
-column_list(FamilyColumns *columns)
-{
-	StringInfoData list;
-
-	initStringInfo(&list);
-	for (int i = 0; i < columns->ncolumns; i++)
-		appendStringInfo(&list, "%s%s", i ? ", " : "", quote_identifier(columns->column[i].name));
-	return list.data;
-}
-
 /* A column of the table, and how a text becomes its value. */
 typedef struct InputColumn
 {
@@ -175,8 +164,7 @@ all_columns(TupleDesc desc)
 
 	initStringInfo(&list);
 	for (int i = 0; i < desc->natts; i++)
-		appendStringInfo(&list, "%s%s", i ? ", " : "",
-						 quote_identifier(NameStr(TupleDescAttr(desc, i)->attname)));
+		ConsolidateAppendName(&list, NameStr(TupleDescAttr(desc, i)->attname));
 	return list.data;
 }
 
@@ -225,7 +213,7 @@ restore_rejected(Family *family, SourceRecord *record, Oid relid, const char *ta
 static void
 restore_rows(Family *family, SourceRecord *record, const char *table, Oid owner)
 {
-	char	   *columns = column_list(&family->columns);
+	char	   *columns = ConsolidateColumnList(&family->columns);
 	Oid			user = ConsolidateTargetUser(family, ACL_SELECT | ACL_DELETE);
 	Rows	   *rows;
 

@@ -56,7 +56,7 @@ key_list(Family *family)
 
 	initStringInfo(&list);
 	foreach(lc, family->key_columns)
-		appendStringInfo(&list, "%s%s", list.len ? ", " : "", quote_identifier(lfirst(lc)));
+		ConsolidateAppendName(&list, lfirst(lc));
 	return list.data;
 }
 
@@ -528,14 +528,11 @@ read_sums(Family *family, const char *sql, Oid user)
 char *
 ConsolidateTargetQuery(Family *family, const int64 *only)
 {
-	FamilyColumns *columns = &family->columns;
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s", PROCESS_COLUMN);
-	for (int i = 0; i < columns->ncolumns; i++)
-		appendStringInfo(&sql, ", %s", quote_identifier(columns->column[i].name));
-	appendStringInfo(&sql, " FROM %s", target_name(family));
+	appendStringInfo(&sql, "SELECT %s, %s FROM %s", PROCESS_COLUMN,
+					 ConsolidateColumnList(&family->columns), target_name(family));
 	if (only)
 		appendStringInfo(&sql, " WHERE %s OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8",
 						 PROCESS_COLUMN, *only);
