@@ -138,7 +138,7 @@ ConsolidateCheckColumns(Family *family)
 		if (strcmp(name, PROCESS_COLUMN) == 0 || strcmp(name, CREATED_COLUMN) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_COLUMN),
-					 errmsg("column \"%s\" of family \"%s\" has a name that the target's own column has",
+					 errmsg("column \"%s\" of family \"%s\" has the name of a column that every target has",
 							name, family->name),
 					 errhint("Rename the column in the sources.")));
 	}

@@ -97,7 +97,7 @@ check_key(List *key)
 			if (strcmp(column, list_nth(key, j)) == 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_DUPLICATE_COLUMN),
-						 errmsg("key column \"%s\" is there twice", column)));
+						 errmsg("key column \"%s\" appears twice", column)));
 	}
 	if (key == NIL || list_length(key) >= INDEX_MAX_KEYS)
 		ereport(ERROR,
@@ -122,7 +122,7 @@ check_key_defined(List *key, const FamilyColumns *columns)
 		if (!found)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("key column \"%s\" is none of the columns of the family", column),
+					 errmsg("key column \"%s\" is not among the columns of the family", column),
 					 errhint("Add it to the columns, or leave them out: then they are those of the sources.")));
 	}
 }
@@ -145,8 +145,8 @@ check_redefinition(const char *extschema, const char *family)
 				 1, args) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("family \"%s\" is defined already", family),
-				 builtin ? errdetail("It is one of the extension's own.") :
+				 errmsg("family \"%s\" already exists", family),
+				 builtin ? errdetail("It is one of the extension's own families.") :
 				 errdetail("Tables of it have been consolidated."),
 				 errhint("Choose another name.")));
 }
@@ -172,8 +172,8 @@ check_target(const char *extschema, const char *family, const char *target)
 				 2, args) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("target \"%s\" is that of family \"%s\"", target, SpiText(0, 1)),
-				 errdetail("The processes of two families have ids of their own, which one target cannot tell apart."),
+				 errmsg("target \"%s\" is already used by family \"%s\"", target, SpiText(0, 1)),
+				 errdetail("Two families can have the same process ids, so one target could not tell their rows apart."),
 				 errhint("Choose another target.")));
 }
 

@@ -64,7 +64,7 @@ ConsolidateRecordProblem(Run *run, Source *source, const char *problem)
 	run->last_error = MemoryContextStrdup(run->context,
 										  psprintf("table \"%s\" %s", source->name, problem));
 	ereport(NOTICE,
-			(errmsg("consolidate: \"%s.%s\" left alone: %s", family->schema, source->name,
+			(errmsg("consolidate: \"%s.%s\" skipped: %s", family->schema, source->name,
 					problem)));
 }
 

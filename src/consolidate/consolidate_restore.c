@@ -256,7 +256,7 @@ check_rows(Family *family, SourceRecord *record, bool force)
 				 errdetail("Recorded: %lld rows, checksum %s. Now: %lld rows, checksum %s.",
 						   (long long) record->rows, record->checksum, (long long) sum.rows,
 						   ConsolidateChecksumText(sum.checksum)),
-				 errhint("force => true puts them back as they are now.")));
+				 errhint("force => true restores them as they are now.")));
 	return sum;
 }
 
@@ -296,7 +296,7 @@ restore_process(Family *family, SourceRecord *record, bool force)
 	if (OidIsValid(get_relname_relid(record->table, family->schema_oid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_TABLE),
-				 errmsg("table \"%s.%s\" exists", family->schema, record->table),
+				 errmsg("table \"%s.%s\" already exists", family->schema, record->table),
 				 strcmp(record->state, "copied") == 0 ?
 				 errdetail("It was copied and kept (drop_source => false).") : 0,
 				 errhint("Rename or drop it first.")));
@@ -321,7 +321,7 @@ restore_process(Family *family, SourceRecord *record, bool force)
 				 errmsg("consolidate_rejected has %lld of %lld rejected rows of process %lld",
 						(long long) rejects, (long long) record->rejects,
 						(long long) record->process_id),
-				 errhint("force => true goes on without the missing ones.")));
+				 errhint("force => true restores without the missing ones.")));
 	ConsolidateFinishTable(record->after, owner);
 	SpiFireDeferred();
 	SpiQuery(psprintf("UPDATE %s.consolidate_source SET state = 'restored',"
@@ -361,7 +361,7 @@ try_restore_process(Family *family, SourceRecord *record, bool force)
 		ReThrowError(error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
-			 errmsg("consolidate_restore: \"%s.%s\" left where it is: %s", family->schema,
+			 errmsg("consolidate_restore: \"%s.%s\" not restored: %s", family->schema,
 					record->table, error->message)));
 	return false;
 }
@@ -420,7 +420,7 @@ restore_family(Oid extnamespace, Family *family, const int64 *process_id, int ba
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("process %lld of family \"%s\" in schema \"%s\" is not consolidated",
 						(long long) *process_id, family->name, family->schema),
-				 errhint("consolidate_source lists what is.")));
+				 errhint("consolidate_source lists the processes that are.")));
 	if (records && (!OidIsValid(family->target_oid) || !ConsolidateResolveColumns(family)))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -452,7 +452,7 @@ restore_family(Oid extnamespace, Family *family, const int64 *process_id, int ba
 		MemoryContextReset(work);
 	}
 	ereport(NOTICE,
-			(errmsg("consolidate_restore: %lld of %d tables of \"%s\" in \"%s\" are back",
+			(errmsg("consolidate_restore: %lld of %d tables of \"%s\" in \"%s\" restored",
 					(long long) restored, list_length(records), family->name, family->schema)));
 }
 

@@ -571,7 +571,7 @@ finish_run(Run *run)
 	SpiNextTransaction();
 	ereport(NOTICE,
 			(errmsg("consolidate: \"%s\" in \"%s\": %lld tables with %lld rows into \"%s\", "
-					"%lld rows rejected, %lld tables left alone", family->name, family->schema,
+					"%lld rows rejected, %lld tables skipped", family->name, family->schema,
 					(long long) tally->done, (long long) tally->rows, family->target,
 					(long long) tally->rejected, (long long) tally->skipped)));
 }
@@ -603,7 +603,7 @@ read_options(FunctionCallInfo fcinfo, RunOptions *options)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("batch must be between 1 and 1000"),
 				 errdetail("It is %d.", options->batch),
-				 errhint("50 to 100 tables a commit is the range that costs least.")));
+				 errhint("50 to 100 tables per commit cost least.")));
 	options->drop_source = PG_GETARG_BOOL(3);
 	on_reject = text_to_cstring(PG_GETARG_TEXT_PP(4));
 	options->keep_rejects = strcmp(on_reject, "keep") == 0;
@@ -612,7 +612,7 @@ read_options(FunctionCallInfo fcinfo, RunOptions *options)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("on_reject must be \"stop\" or \"keep\""),
 				 errdetail("It is \"%s\".", on_reject),
-				 errhint("\"keep\" moves refused rows into consolidate_rejected; \"stop\" leaves their table alone.")));
+				 errhint("\"keep\" moves refused rows into consolidate_rejected; \"stop\" skips their table.")));
 	wait = PG_GETARG_INTERVAL_P(5);
 	options->lock_wait_ms = wait->time / 1000 +
 		((int64) wait->month * DAYS_PER_MONTH + wait->day) * (SECS_PER_DAY * INT64CONST(1000));

@@ -147,7 +147,7 @@ ConsolidateMakeTarget(Family *family, List *sources)
 
 	resetStringInfo(&sql);
 	appendStringInfo(&sql, "COMMENT ON TABLE %s IS %s", target_name(family),
-					 quote_literal_cstr(psprintf("Rows of all %s_* tables, one proceso_id each table.",
+					 quote_literal_cstr(psprintf("Rows of all %s_* tables, one proceso_id per table.",
 												 family->target)));
 	SpiRun(sql.data);
 	give_away(family, ConsolidateNewTargetOwner(family, sources));
