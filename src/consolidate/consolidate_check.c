@@ -69,8 +69,8 @@ is_own_constraint(Oid constraint, Oid relid)
 
 /*
  * A default of the table itself that refers to a column of it, as generated
- * ones do.  One that refers to the table (as a regclass) would have to be there
- * before it.
+ * ones do.  A default that refers to the table itself (as a regclass) could not be
+ * made before the table.
  */
 static bool
 is_own_default(Form_pg_depend dep)
@@ -92,7 +92,7 @@ is_own_default(Form_pg_depend dep)
 	return own;
 }
 
-/* In words; of a view, the view and not its rule. */
+/* The problem that an object depends on the table; of a view, the view and not its rule. */
 static char *
 describe_dependant(Form_pg_depend dep)
 {
@@ -126,7 +126,10 @@ is_granted_by_others(Datum acl_datum, Oid owner)
 	return false;
 }
 
-/* Rights, on the table or on a column, that somebody else passed on would come back as the owner's. */
+/*
+ * Has somebody else than the owner granted rights on the table or a column?  They would
+ * be restored as granted by the owner.
+ */
 static bool
 has_foreign_grants(Relation source)
 {
@@ -166,7 +169,7 @@ is_in_catalog(Oid catalog, Oid index, AttrNumber column, Oid relid)
 	return found;
 }
 
-/* What the definition does not say: what other objects say of the table. */
+/* Properties stored elsewhere in the catalogs, which ConsolidateDeparseTable does not write. */
 static char *
 find_unwritten(Relation source)
 {
@@ -209,7 +212,7 @@ find_trigger(Relation source)
 	return NULL;
 }
 
-/* What of an index would not come back. */
+/* The problem of an index that could not be made again as it is, or NULL. */
 static char *
 check_index(Oid index)
 {
@@ -272,8 +275,7 @@ find_dependant(Oid classid, Oid objid, int *parts)
 
 /*
  * The table is open and locked (or, for the plan, locked weakly).  Returns
- * what is wrong with it, or NULL; *locks is about how many locks its drop
- * takes.
+ * the problem, or NULL; then *locks is about how many locks its drop takes.
  */
 char *
 ConsolidateCheckSource(Relation source, int *locks)

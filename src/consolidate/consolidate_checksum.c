@@ -3,12 +3,12 @@
  *	  The checksum of a process's rows.
  *
  * A row's hash is the sum of its columns' hashes, each mixed with a hash of
- * the column's name; the checksum is the sum of the rows' hashes, modulo 2^64.
- * So neither the order of rows nor that of columns matters, and a row that is
- * there twice counts twice.  What is hashed are the values as the target holds
+ * the column's name.  The checksum is the sum of the rows' hashes, modulo 2^64.
+ * So neither the order of rows nor that of columns matters, and a row that occurs
+ * twice counts twice.  What is hashed are the values as the target holds
  * them: integers and dates as they are, text as its bytes, everything else by
- * its type's extended hash function, which hash partitioning obliges to stay
- * the same over versions, or by its text, written under ConsolidateChecksumSettings.
+ * its type's extended hash function, which must stay the same in all versions because
+ * of hash partitioning, or by its text, written under ConsolidateChecksumSettings.
  * Values that are equal hash equally, 1.0 and 1.00 too.
  */
 #include "postgres.h"
@@ -24,7 +24,7 @@
 /*
  * Begins a level of settings for reading rows whose checksums are taken: types that
  * are hashed by their text must be written the same in every session, whatever its
- * time zone.  Where there are none it costs nothing.  SettingsEnd() ends it.
+ * time zone.  Without such types it changes nothing.  SettingsEnd() ends it.
  */
 int
 ConsolidateChecksumSettings(const FamilyColumns *columns)
@@ -54,7 +54,7 @@ mix(uint64 x)
 
 /*
  * Are values of this type, or values in them, OIDs that a dump and restore
- * changes?  Enums are, and what refers to catalogs by name.
+ * changes?  Enums are, and types like regclass.
  */
 static bool
 holds_oids(Oid type)
@@ -106,6 +106,10 @@ holds_oids(Oid type)
 	}
 }
 
+/*
+ * Fills in how values of the column are hashed: cache, name_hash, hash_by, out.  Its
+ * name, type and collation are known.
+ */
 void
 ConsolidatePrepareChecksum(FamilyColumn *column)
 {
@@ -136,6 +140,7 @@ ConsolidatePrepareChecksum(FamilyColumn *column)
 	}
 }
 
+/* 64 bits of a value that is not null; what is detoasted stays in the current memory context. */
 static uint64
 hash_value(const FamilyColumn *column, Datum value)
 {
@@ -174,6 +179,10 @@ hash_value(const FamilyColumn *column, Datum value)
 	return 0;					/* keep the compiler quiet */
 }
 
+/*
+ * The hash of one row, in the order of the family's columns, within
+ * ConsolidateChecksumSettings.  The checksum of several rows is the sum of theirs.
+ */
 uint64
 ConsolidateChecksumRow(const FamilyColumns *columns, const Datum *values, const bool *nulls)
 {
@@ -190,8 +199,8 @@ ConsolidateChecksumRow(const FamilyColumns *columns, const Datum *values, const 
 }
 
 /*
- * 64 bits that are equal for equal keys: by the equality of the key's type,
- * where it says that different bytes are equal, too.
+ * 64 bits of a row's key, equal for keys that are equal by the equality of their types,
+ * even where their bytes differ.  With exact_key they are the key itself.
  */
 uint64
 ConsolidateHashKey(const FamilyColumns *columns, const Datum *values)
@@ -213,6 +222,7 @@ ConsolidateHashKey(const FamilyColumns *columns, const Datum *values)
 	return sum;
 }
 
+/* The checksum as consolidate_source has it: 16 hexadecimal digits. */
 char *
 ConsolidateChecksumText(uint64 checksum)
 {

@@ -6,8 +6,8 @@
  * family's own definition (or that of most sources) when there is not.  Every
  * source is then matched by column name.  A value is copied as it is or, among
  * the exact numbers and among text and varchar, converted when nothing of it
- * gets lost; ConsolidateCoerce never raises an error for a value that does not fit, it
- * says no.
+ * gets lost; ConsolidateCoerce returns false for a value that does not fit, and raises
+ * no error.
  */
 #include "postgres.h"
 
@@ -36,7 +36,7 @@ is_plain_text(Oid type)
 	return type == TEXTOID || type == VARCHAROID;
 }
 
-/* How values of one type become another's; false where that is not ours to do. */
+/* How values of one type become values of another; false where we do not convert. */
 static bool
 choose_coercion(Oid from, int32 from_typmod, Oid to, int32 to_typmod, Coercion *coercion)
 {
@@ -109,6 +109,10 @@ find_column(const FamilyColumns *columns, const char *name)
 	return NULL;
 }
 
+/*
+ * Fills family->columns from definitions, "name type" each, under SettingsForText.
+ * Raises 22023 for what is no definition, and the server's errors for its type.
+ */
 void
 ConsolidateParseColumns(Family *family, List *defs)
 {
@@ -121,7 +125,7 @@ ConsolidateParseColumns(Family *family, List *defs)
 		parse_definition(lfirst(lc), &columns->column[columns->ncolumns++]);
 }
 
-/* Each column once, and none that the target has of its own. */
+/* Raises 42701 when a name occurs twice, or is one that every target has. */
 void
 ConsolidateCheckColumns(Family *family)
 {
@@ -160,8 +164,9 @@ ConsolidateDeparseColumns(const FamilyColumns *columns)
 }
 
 /*
- * A family that defines its columns must find each of them in the target; for
- * one that does not, the target's columns are its columns.
+ * Fills family->columns from a target.  A family that defines its columns must find
+ * each of them there: 42703 without one, 42804 for another type.  For a family that does
+ * not, the target's columns are its columns.
  */
 void
 ConsolidateTargetColumns(Family *family, Relation target)
@@ -227,7 +232,11 @@ ConsolidateTargetColumns(Family *family, Relation target)
 					 errhint("Add the column, or rename the table.")));
 }
 
-/* Key, caches: what is the same wherever the columns came from. */
+/*
+ * Completes family->columns, wherever they came from: the key, and how values are hashed.
+ * Raises 42703 for a key column that the family does not have, 42883 for one that cannot be a
+ * key.
+ */
 void
 ConsolidateFinishColumns(Family *family)
 {
@@ -274,7 +283,7 @@ ConsolidateFinishColumns(Family *family)
 
 /*
  * Fills from (one entry per column of the family) for this source.  Returns NULL, or what
- * is wrong with it: everything, since a renamed column shows as two faults.
+ * is wrong with it: all faults, since a renamed column causes two.
  */
 char *
 ConsolidateMatchColumns(const FamilyColumns *columns, Relation source, SourceColumn *from)
@@ -394,6 +403,7 @@ numeric_fits(Datum value, int32 typmod)
 	return compare_numeric(DirectFunctionCall1(numeric_abs, value), limit) < 0;
 }
 
+/* *out is an exact number as the column holds it; false when it would change or not fit. */
 static bool
 coerce_number(const FamilyColumn *column, Oid from, Datum in, Datum *out)
 {
@@ -448,7 +458,10 @@ coerce_number(const FamilyColumn *column, Oid from, Datum in, Datum *out)
 	return true;
 }
 
-/* *out is the value as the target holds it; false: the target cannot hold it. */
+/*
+ * *out is the value, not null, as the target holds it; false: the target cannot hold it.
+ * It may point into in, and else lives in the current memory context.
+ */
 bool
 ConsolidateCoerce(const FamilyColumn *column, const SourceColumn *from, Datum in, Datum *out)
 {

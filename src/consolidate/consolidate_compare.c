@@ -2,8 +2,8 @@
  * consolidate_compare.c
  *	  Are the rows of a source the rows that the target holds for its process?
  *
- * Both are written down as bytes, a row each, sorted, and gone through side by side:
- * every row of one has to be there in the other, as often.  A value is the same when
+ * Every row of either side is turned into bytes; both lists are sorted and compared:
+ * every row of one must be in the other, equally often.  A value is the same when
  * its bytes are; of values that are equal but not the same (1.0 and 1.00, -0 and 0) the
  * answer is no, and the source stays where it is.
  *

@@ -3,22 +3,22 @@
  *	  Rows into the target, in bulk.
  *
  * The rows of the sources of one transaction go through one buffer of slots
- * into table_multi_insert, the way COPY writes; a buffer may hold rows of
- * several sources, so ConsolidateCopyClose, which empties it, comes before those are
- * dropped (rows whose large values were stored out of line still point there).
+ * into table_multi_insert, as COPY does.  A buffer may hold rows of several sources, and
+ * large values in them may still be stored in the TOAST table of their source.  So
+ * ConsolidateCopyClose, which empties the buffer, comes before the sources are dropped.
  *
- * A source is read twice: ConsolidateScanSource says what is in it, ConsolidateCopySource writes.
- * One that is small and clean is read once: ConsolidateCopyReadSmall forms the target's
- * rows while it examines, in the order of their keys, so that building the
- * primary key finds them sorted.  It gives up at the first row that is not
- * clean, and nothing has happened.
+ * A source is read twice: ConsolidateScanSource says what is in it, ConsolidateCopySource
+ * writes.  One that is small and has no rejects is read once: ConsolidateCopyReadSmall
+ * forms the target's rows while it scans, and sorts them by key, so that building the
+ * primary key finds them in order.  It gives up at the first reject, without having
+ * written anything.
  *
  * That is for a plain table.  Where a trigger, a check, a domain, a generated column,
  * a volatile default, partitions or an extension (a hypertable of TimescaleDB) make
  * inserting more than storing, or where the target is no table, the executor does it:
  * INSERT ... SELECT from the rows as they were read (common/rows.h), without the
- * rejected ones.  The source is not named in that statement: what would be planned of
- * it is its owner's.  Either way the number of rows written is checked; where the
+ * rejected ones.  The source is not named in that statement, because planning it could
+ * run code of its owner.  Either way the number of rows written is checked; where the
  * target is no table, that of the rows which it shows.
  *
  * Whatever computes something of the target (defaults, index expressions, the
@@ -134,14 +134,14 @@ evaluate_defaults(CopyState *copy)
 		copy->values[i] = ExecEvalExpr(ExecPrepareExpr(expr, copy->estate),
 									   GetPerTupleExprContext(copy->estate),
 									   &copy->nulls[i]);
-		/* the executor says what is wrong with that */
+		/* let the executor raise the error */
 		if (copy->nulls[i] && att->attnotnull)
 			return false;
 	}
 	return true;
 }
 
-/* The same columns, in everything that matters to a stored row. */
+/* Do two descriptors agree in everything that matters to a stored row? */
 static bool
 same_columns(TupleDesc a, TupleDesc b)
 {
@@ -174,6 +174,7 @@ target_is_plain(CopyState *copy)
 	return InsertionIsPlain(target) && evaluate_defaults(copy);
 }
 
+/* Begins the copies of a run.  The result lives in the current memory context. */
 CopyState *
 ConsolidateCopyBegin(Family *family)
 {
@@ -285,7 +286,7 @@ ConsolidateCopyClose(CopyState *copy)
 	copy->open = false;
 }
 
-/* After an error: the transaction's resources are gone already. */
+/* After an error, whose rollback has released the transaction's resources. */
 void
 ConsolidateCopyForget(CopyState *copy)
 {
@@ -370,6 +371,10 @@ buffer_row(CopyState *copy, int64 process_id, const Datum *values, const bool *n
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
+/*
+ * Reads a source into copy->pending, sorted by key, and adds to its checksum.  False as
+ * soon as a row cannot be converted, or two have the same key.
+ */
 static bool
 read_pending(CopyState *copy, int64 process_id, Relation source, const SourceColumn *from,
 			 Snapshot snapshot, SourceContents *contents)
@@ -425,8 +430,8 @@ read_pending(CopyState *copy, int64 process_id, Relation source, const SourceCol
 }
 
 /*
- * Examines a small source and keeps its rows for ConsolidateCopySource.  False, and
- * nothing done, when it is not small, or something in it is not clean.
+ * Scans a small source and keeps its rows for ConsolidateCopySource.  False, and nothing
+ * done, when it is not small, or the target would refuse one of its rows.
  */
 bool
 ConsolidateCopyReadSmall(CopyState *copy, int64 process_id, Relation source,
@@ -508,7 +513,10 @@ insert_command(Family *family, int64 process_id)
 					columns, process_id, columns);
 }
 
-/* What a view's triggers, or a foreign server, count as written need not be there. */
+/*
+ * The rows that the target shows.  A view or a foreign server may count rows as written
+ * that it did not store.
+ */
 static int64
 rows_shown(Family *family, int64 process_id)
 {
@@ -542,7 +550,10 @@ copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceCo
 				 errhint("Disable it, or rename the table: consolidate then makes its own.")));
 }
 
-/* Copies the rows of a source that are not rejected. */
+/*
+ * Copies the rows of a source that are not rejected, at the latest with
+ * ConsolidateCopyClose.  Raises 27000 when the target does not take all of them.
+ */
 void
 ConsolidateCopySource(CopyState *copy, int64 process_id, Relation source, const SourceColumn *from,
 					  Snapshot snapshot, const SourceContents *contents)

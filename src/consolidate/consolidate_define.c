@@ -1,6 +1,6 @@
 /*
  * consolidate_define.c
- *	  consolidate_define(): families of one's own.
+ *	  consolidate_define(): families of the user's own.
  */
 #include "postgres.h"
 
@@ -20,7 +20,7 @@
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
-/* Is there a | outside of parentheses?  Then ^ holds for one side, $ for the other. */
+/* Is there a | outside of parentheses?  Then ^ belongs to one side only, $ to the other. */
 static bool
 has_outer_alternative(const char *pattern)
 {
@@ -106,7 +106,7 @@ check_key(List *key)
 				 errdetail("It has %d.", list_length(key))));
 }
 
-/* Without columns of its own, a family's key is looked for in the sources. */
+/* The key's columns are columns of the family.  (Without a list, the sources have them.) */
 static void
 check_key_defined(List *key, const FamilyColumns *columns)
 {
@@ -151,7 +151,7 @@ check_redefinition(const char *extschema, const char *family)
 				 errhint("Choose another name.")));
 }
 
-/* Whether it reads as a name with its schema; a name may well have a dot in it. */
+/* Would SQL read this as a name with its schema?  A quoted name may contain a dot. */
 static bool
 has_schema(const char *name)
 {
@@ -177,6 +177,10 @@ check_target(const char *extschema, const char *family, const char *target)
 				 errhint("Choose another target.")));
 }
 
+/*
+ * consolidate_define(family, pattern, target, key, columns): defines a family, or changes
+ * one of which nothing is consolidated.
+ */
 PG_FUNCTION_INFO_V1(consolidate_define);
 
 Datum

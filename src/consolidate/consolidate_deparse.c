@@ -5,11 +5,11 @@
  * Two pieces: what comes before the rows are put back (the table, its columns,
  * its owner) and what comes after (constraints and indexes, rights, comments,
  * replica identity).  Both are plain SQL with every name qualified, so that a
- * DBA can read and run them without us.
+ * DBA can read and run them without the extension.
  *
  * A plain table costs one scan of pg_attribute and one of pg_description;
- * deparsing is for those that have something to deparse, under SettingsForText, which
- * make the server qualify what it writes, and write it in one way.
+ * other tables are deparsed by the server, under SettingsForText, so that names are
+ * qualified and every session writes the same.
  *
  * What cannot be written down here (row security, triggers, dependants, grants
  * by others than the owner, ...) ConsolidateCheckSource has refused before.
@@ -101,7 +101,7 @@ append_privileges(StringInfo sql, AclMode mode, const char *columns)
 		}
 }
 
-/* GRANTs that lead from no rights at all to this ACL. */
+/* The GRANTs that give a table without any rights this ACL. */
 static void
 append_grants(Writer *writer, Acl *acl, const char *columns)
 {
@@ -156,7 +156,7 @@ default_expression(Relation rel, AttrNumber attno)
 	return NULL;
 }
 
-/* Otherwise than its type. */
+/* Does the column have another collation than its type? */
 static bool
 is_collated(Form_pg_attribute att)
 {
@@ -200,7 +200,7 @@ statistics_target(HeapTuple tuple, TupleDesc desc)
 		DatumGetInt16(value) : DatumGetInt32(value);
 }
 
-/* What a column has beside its definition.  The tuple is of pg_attribute. */
+/* Properties of a column that CREATE TABLE does not set.  The tuple is of pg_attribute. */
 static void
 append_column_extras(Writer *writer, Relation pg_attribute, HeapTuple tuple)
 {
@@ -328,7 +328,7 @@ append_comment(Writer *writer, const char *kind, const char *object, Oid oid, Oi
 						 quote_literal_cstr(comment));
 }
 
-/* Commands end with or without a semicolon, depending on the function. */
+/* The server's functions return commands with or without a semicolon. */
 static void
 append_command(StringInfo sql, char *command)
 {
@@ -363,7 +363,7 @@ append_constraints(Writer *writer, bool not_null)
 	CatalogEnd(&rows);
 }
 
-/* An index's expressions have no names, only numbers. */
+/* Statistics targets of an index's expressions, which have numbers instead of names. */
 static void
 append_index_statistics(Writer *writer, Oid index, const char *name)
 {
@@ -384,6 +384,10 @@ append_index_statistics(Writer *writer, Oid index, const char *name)
 	CatalogEnd(&rows);
 }
 
+/*
+ * Indexes with their statistics and comments, and which of them the table is clustered on
+ * or is its replica identity.
+ */
 static void
 append_indexes(Writer *writer)
 {
@@ -457,7 +461,10 @@ has_collations(Relation rel)
 	return false;
 }
 
-/* Writes the two pieces of DDL, in the current memory context. */
+/*
+ * Writes the two pieces of DDL that make an open source again, in the current memory
+ * context.  ConsolidateCheckSource has found no problem.
+ */
 void
 ConsolidateDeparseTable(Relation source, char **before, char **after)
 {

@@ -2,8 +2,8 @@
  * consolidate_family.c
  *	  Families, and the tables that belong to them.
  *
- * Candidates are found by name in pg_class, without opening or locking any of
- * them: a source that somebody holds exclusively must not make us wait.
+ * Sources are found by name in pg_class, without opening or locking any of them, so that
+ * we need not wait for one that is locked.
  */
 #include "postgres.h"
 
@@ -39,7 +39,11 @@ load_columns(Family *family)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* The family in this schema.  The result lives in the current memory context. */
+/*
+ * The family in this schema, whose columns are not resolved yet.  Raises 3F000 without the
+ * schema, 42704 without the family, 42501 without USAGE or when our own tables cannot be
+ * trusted.  The result lives in the current memory context.
+ */
 Family *
 ConsolidateLoadFamily(Oid extnamespace, const char *schema, const char *name)
 {
@@ -133,7 +137,7 @@ compare_sources(const ListCell *a, const ListCell *b)
 		return left->has_id ? -1 : 1;
 	if (left->process_id != right->process_id)
 		return left->process_id < right->process_id ? -1 : 1;
-	/* of 7 and 007 the shorter name is the one that was meant */
+	/* of 7 and 007 the shorter name comes first: the other is refused */
 	if (strlen(left->name) != strlen(right->name))
 		return strlen(left->name) < strlen(right->name) ? -1 : 1;
 	return strcmp(left->name, right->name);
@@ -196,7 +200,7 @@ load_records(Family *family, List *sources)
 
 		if (cell == NULL)
 			continue;
-		/* of several tables of one process the first is not refused already */
+		/* of several tables of one process, all but the first have a problem already */
 		while (cell > list_head(sources) &&
 			   ((Source *) lfirst(cell - 1))->process_id == id)
 			cell--;
@@ -216,7 +220,7 @@ load_records(Family *family, List *sources)
 
 /*
  * Every relation of the family, in the order of the process ids, with the
- * problems that show without opening it.
+ * problems that its name and kind alone tell.  In the current memory context.
  */
 List *
 ConsolidateFindSources(Family *family)
@@ -281,8 +285,8 @@ ConsolidateFindSources(Family *family)
 }
 
 /*
- * Tables whose names look like the family's and are not: another case, a
- * suffix, no number.  The plan lists them so that nobody believes them gone.
+ * Names of tables that look like the family's and are not: another case, a suffix, no
+ * number.  The plan lists them so that nobody believes they were consolidated.
  */
 List *
 ConsolidateFindLookalikes(Family *family)
@@ -367,8 +371,9 @@ resolve_columns(Family *family)
 }
 
 /*
- * Finds out the family's columns; false when nothing tells (no table at all).
- * Types are written and read by name, so the session's path must not matter.
+ * Fills family->columns: from the target, else from the family's definition, else from
+ * the sources.  False when there is none of these.  Types are written and read by name, so
+ * this is done under settings of its own.
  */
 bool
 ConsolidateResolveColumns(Family *family)

@@ -81,6 +81,7 @@ switch_event_trigger(const char *extschema, bool on)
 		   " 'aquacis: warns of or blocks new per-process tables, see consolidate_guard()'");
 }
 
+/* consolidate_guard(source_schema, mode): switches the guard of a schema. */
 PG_FUNCTION_INFO_V1(consolidate_guard);
 
 Datum
@@ -141,7 +142,7 @@ names_a_relation(Node *parsetree)
 		!IsA(parsetree, AlterObjectDependsStmt);
 }
 
-/* "importe, numfacturas, ..." as far as the family knows its columns. */
+/* The target's columns as a list, without created_at; NULL when there is no target. */
 static char *
 columns_of_target(const char *schema, const char *target)
 {
@@ -205,7 +206,7 @@ guard_mode(Oid extnamespace, const char *schema)
 	return mode;
 }
 
-/* The process id in a name that matches; the group may have matched nothing. */
+/* The process id in a name that matches; "..." when the group has matched nothing. */
 static char *
 process_of(Datum name, Datum pattern)
 {

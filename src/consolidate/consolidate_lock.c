@@ -21,7 +21,10 @@ ConsolidateLockKey(Family *family)
 					hash_bytes_uint32(family->schema_oid));
 }
 
-/* A lock in the name of one of our tables: no command can take it but we. */
+/*
+ * An object lock on consolidate_run's OID, with a key of our own.  No SQL command takes
+ * such a lock, unlike an advisory one.
+ */
 static void
 set_lock_tag(LOCKTAG *tag, Family *family, uint32 key, uint16 kind)
 {
@@ -32,8 +35,8 @@ set_lock_tag(LOCKTAG *tag, Family *family, uint32 key, uint16 kind)
 }
 
 /*
- * Keeps others away from the family until ConsolidateUnlock, over commits.  An
- * advisory lock could be held by anybody who knows its key.
+ * Keeps other runs away from the family until ConsolidateUnlock, over commits; 55006 when
+ * one is at work.  Any role could take an advisory lock whose key it knows.
  */
 void
 ConsolidateLock(LOCKTAG *tag, Family *family)
@@ -55,7 +58,10 @@ ConsolidateUnlock(const LOCKTAG *tag)
 		LockRelease(tag, ExclusiveLock, true);
 }
 
-/* Until the end of the transaction, one at a time, whatever the family. */
+/*
+ * Waits for the lock that all families share, and holds it until the end of the
+ * transaction.  Then sees what its last holder has made.
+ */
 void
 ConsolidateLockAll(Family *family)
 {

@@ -1,12 +1,12 @@
 /*
  * consolidate_plan.c
- *	  consolidate_plan and consolidate_verify: looking without touching.
+ *	  consolidate_plan() and consolidate_verify(), which change nothing.
  *
- * The plan looks at every source the way a run would, under a lock that is
- * given back before the next one, and reads all its rows: what it promises is
- * what a run finds.  It writes nothing, and it does not wait: a source that
- * cannot be locked even for reading is reported as in use, and so is one that
- * could not be locked exclusively at this moment.
+ * The plan checks every source as a run would, under a lock that is released before
+ * the next one, and reads all its rows, so that it says what a run would find.
+ * It writes nothing and does not wait: a source that cannot be locked even for reading
+ * is reported as in use, and so is one that could not be locked exclusively at this
+ * moment.
  */
 #include "postgres.h"
 
@@ -37,7 +37,7 @@ typedef struct PlanLine
 	char	   *problem;
 } PlanLine;
 
-/* How many other transactions stand in the way of an exclusive lock? */
+/* How many other transactions hold a lock that conflicts with an exclusive one? */
 static int
 count_holders(Oid relid)
 {
@@ -49,6 +49,7 @@ count_holders(Oid relid)
 	return n;
 }
 
+/* What a run would find of a source that is open and weakly locked. */
 static void
 plan_open_source(Family *family, Source *source, Relation rel, Oid target_owner, HTAB *present,
 				 PlanLine *line)
@@ -86,6 +87,7 @@ plan_open_source(Family *family, Source *source, Relation rel, Oid target_owner,
 		line->problem = psprintf("is in use by %d other transaction(s)", holders);
 }
 
+/* Opens a source if that is possible without waiting, and plans it. */
 static void
 plan_source(Family *family, Source *source, Oid target_owner, HTAB *present, PlanLine *line)
 {
@@ -142,6 +144,10 @@ put_plan_line(ReturnSetInfo *result, const char *name, const Source *source, con
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+/*
+ * consolidate_plan(source_schema, family): a row per source, with what a run would do
+ * about it, and one per table that only looks like a source.
+ */
 PG_FUNCTION_INFO_V1(consolidate_plan);
 
 Datum
@@ -197,6 +203,10 @@ consolidate_plan(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * consolidate_verify(source_schema, family): a row per consolidated process, with rows and
+ * checksum as recorded and as they are now.
+ */
 PG_FUNCTION_INFO_V1(consolidate_verify);
 
 Datum

@@ -1,7 +1,7 @@
 /*
  * consolidate_record.c
- *	  What a run writes down: the run itself, the tables it moved, the tables it
- *	  left alone.  Each is written in the transaction that it speaks of.
+ *	  The records of a run: the run itself, the tables it moved, the tables it
+ *	  skipped.  Each is written in the transaction that it is about.
  */
 #include "postgres.h"
 
@@ -14,8 +14,8 @@
 #include "consolidate/consolidate_run.h"
 
 /*
- * Begins the record of a run.  One that still says "running" is of a session
- * that is gone: we hold the lock.
+ * Begins the record of a run.  Since we hold the family's lock, an older record that
+ * still says "running" belongs to a session that has ended.
  */
 void
 ConsolidateRecordRun(Run *run)
@@ -43,6 +43,7 @@ ConsolidateRecordRun(Run *run)
 					  family->extschema), lengthof(args), args);
 }
 
+/* Records why a source is skipped, and tells the caller. */
 void
 ConsolidateRecordProblem(Run *run, Source *source, const char *problem)
 {
@@ -68,6 +69,10 @@ ConsolidateRecordProblem(Run *run, Source *source, const char *problem)
 					problem)));
 }
 
+/*
+ * Adds a source to the batch, with the state that its record gets; ConsolidateWriteRecords
+ * writes it.  What is kept lives in the current memory context.
+ */
 void
 ConsolidateRecordSource(Batch *batch, Source *source, Relation rel, const char *state,
 						const SourceContents *contents)

@@ -1,12 +1,12 @@
 /*
  * consolidate_recreate.c
- *	  A source is made again, from the DDL that consolidate_source has of it.
+ *	  Makes a source again, from the DDL that consolidate_source has of it.
  *
  * Whose code.  The definitions are trusted (ConsolidateCheckRecordWriters says when), what they
  * bring back is not: the table's owner has written its defaults, checks and index
  * expressions.  Literals in them go through the input functions of their types when
  * they are parsed, adding a check evaluates it.  So a table of an owner who is not
- * trusted is made bare and given to him, and what has expressions is done as him.
+ * trusted is made bare and given to him, and statements with expressions run as him.
  */
 #include "postgres.h"
 
@@ -114,7 +114,7 @@ is_constraint(AlterTableCmd *command, ConstrType type)
 		((Constraint *) command->def)->contype == type;
 }
 
-/* In which order, and as whom, the statements of a definition are run; see ConsolidateFinishTable. */
+/* The order and the role in which a definition's statements run; see ConsolidateFinishTable. */
 typedef enum RestoreStep
 {
 	STEP_KEY,					/* a key or an index on columns */

@@ -2,8 +2,8 @@
  * consolidate_reject.c
  *	  Rows that the target refuses, kept in consolidate_rejected.
  *
- * The table is an ordinary one in the extension's schema, made when it is
- * first needed and owned by who needed it; it survives DROP EXTENSION.  A row
+ * The table is an ordinary one in the extension's schema.  It is made when it is first
+ * needed, belongs to the role that needed it, and survives DROP EXTENSION.  A row
  * is one JSON object: integers, numbers and booleans as themselves, everything
  * else as the string that its type writes and reads back exactly.
  */
@@ -29,11 +29,12 @@
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
-#define ROWS_A_STATEMENT 1000
+#define ROWS_PER_STATEMENT 1000
 
 /*
- * Makes the table if it is not there.  A role that may not is none the worse,
- * unless it wants to keep rows there.
+ * Makes the table if it does not exist.  A role without CREATE on the schema goes on
+ * without it, unless the table is needed: 42501.  An existing table that is needed must be
+ * one that rejected rows may be trusted to, see ConsolidateCheckRejectedTable.
  */
 void
 ConsolidateMakeRejectedTable(Family *family, bool needed)
@@ -75,6 +76,7 @@ ConsolidateMakeRejectedTable(Family *family, bool needed)
 	RightsOfOwnerAlone(get_relname_relid("consolidate_rejected", nspoid));
 }
 
+/* A value as JSON that its type can read back exactly. */
 static void
 append_value(StringInfo json, Form_pg_attribute att, Datum value)
 {
@@ -156,10 +158,7 @@ insert_rows(Family *family, Source *source, Datum *rows, Datum *reasons, int n)
 			 source->name);
 }
 
-/*
- * Takes the rejected rows of a source out again, for ConsolidateWriteRejected to write
- * them anew.
- */
+/* Deletes the rejected rows of a source, so that they can be written again. */
 void
 ConsolidateDeleteRejected(Family *family, Source *source)
 {
@@ -184,8 +183,8 @@ ConsolidateWriteRejected(Family *family, Source *source, Relation rel, Snapshot 
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "aquacis rejected rows",
 											   ALLOCSET_DEFAULT_SIZES);
 	MemoryContext oldcontext = MemoryContextSwitchTo(work);
-	Datum	   *rows = palloc(sizeof(Datum) * ROWS_A_STATEMENT);
-	Datum	   *reasons = palloc(sizeof(Datum) * ROWS_A_STATEMENT);
+	Datum	   *rows = palloc(sizeof(Datum) * ROWS_PER_STATEMENT);
+	Datum	   *reasons = palloc(sizeof(Datum) * ROWS_PER_STATEMENT);
 	MemoryContext chunk = AllocSetContextCreate(work, "aquacis rejected chunk",
 												ALLOCSET_DEFAULT_SIZES);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
@@ -203,7 +202,7 @@ ConsolidateWriteRejected(Family *family, Source *source, Relation rel, Snapshot 
 		rows[n] = CStringGetTextDatum(row_as_json(RelationGetDescr(rel), slot));
 		reasons[n] = CStringGetTextDatum(ConsolidateRejectReason(&family->columns, reject));
 		ExecClearTuple(slot);
-		if (++n == ROWS_A_STATEMENT || i == contents->nrejects - 1)
+		if (++n == ROWS_PER_STATEMENT || i == contents->nrejects - 1)
 		{
 			insert_rows(family, source, rows, reasons, n);
 			MemoryContextReset(chunk);

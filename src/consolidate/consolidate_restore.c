@@ -1,19 +1,19 @@
 /*
  * consolidate_restore.c
- *	  CALL consolidate_restore(): a process's table is back.
+ *	  CALL consolidate_restore(): the tables of processes are made again.
  *
  * For each process, in this order: the recorded DDL, the rows from the target,
  * the rows from consolidate_rejected, the second half of the DDL (indexes and
  * constraints after the rows are in; rights and comments), and the rows leave
- * target and consolidate_rejected.  All in one transaction, "batch" processes a
- * commit; what goes wrong with one process is undone by a subtransaction and
- * reported, and the others go on.  Asked for one process, its error is ours.
+ * target and consolidate_rejected.  All in one transaction, "batch" processes per
+ * commit.  An error of one process is undone by a subtransaction and reported, and the
+ * others go on.  When one process alone is asked for, its error ends the call.
  *
  * Whose code.  Rows leave the target as its owner does it, and enter the table as its own
  * does: see common/rows.h, and for the definition consolidate_recreate.c.
  *
- * Rows that changed in the target since they were consolidated are not put
- * back unless force is given; then they go back as they are now.
+ * Rows that changed in the target since they were consolidated are not restored unless
+ * force is given; then they are restored as they are now.
  */
 #include "postgres.h"
 
@@ -82,7 +82,7 @@ describe_columns(TupleDesc desc)
 	return columns;
 }
 
-/* The rows just fetched, whose fields are texts, as rows of the table. */
+/* Converts the rows just fetched, whose fields are texts, to rows of the table. */
 static void
 convert_rows(InputColumn *columns, Rows *rows, MemoryContext per_row)
 {
@@ -175,7 +175,7 @@ insert_rows(Rows *rows, const char *table, const char *columns, Oid owner)
 								   columns));
 }
 
-/* Returns how many rejected rows came back. */
+/* Moves the rejected rows of a process into its table; returns how many there were. */
 static int64
 restore_rejected(Family *family, SourceRecord *record, Oid relid, const char *table, Oid owner)
 {
@@ -260,7 +260,7 @@ check_rows(Family *family, SourceRecord *record, bool force)
 	return sum;
 }
 
-/* Are the rows that came back those that were looked at? */
+/* Raises 40001 unless the restored rows are those that were in the target. */
 static void
 check_restored(Family *family, SourceRecord *record, const char *table, Oid owner,
 			   const ProcessSum *expected)
@@ -279,6 +279,11 @@ check_restored(Family *family, SourceRecord *record, const char *table, Oid owne
 				 errhint("If somebody wrote to the target meanwhile, call again. Otherwise a value in the target has been changed to one that does not fit a column of the table.")));
 }
 
+/*
+ * Restores one process in the current transaction.  Raises 42P07 when its table exists;
+ * 22000 when rows or rejects are not those that were recorded, unless forced; 40001 when
+ * rows changed on the way.
+ */
 static void
 restore_process(Family *family, SourceRecord *record, bool force)
 {
@@ -348,7 +353,7 @@ run_restore(void *arg)
 	restore_process(restore->family, restore->record, restore->force);
 }
 
-/* The same, with its error caught.  Returns whether it went well. */
+/* The same, with its error caught and reported.  Returns whether it was restored. */
 static bool
 try_restore_process(Family *family, SourceRecord *record, bool force)
 {
@@ -404,6 +409,7 @@ load_records(Family *family, const int64 *process_id)
 	return records;
 }
 
+/* Restores one process, or all that were moved, "batch" of them per transaction. */
 static void
 restore_family(Oid extnamespace, Family *family, const int64 *process_id, int batch, bool force,
 			   MemoryContext context)
@@ -456,6 +462,7 @@ restore_family(Oid extnamespace, Family *family, const int64 *process_id, int ba
 					(long long) restored, list_length(records), family->name, family->schema)));
 }
 
+/* CALL consolidate_restore(source_schema, family, process_id, batch, force) */
 PG_FUNCTION_INFO_V1(consolidate_restore);
 
 Datum

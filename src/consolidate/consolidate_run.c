@@ -3,27 +3,26 @@
  *	  CALL consolidate(): the sources of a family into its target.
  *
  * A run goes over the sources in the order of their process ids, in batches.
- * One batch is one transaction: every source in it is locked, looked at,
- * examined, copied and recorded; then all are dropped by one DROP TABLE, the
- * run's row in consolidate_run is brought up to date, and it commits.  A crash
- * at any moment undoes a whole batch or nothing, so a source is there whole or
- * in the target whole; what a later call finds is what is left to do.
+ * One batch is one transaction: every source in it is locked, checked, scanned,
+ * copied and recorded; then all are dropped by one DROP TABLE, the run's row in
+ * consolidate_run is brought up to date, and it commits.  A crash at any moment undoes
+ * a whole batch or nothing, so all rows of a source are either in its table or in the
+ * target; a later call finds what is left to do.
  *
- * Locks.  A source is locked ACCESS EXCLUSIVE, and only conditionally: we never
- * queue for one, so nobody waits behind us for a table that somebody else keeps
- * busy.  The target is waited for, before any source is locked.  A busy source
- * is tried again after all others, once and until lock_wait has passed; if it is
- * autovacuum that keeps it busy, that is asked to give way.  A batch ends at
- * "batch" sources, when its drop would hold more than LOCKS_MAX locks, when it
- * has BATCH_BYTES of memory, or after BATCH_MS, so that sessions that do want one
- * of its tables do not wait long.
+ * Locks.  A source is locked ACCESS EXCLUSIVE, and only if that is possible at once: we
+ * never queue for it, so nobody queues behind us for a table that somebody else uses.
+ * The target is waited for, before any source is locked.  A busy source is tried again
+ * after all others, once and until lock_wait has passed; autovacuum is asked to release
+ * it.  A batch ends at "batch" sources, when its drop would hold more than LOCKS_MAX
+ * locks, when it has BATCH_BYTES of memory, or after BATCH_MS, so that other sessions do
+ * not wait long for one of its tables.
  *
- * Errors.  What is ordinary (rights, dependants, other columns, refused rows,
- * locks) is found by looking.  The unexpected is caught by one subtransaction
- * around a batch: it is rolled back, and its sources are tried again one by
- * one, so that the one at fault is known, recorded and left alone.  There is
- * never more than one subtransaction in a transaction.  Cancelling ends the
- * run at once, with all batches before it committed.
+ * Errors.  Ordinary problems (rights, dependants, other columns, refused rows, locks)
+ * are found by checks, without an error.  Unexpected errors are caught by one
+ * subtransaction around a batch: it is rolled back, and its sources are tried again one
+ * by one, so that the one at fault is known, recorded and skipped.  There is never more
+ * than one subtransaction in a transaction.  Cancelling ends the run at once, with all
+ * batches before it committed.
  *
  * Two runs of one family in one schema are kept apart by a session-level
  * lock, which survives our commits; it is released at the end, in
@@ -69,7 +68,7 @@
 #define NOTICE_MS		1000
 #define POLL_MS			50
 
-/* A line for whoever watches, not more than one a second. */
+/* Tells the caller how far the run is, at most once per second. */
 static void
 notice_progress(Run *run)
 {
@@ -85,8 +84,8 @@ notice_progress(Run *run)
 }
 
 /*
- * Autovacuum lets go of a table for whoever queues for a lock on it.  We do not
- * queue, so we do what ProcSleep() would do for us.
+ * Autovacuum stops working on a table when somebody queues for a lock on it.  We do not
+ * queue, so we signal it ourselves, as ProcSleep() would.
  */
 static void
 ask_autovacuum_to_give_way(Oid relid)
@@ -125,7 +124,7 @@ store_source(Batch *batch, Source *source, Relation rel, const SourceColumn *fro
 		ConsolidateCopySource(run->copy, source->process_id, rel, from, snapshot, contents);
 	if (contents->nrejects > 0)
 	{
-		/* of a source that was copied and kept: they may have changed since, and no checksum tells */
+		/* rejects are in no checksum: those of a source that was copied may have changed */
 		if (source->recorded == RECORD_COPIED)
 			ConsolidateDeleteRejected(run->family, source);
 		ConsolidateWriteRejected(run->family, source, rel, snapshot, contents);
@@ -294,8 +293,9 @@ fill_batch(Batch *batch, SourceState wanted, int *next)
 }
 
 /*
- * By name, so that event triggers see it.  The tables are locked, their names
- * are their own; that of their schema is not, nobody can lock that.
+ * Drops the batch's sources, by name, so that event triggers see it.  The tables are
+ * locked and keep their names; their schema cannot be locked, and may have been renamed:
+ * 55000.
  */
 static void
 drop_sources(Batch *batch)
@@ -320,7 +320,7 @@ finish_batch(Batch *batch, const Tally *before)
 	if (batch->drop.len > 0)
 		drop_sources(batch);
 	SpiFireDeferred();
-	/* who polls for a table in use writes nothing */
+	/* no progress since the last commit, only waiting: leave the run's row as it is */
 	if (now->done != before->done || now->skipped != before->skipped)
 		ConsolidateRecordProgress(batch->run, NULL);
 }
@@ -341,8 +341,8 @@ make_batch(Run *run)
 }
 
 /*
- * The batch failed: its sources from first to before next will be tried one by
- * one, or, if there was only one, it is the one at fault.
+ * After a batch failed: its sources, from first to *next, will be tried one by one.  If
+ * there was only one, it is the one at fault, and is recorded.
  */
 static void
 blame_batch(Run *run, SourceState wanted, int first, int *next, ErrorData *error)
@@ -408,7 +408,7 @@ run_batch(Run *run, SourceState wanted, int *next)
 	if (first == list_length(run->sources))
 		return;
 
-	/* the only lock that we queue for, so before any other; who gives up waiting gives up the run */
+	/* the only lock that we wait for, so before any source's; a timeout here ends the run */
 	if (OidIsValid(run->family->target_oid))
 		LockRelationOid(run->family->target_oid, RowExclusiveLock);
 	context = AllocSetContextCreate(run->context, "aquacis batch", ALLOCSET_DEFAULT_SIZES);
@@ -460,8 +460,9 @@ nap(int64 ms)
 }
 
 /*
- * The busy sources again: once, however long the others took, and then until
- * lock_wait is over since the run began.
+ * Tries the busy sources again: once, however long the others took, and then until
+ * lock_wait has passed since the run began.  What is still busy is skipped, or is an
+ * error (55P03) without skip_locked.
  */
 static void
 run_over_busy(Run *run, TimestampTz since)
@@ -499,6 +500,7 @@ run_over_busy(Run *run, TimestampTz since)
 
 /* ---- the whole ------------------------------------------------------------------ */
 
+/* The first transaction: sources, the run's record, the target, consolidate_rejected. */
 static void
 start_run(Run *run)
 {
@@ -539,8 +541,8 @@ work_index(void *family)
 
 /*
  * Gives a new target its key and index.  Rows that others inserted while it had
- * none can stand in the way: the run has then failed, and says so in its
- * record, but what it moved is moved.
+ * none can violate it: the run has then failed, and its record says so, but what it
+ * moved stays moved.
  */
 static void
 index_target(Run *run)
@@ -588,6 +590,7 @@ consolidate_family(Run *run)
 	finish_run(run);
 }
 
+/* The arguments; 22004 for a null one, 22023 for one out of range. */
 static void
 read_options(FunctionCallInfo fcinfo, RunOptions *options)
 {
@@ -625,6 +628,7 @@ read_options(FunctionCallInfo fcinfo, RunOptions *options)
 	options->skip_locked = PG_GETARG_BOOL(6);
 }
 
+/* CALL consolidate(source_schema, family, batch, drop_source, on_reject, lock_wait, skip_locked) */
 PG_FUNCTION_INFO_V1(consolidate);
 
 Datum

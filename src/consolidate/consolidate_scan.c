@@ -5,10 +5,10 @@
  *
  * One scan.  Every row's key goes, as 64 bits, into a list that is sorted
  * afterwards unless it grew in order; equal neighbours mean duplicates.  An
- * integer key is its own 64 bits.  Any other is hashed, so equal hashes are
- * only a suspicion.  Where there are any, a second scan compares the keys of
- * the suspects and finds out which rows they are: the first of equal keys, in
- * the order of a scan, stays, the others are rejected.
+ * integer key is its own 64 bits.  Any other is hashed, so equal hashes may or may not
+ * be equal keys.  Where there are any, a second scan compares the keys of these suspects
+ * and finds out which rows they are: of equal keys the first, in the order of the scan,
+ * stays, and the others are rejected.
  *
  * Memory: KEYS_IN_MEMORY keys of 8 bytes, then a sort that spills to disk; of
  * rejected rows and of duplicate keys at most REJECTS_MAX are remembered, a
@@ -110,7 +110,7 @@ suspect_add(HTAB **suspects, int64 key)
 	suspect->seen_exact = false;
 }
 
-/* The keys that are there more than once; NULL when there are none. */
+/* The keys that occur more than once; NULL when there are none. */
 static HTAB *
 keys_duplicates(Keys *keys, bool *too_many)
 {
@@ -230,6 +230,7 @@ suspect_seen(const FamilyColumns *columns, Suspect *suspect, const Datum *values
 
 /* ---- the scan ------------------------------------------------------------------ */
 
+/* A scan of a locked source whose order is the same each time, see above. */
 TableScanDesc
 ConsolidateBeginScan(Relation source, Snapshot snapshot)
 {
@@ -390,6 +391,7 @@ key_names(const FamilyColumns *columns)
 	return names.data;
 }
 
+/* Why a row was rejected, for consolidate_rejected; in the current memory context. */
 char *
 ConsolidateRejectReason(const FamilyColumns *columns, const Reject *reject)
 {

@@ -4,11 +4,11 @@
  *
  * A target that is not there is made, without indexes: they come after the
  * first load, when building them costs a fraction.  consolidate_target
- * remembers that they are owed, so a crash in between loses nothing: the next
- * run builds them.  A target that is there is used as it is.
+ * remembers that they are missing, so a crash in between loses nothing: the next
+ * run builds them.  A target that exists is used as it is.
  *
- * A target that we make belongs to who owned the tables that go into it, and nobody
- * else gets a right on it.
+ * A target that we make belongs to the role that owned most of the tables that go into
+ * it, and nobody else gets a right on it.
  */
 #include "postgres.h"
 
@@ -85,9 +85,8 @@ give_away(Family *family, Oid owner)
 }
 
 /*
- * Warns when a target that is still to be made will be published without anybody's
- * doing: a subscription stops at the first row of a table that its subscriber does not
- * have.
+ * Warns when a target that is still to be made will be published at once: a
+ * subscription stops at the first row of a table that its subscriber does not have.
  */
 void
 ConsolidateWarnOfPublications(Family *family)
@@ -197,7 +196,10 @@ check_logged(Family *family)
 				 errhint("ALTER TABLE ... SET LOGGED.")));
 }
 
-/* The target has the process column, and fills by itself what the family does not. */
+/*
+ * The target has the process column, and can fill columns that the family does not have;
+ * else 42703, 42804 or 23502.
+ */
 static void
 check_target_columns(Family *family, TupleDesc desc)
 {
@@ -273,7 +275,7 @@ ConsolidateCheckTarget(Family *family)
 	relation_close(target, AccessShareLock);
 }
 
-/* False while a target that we made still owes its key. */
+/* False while a target that we made has no key yet. */
 bool
 ConsolidateTargetIsIndexed(Family *family)
 {
@@ -288,7 +290,7 @@ ConsolidateTargetIsIndexed(Family *family)
 	return !owed;
 }
 
-/* A name of our choice where it is free, else the server's. */
+/* This name, quoted, if no relation has it; NULL: let the server choose one. */
 static const char *
 free_name(Family *family, const char *name)
 {
@@ -298,8 +300,8 @@ free_name(Family *family, const char *name)
 }
 
 /*
- * A whole run promises to stay under 64 MB, which is what the default of
- * maintenance_work_mem alone would be.  Who asked for more, or less, gets that.
+ * Keeps a run below 64 MB: lowers maintenance_work_mem if it has its default.  A value set
+ * by the user is respected.  Returns whether it was lowered; the caller ends the settings.
  */
 static bool
 limit_sort_memory(void)
@@ -311,9 +313,9 @@ limit_sort_memory(void)
 }
 
 /*
- * PostgreSQL starts no worker for a build that has less than 32 MB for each, so
- * where we limit the memory we ask for the one that the default would have got.
- * The target is ours, and what is set here is gone before anybody sees it.
+ * PostgreSQL starts no worker for a build that has less than 32 MB for each.  So where we
+ * limit the memory, we ask for the one worker that the default would have got, by a
+ * storage parameter that the same transaction resets.
  */
 static bool
 ask_for_worker(Family *family)
@@ -371,9 +373,9 @@ may_be_null(Family *family, const char *column)
 }
 
 /*
- * The key that we owe is on columns that are NOT NULL, as we have made them.  If
- * somebody has changed that, adding the key asks the table's CHECKs whether it
- * follows from them, and so runs what is theirs: that is done as the owner.
+ * The key is added to columns that are NOT NULL, as we have made them.  If somebody has
+ * changed that, the server evaluates the table's CHECKs to find out whether the columns
+ * can be null, and so may run the owner's code: then the key is added as the owner.
  */
 static void
 enter_for_index(Family *family, UserCodeScope *scope)
@@ -389,7 +391,10 @@ enter_for_index(Family *family, UserCodeScope *scope)
 	UserCodeEnter(scope, nullable ? CatalogOwner(family->target_oid) : GetUserId());
 }
 
-/* Primary key, and an index on the key by itself. */
+/*
+ * Gives a target that we made its primary key, and an index on the family's key, unless
+ * somebody has.  23505 when rows of others are duplicates.
+ */
 void
 ConsolidateIndexTarget(Family *family)
 {
@@ -553,8 +558,8 @@ ConsolidateTargetSums(Family *family, const int64 *only)
  * Returns the problem, in words, when it is other rows, else NULL.
  *
  * A source that is stored is dropped without being copied, so the rows themselves are
- * compared.  The checksum, which costs less, says before whether that is worth while:
- * rows can be made up to a checksum.
+ * compared: somebody could make rows for a given checksum.  The checksum comes first
+ * because it costs less.
  */
 char *
 ConsolidateCheckStored(Family *family, HTAB *present, const Source *source, Relation rel,

@@ -7,16 +7,15 @@
  * unless the caller trusts him (common/usercode.h).  The sources are never named in
  * SQL: they are scanned, so that nothing of theirs is planned.
  *
- * Moving rows gives nobody a right on them that he did not have.  Without that, who
- * may make a table in the schema could make the target first, and would read and
- * delete the rows of all; or make a source, and have rows of his own among those of
- * others.  So the target's owner has to be allowed to read and delete the source's
- * rows, and the source's owner to insert into the target.  The caller, superusers and
- * the schema's owner, who could drop the tables of both, need not be asked.
+ * Moving rows gives nobody a right on them that he did not have.  Otherwise anybody who
+ * can make a table in the schema could make the target first, and then read and delete
+ * everybody's rows; or make a source, and add rows of his own to those of others.
+ * So the target's owner must be allowed to read and delete the source's rows, and the
+ * source's owner to insert into the target.  The caller, superusers and the schema's
+ * owner, who could drop both tables, need no such right.
  *
- * Our own tables steer what is done.  They have to belong to somebody trusted, and
- * nobody else may hang a trigger on them, which a right that default privileges give
- * is enough for.
+ * Our own tables control what is done.  They must belong to a trusted role and have no
+ * triggers of other roles, which default privileges may allow to create some.
  */
 #include "postgres.h"
 
@@ -114,8 +113,9 @@ ConsolidateCheckTargetTriggers(Family *family, LOCKMODE lockmode)
 }
 
 /*
- * We know the target by its OID, but SQL by its name, which its schema's owner can give
- * to another.  The lock keeps the name its own until the transaction ends.
+ * We know the target by its OID, but SQL knows it by its name, which its schema's owner
+ * can give to another table: then 55000.  The lock keeps the name until the transaction
+ * ends.
  */
 void
 ConsolidateCheckTargetName(Family *family, LOCKMODE lockmode)
@@ -131,12 +131,12 @@ ConsolidateCheckTargetName(Family *family, LOCKMODE lockmode)
 }
 
 /*
- * As whom the target is worked on with these rights: its owner, who becomes the current
- * user there if he is not trusted (UserCodeEnter and its like).  42501 where that
- * cannot be done safely; 55000 when the target's name has become another's.
+ * The role as which the target is used with these rights: its owner, who becomes the
+ * current user for that if he is not trusted (UserCodeEnter and the like).  42501 where
+ * that is not safe; 55000 when another table has the target's name.
  *
- * The lock keeps its owner and, for writing, its triggers what they are until the
- * transaction ends; so each transaction asks again.
+ * The lock keeps its owner and, for writing, its triggers as they are until the
+ * transaction ends.  Every transaction repeats the check.
  */
 Oid
 ConsolidateTargetUser(Family *family, AclMode rights)
@@ -167,7 +167,7 @@ ConsolidateTargetUser(Family *family, AclMode rights)
 
 /* ---- sources and target ------------------------------------------------------------ */
 
-/* An owner can give himself what he has revoked from himself. */
+/* An owner counts as having all rights: he can grant himself those that he lacks. */
 static bool
 may_insert(Family *family, Oid role, Oid target_owner)
 {
@@ -196,7 +196,8 @@ ConsolidateOwnersProblem(Family *family, Oid source, Oid target_owner)
 
 	if (!UserCodeRoleIsTrusted(target_owner) && target_owner != schema &&
 		!may_read_and_delete(target_owner, source, owner))
-		return psprintf("its rows would go to role \"%s\", which owns the target and may not read and delete them now",
+		return psprintf("its rows would go to role \"%s\", which owns the target"
+						" and may not read and delete them now",
 						GetUserNameFromId(target_owner, false));
 	if (!UserCodeRoleIsTrusted(owner) && owner != schema &&
 		!may_insert(family, owner, target_owner))
@@ -206,8 +207,8 @@ ConsolidateOwnersProblem(Family *family, Oid source, Oid target_owner)
 }
 
 /*
- * Whom a new target shall belong to: who owns most of the tables that go into it.
- * The caller, when that is he himself or a superuser, or when he cannot give it away.
+ * The owner of a new target: the role that owns most of the tables that go into it.  It
+ * is the caller if that role is himself or a superuser, or if he cannot give it away.
  */
 Oid
 ConsolidateNewTargetOwner(Family *family, List *sources)
@@ -245,8 +246,9 @@ ConsolidateNewTargetOwner(Family *family, List *sources)
 /* ---- our own tables ------------------------------------------------------------------- */
 
 /*
- * A table that tells us what to do, or takes what we write.  Of an owner who is not
- * trusted, or with a trigger of somebody else, it would run code as the caller.
+ * Checks a table that tells us what to do, or takes what we write: 42501 when its owner
+ * is not trusted or somebody else has a trigger on it, whose code would run as the
+ * caller.
  */
 static void
 check_own_table(Oid relid, LOCKMODE lockmode)
@@ -277,8 +279,8 @@ check_own_table(Oid relid, LOCKMODE lockmode)
 }
 
 /*
- * To be called in each transaction before our tables are read, or written: then the
- * lock keeps triggers away until its end.
+ * Checks our own tables; to be called in each transaction before they are read or, with
+ * writing, written.  Then its locks keep new triggers away until the transaction ends.
  */
 void
 ConsolidateCheckOwnTables(Oid extnamespace, bool writing)
@@ -327,7 +329,8 @@ check_writers(Datum acl_datum, const char *table)
 			(role == ACL_ID_PUBLIC || !trusts_writer(role)))
 			refuse_writer(table, role, role == ACL_ID_PUBLIC ?
 						  "REVOKE INSERT, UPDATE on it, look at column definition, and call again." :
-						  "Connect as that role, or REVOKE INSERT, UPDATE on it, look at column definition, and call again.");
+						  "Connect as that role, or REVOKE INSERT, UPDATE on it,"
+						  " look at column definition, and call again.");
 	}
 }
 
@@ -345,14 +348,15 @@ check_write_all_data(const char *table)
 
 		if (role != ROLE_PG_WRITE_ALL_DATA && !trusts_writer(role) &&
 			is_member_of_role_nosuper(role, ROLE_PG_WRITE_ALL_DATA))
-			refuse_writer(table, role, "It is a member of pg_write_all_data: REVOKE that, look at column definition, and call again.");
+			refuse_writer(table, role, "It is a member of pg_write_all_data: REVOKE that,"
+						  " look at column definition, and call again.");
 	}
 	CatalogEnd(&rows);
 }
 
 /*
- * Restoring runs the DDL that is written in consolidate_source, as the caller.
- * So nobody may write there whom the caller need not trust.
+ * Restoring runs the DDL that is written in consolidate_source, as the caller.  So 42501
+ * when a role that the caller need not trust may write to it.
  */
 void
 ConsolidateCheckRecordWriters(Family *family)
@@ -384,8 +388,9 @@ ConsolidateCheckRecordWriters(Family *family)
 }
 
 /*
- * consolidate_rejected was not there before us unless somebody put it there;
- * whoever owns it reads what is written to it.
+ * Raises 42501 unless consolidate_rejected is an ordinary table of a trusted role.  It is
+ * made when it is first needed, so somebody else may have made it before, and its owner
+ * reads what is written to it.
  */
 void
 ConsolidateCheckRejectedTable(Oid relid)
