@@ -2,8 +2,8 @@
  * aquacis.c
  *	  Module magic and start-up.
  *
- * Each part owns its settings and caches and sets them up in its own Init
- * function; nothing here knows what they are.  The library is loaded on first
+ * A part with settings or caches of its own sets them up in its Init function;
+ * nothing here knows what they are.  The library is loaded on first
  * use of one of its functions: shared_preload_libraries is not needed.
  */
 #include "postgres.h"
@@ -13,7 +13,6 @@
 
 #include "audit/audit.h"
 #include "compat.h"
-#include "consolidate/consolidate.h"
 #include "tariff/tariff.h"
 
 PG_MODULE_MAGIC;
@@ -24,7 +23,6 @@ void
 _PG_init(void)
 {
 	AuditInit();
-	ConsolidateInit();
 	TariffInit();
 
 	MarkGUCPrefixReserved("aquacis");

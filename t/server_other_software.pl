@@ -96,9 +96,9 @@ sql(q{CREATE SCHEMA cf;
 		EXECUTE format('CREATE TABLE cf.aux_varscreditored_%s (cnttnum integer, impvariable numeric(18,2), impvaranterior numeric(18,2))', i);
 		EXECUTE format('INSERT INTO cf.aux_varscreditored_%s SELECT g, g * %1$s, 0 FROM generate_series(1, 20) g', i);
 	END LOOP; END$$});
-my $all = q{NOTICE:  consolidate: "aux_varscreditored" in "cf": 20 tables with 400 rows into "aux_varscreditored", 0 rows rejected, 0 tables left alone};
+my $all = q{NOTICE:  consolidate: "aux_varscreditored" in "cf": 20 tables with 400 rows into "aux_varscreditored", 0 rows rejected, 0 tables skipped};
 like(said(q{CALL consolidate('cf', 'aux_varscreditored', batch => 3)}), qr/\Q$all\E\z/, '... consolidate');
-is(said(q{CALL consolidate_restore('cf', 'aux_varscreditored')}), q{NOTICE:  consolidate_restore: 20 of 20 tables of "aux_varscreditored" in "cf" are back}, '... and back again');
+is(said(q{CALL consolidate_restore('cf', 'aux_varscreditored')}), q{NOTICE:  consolidate_restore: 20 of 20 tables of "aux_varscreditored" in "cf" restored}, '... and back again');
 is(sql(q{SELECT count(*) FROM consolidate_plan('cf', 'aux_varscreditored') WHERE problem IS NULL}), '20', '... and ready again');
 unlike(said(q{CALL audit_maintain(months_ahead => 6)}), qr/ERROR|WARNING/, '... audit_maintain');
 
@@ -301,11 +301,11 @@ sub fronts
 	$make->('cf.mia_3', 'k', 10);
 	is(sql(q{SELECT table_name, problem FROM consolidate_plan('cf', 'mia') WHERE process_id IS NOT NULL ORDER BY 1}, $db),
 		"mia_1|\nmia_2|\nmia_3|is a table whose rows an extension keeps elsewhere (a hypertable?)", "$what as a source: the plan says so");
-	like(said(q{CALL consolidate('cf', 'mia')}, $db), qr/2 tables with 200 rows into "mia", 0 rows rejected, 1 tables left alone\z/, '... and the run leaves it alone');
+	like(said(q{CALL consolidate('cf', 'mia')}, $db), qr/2 tables with 200 rows into "mia", 0 rows rejected, 1 tables skipped\z/, '... and the run leaves it alone');
 	is(sql(q{SELECT proceso_id, count(*) FROM cf.mia GROUP BY 1 ORDER BY 1}, $db), "1|100\n2|100", "$what as a target: every row");
 	is(sql(q{SELECT pg_relation_size('cf.mia')}, $db), '0', '... and none where no query looks');
 	is(sql(q{SELECT count(*) FROM consolidate_verify('cf', 'mia') WHERE ok}, $db), '2', '... verified');
-	like(said(q{CALL consolidate_restore('cf', 'mia')}, $db), qr/2 of 2 tables of "mia" in "cf" are back/, '... and back again');
+	like(said(q{CALL consolidate_restore('cf', 'mia')}, $db), qr/2 of 2 tables of "mia" in "cf" restored/, '... and back again');
 }
 
 SKIP:

@@ -1,11 +1,45 @@
 /*
  * consolidate.h
- *	  What the files of the consolidate part share, and its start-up.
+ *	  What the files of the consolidate part share.
  *
- * Vocabulary: a family is a set of tables named after processes
- * (tmp_deuda_1779865), a source is one of them, the target is the one table
- * that takes their rows with a proceso_id, the shape is the family's columns
- * as the target holds them.
+ * Words:
+ *
+ *	process		one run of the utility's batch programs; it has a number, the process id
+ *	family		a set of tables with the same columns, one table per process, named after
+ *				it (tmp_deuda_1779865)
+ *	source		one table of a family
+ *	target		the one table that takes the rows of all sources, with a proceso_id
+ *	key			the columns that identify a row within one source; in the target the key
+ *				is proceso_id and these
+ *	reject		a row of a source that the target refuses: null or duplicate key, or a value
+ *				that does not fit its column
+ *	record		a row of consolidate_source: what was moved, and how to make its table again
+ *	problem		why a source is skipped, in words that follow its name ("has a trigger (t)")
+ *	batch		the sources that one transaction moves
+ *	checksum	64 bits of the rows of one process; neither the order of rows nor of columns
+ *				matters
+ *
+ * Contents, in the order in which a run uses them:
+ *
+ *	consolidate_define.c	consolidate_define(): families of the user's own
+ *	consolidate_family.c	a family and its sources, found by name
+ *	consolidate_columns.c	the columns of a family, and values converted to their types
+ *	consolidate_check.c		can a source be dropped, and made again?
+ *	consolidate_trust.c		who may be trusted with rows, and as whom the target is used
+ *	consolidate_target.c	the target: making, checking, reading it
+ *	consolidate_lock.c		two runs of one family exclude each other
+ *	consolidate_scan.c		the rows of a source
+ *	consolidate_checksum.c	their checksum
+ *	consolidate_compare.c	are they the rows that the target holds?
+ *	consolidate_copy.c		rows into the target
+ *	consolidate_reject.c	rejects into consolidate_rejected
+ *	consolidate_deparse.c	the DDL that makes a source again
+ *	consolidate_record.c	the records of a run
+ *	consolidate_run.c		CALL consolidate(); consolidate_run.h is for these two alone
+ *	consolidate_plan.c		consolidate_plan(), consolidate_verify()
+ *	consolidate_restore.c	CALL consolidate_restore()
+ *	consolidate_recreate.c	a source is made again
+ *	consolidate_guard.c		consolidate_guard(): an event trigger against new sources
  */
 #ifndef AQUACIS_CONSOLIDATE_H
 #define AQUACIS_CONSOLIDATE_H
@@ -13,19 +47,21 @@
 #include "access/tableam.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "storage/itemptr.h"
 #include "storage/lock.h"
+#include "utils/acl.h"
 #include "utils/hsearch.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
-#include "utils/acl.h"
 #include "utils/typcache.h"
-
-#include "common/usercode.h"
 
 #define PROCESS_COLUMN	"proceso_id"
 #define CREATED_COLUMN	"created_at"
+
+#define FETCH_ROWS		1000	/* per fetch from a cursor */
+#define SORT_MEMORY_KB	(6 * 1024)	/* of each sort while rows are read */
 
 /* What of a value goes into the checksum. */
 typedef enum HashBy
@@ -36,8 +72,8 @@ typedef enum HashBy
 	HASH_BY_TEXT				/* a type without one: its output */
 } HashBy;
 
-/* One column of a family. */
-typedef struct ShapeColumn
+/* A column of a family, as the target has it or will have it. */
+typedef struct FamilyColumn
 {
 	char	   *name;
 	Oid			type;
@@ -50,30 +86,31 @@ typedef struct ShapeColumn
 	uint64		name_hash;
 	HashBy		hash_by;
 	FmgrInfo	out;			/* for HASH_BY_TEXT */
-} ShapeColumn;
+} FamilyColumn;
 
-typedef struct Shape
+typedef struct FamilyColumns
 {
 	int			ncolumns;
-	ShapeColumn *columns;
+	FamilyColumn *column;		/* ncolumns of them */
 	int			nkeys;
-	int		   *keys;			/* positions in columns, in key order */
+	int		   *key;			/* positions in column, in key order */
 	bool		exact_key;		/* one integer: its 64 bits are the key itself */
-} Shape;
+} FamilyColumns;
 
+/* A family in one schema. */
 typedef struct Family
 {
 	char	   *name;
 	char	   *schema;			/* of the sources and of the target */
 	Oid			schema_oid;
-	char	   *extschema_name;	/* where our own tables are */
+	char	   *extschema_name; /* where our own tables are */
 	char	   *extschema;		/* the same, quoted */
 	char	   *pattern;
 	char	   *target;
 	List	   *key_columns;	/* of char * */
 	List	   *column_defs;	/* of char *, "name type"; NIL: ask the sources */
 	Oid			target_oid;		/* InvalidOid while there is no target */
-	Shape		shape;
+	FamilyColumns columns;
 } Family;
 
 typedef enum SourceState
@@ -84,12 +121,13 @@ typedef enum SourceState
 	SOURCE_SKIPPED
 } SourceState;
 
-typedef enum SourceRecord
+/* What consolidate_source says of a table that exists. */
+typedef enum RecordedState
 {
 	RECORD_NONE,
 	RECORD_COPIED,				/* copied, and kept */
 	RECORD_MOVED				/* moved: this table is a new one */
-} SourceRecord;
+} RecordedState;
 
 /* A table whose name the family's pattern matches. */
 typedef struct Source
@@ -100,8 +138,8 @@ typedef struct Source
 	bool		has_id;
 	int64		process_id;
 	char	   *problem;		/* found by its name alone, or NULL */
-	int64		bytes;
-	SourceRecord recorded;		/* what consolidate_source says of it */
+	int64		bytes;			/* of the main fork */
+	RecordedState recorded;
 	int64		recorded_rows;
 	int64		recorded_rejects;
 	char	   *recorded_checksum;
@@ -110,17 +148,18 @@ typedef struct Source
 } Source;
 
 /* How a source's value becomes the target's. */
-typedef enum Fit
+typedef enum Coercion
 {
-	FIT_SAME,
-	FIT_NUMBER,					/* integers and numeric, value unchanged or refused */
-	FIT_LENGTH					/* text and varchar, refused when too long */
-} Fit;
+	COERCE_NOTHING,				/* as it is */
+	COERCE_NUMBER,				/* integers and numeric, value unchanged or refused */
+	COERCE_LENGTH				/* text and varchar, refused when too long */
+} Coercion;
 
+/* Where a family's column comes from in one source. */
 typedef struct SourceColumn
 {
 	AttrNumber	attno;			/* in the source */
-	Fit			fit;
+	Coercion	coercion;
 	Oid			type;
 } SourceColumn;
 
@@ -135,11 +174,11 @@ typedef struct Reject
 {
 	ItemPointerData tid;
 	uint8		kind;			/* RejectKind */
-	int16		column;			/* position in the shape */
+	int16		column;			/* position in the family's columns */
 } Reject;
 
-/* What a source holds, as examine_source found it. */
-typedef struct Contents
+/* What a source holds, as a scan of it found. */
+typedef struct SourceContents
 {
 	int64		rows;			/* all of them */
 	int64		nrejects;
@@ -148,14 +187,7 @@ typedef struct Contents
 	int64		count[3];		/* by RejectKind */
 	uint64		checksum;		/* of the rows that are not rejected */
 	bool		too_many;		/* rejects: gave up collecting */
-} Contents;
-
-/* How many tables a role has. */
-typedef struct OwnerCount
-{
-	Oid			owner;			/* hash key */
-	int			tables;
-} OwnerCount;
+} SourceContents;
 
 /* Rows and checksum of one process in the target. */
 typedef struct ProcessSum
@@ -165,105 +197,119 @@ typedef struct ProcessSum
 	uint64		checksum;
 } ProcessSum;
 
+/* A run's way into the target; consolidate_copy.c knows what is in it. */
 typedef struct CopyState CopyState;
 
-/* consolidate.c */
-extern void ConsolidateInit(void);
+/* Gets a row, in the order of the family's columns; its values live until it returns. */
+typedef void (*RowCallback) (void *arg, Datum *values, bool *nulls);
 
 /* consolidate_family.c */
-extern Family *FamilyLoad(Oid extnamespace, const char *schema, const char *name);
-extern List *FamilySources(Family *family);
-extern List *FamilyLookalikes(Family *family);
-extern bool FamilyResolveShape(Family *family);
+extern Family *ConsolidateLoadFamily(Oid extnamespace, const char *schema, const char *name);
+extern List *ConsolidateFindSources(Family *family);
+extern List *ConsolidateFindLookalikes(Family *family);
+extern bool ConsolidateResolveColumns(Family *family);
 
 /* consolidate_columns.c */
-extern void ShapeFromDefinitions(Family *family, List *defs);
-extern void ShapeCheckNames(Family *family);
-extern List *ShapeDefinitions(const Shape *shape);
-extern void ShapeFromTarget(Family *family, Relation target);
-extern void ShapeFinish(Family *family);
-extern char *ShapeMatch(const Shape *shape, Relation source, SourceColumn *columns);
-extern bool ShapeFit(const ShapeColumn *column, const SourceColumn *from, Datum in, Datum *out);
-
-/* consolidate_checksum.c */
-extern void ChecksumPrepare(ShapeColumn *column);
-extern uint64 ChecksumRow(const Shape *shape, const Datum *values, const bool *nulls);
-extern uint64 ChecksumKey(const Shape *shape, const Datum *values);
-extern char *ChecksumText(uint64 checksum);
-
-/* consolidate_scan.c */
-extern bool ShapeRow(const Shape *shape, const SourceColumn *columns, TupleTableSlot *slot,
-					 Datum *values, bool *nulls, RejectKind *kind, int *column);
-extern TableScanDesc ExamineBeginScan(Relation source, Snapshot snapshot);
-extern void ExamineSource(const Shape *shape, Relation source, const SourceColumn *columns,
-						  Snapshot snapshot, Contents *contents);
-typedef void (*TakeRow) (void *arg, Datum *values, bool *nulls);
-extern void ExamineRows(const Shape *shape, Relation source, const SourceColumn *columns,
-						Snapshot snapshot, const Contents *contents, TakeRow take, void *arg);
-extern char *ContentsProblem(const Shape *shape, const Source *source, const Contents *contents,
-							 bool keep);
-extern char *RejectReason(const Shape *shape, const Reject *reject);
+extern void ConsolidateParseColumns(Family *family, List *defs);
+extern void ConsolidateCheckColumns(Family *family);
+extern List *ConsolidateDeparseColumns(const FamilyColumns *columns);
+extern void ConsolidateTargetColumns(Family *family, Relation target);
+extern void ConsolidateFinishColumns(Family *family);
+extern char *ConsolidateMatchColumns(const FamilyColumns *columns, Relation source,
+									 SourceColumn *from);
+extern void ConsolidateAppendName(StringInfo list, const char *name);
+extern char *ConsolidateColumnList(const FamilyColumns *columns);
+extern bool ConsolidateCoerce(const FamilyColumn *column, const SourceColumn *from, Datum in,
+							  Datum *out);
+extern bool ConsolidateConvertRow(const FamilyColumns *columns, const SourceColumn *from,
+								  TupleTableSlot *slot, Datum *values, bool *nulls,
+								  RejectKind *kind, int *column);
 
 /* consolidate_check.c */
-extern char *InspectRights(Oid relid);
-extern char *InspectSource(Relation source, int *locks);
+extern char *ConsolidateCheckRights(Oid relid);
+extern char *ConsolidateCheckSource(Relation source, int *locks);
 
 /* consolidate_trust.c */
-extern void TargetCheckName(Family *family, LOCKMODE lockmode);
-extern void TargetRefuseTriggers(Family *family, LOCKMODE lockmode);
-extern Oid	TargetUser(Family *family, AclMode rights);
-extern char *OwnersProblem(Family *family, Oid source, Oid target_owner);
-extern Oid	TargetOwnerOf(Family *family, List *sources);
-extern void CheckOwnTables(Oid extnamespace, bool writing);
-extern void TrustRecords(Family *family);
-extern void TrustRejected(Oid relid);
+extern void ConsolidateCheckTargetName(Family *family, LOCKMODE lockmode);
+extern void ConsolidateCheckTargetTriggers(Family *family, LOCKMODE lockmode);
+extern Oid	ConsolidateTargetUser(Family *family, AclMode rights);
+extern char *ConsolidateOwnersProblem(Family *family, Oid source, Oid target_owner);
+extern Oid	ConsolidateNewTargetOwner(Family *family, List *sources);
+extern void ConsolidateCheckOwnTables(Oid extnamespace, bool writing);
+extern void ConsolidateCheckRecordWriters(Family *family);
+extern void ConsolidateCheckRejectedTable(Oid relid);
 
 /* consolidate_target.c */
-extern void TargetTellPublications(Family *family);
-extern bool TargetMake(Family *family, List *sources);
-extern void TargetCheck(Family *family);
-extern void TargetRememberColumns(Family *family);
-extern bool TargetIsIndexed(Family *family);
-extern void TargetIndex(Family *family);
-extern HTAB *TargetPresent(Family *family, List *sources);
-extern char *TargetQuery(Family *family, const int64 *only);
-extern HTAB *TargetSums(Family *family, const int64 *only);
-extern char *TargetHolds(Family *family, HTAB *present, const Source *source, Relation rel,
-						 const SourceColumn *columns, Snapshot snapshot,
-						 const Contents *contents, bool *stored);
-extern HTAB *TargetSumsOfSource(Family *family, const char *table, Oid owner, int64 process_id);
-
-/* consolidate_copy.c */
-extern CopyState *CopyBegin(Family *family);
-extern void CopyOpen(CopyState *copy);
-extern bool CopyReadSmall(CopyState *copy, int64 process_id, Relation source,
-						  const SourceColumn *columns, Snapshot snapshot, Contents *contents);
-extern void CopySource(CopyState *copy, int64 process_id, Relation source,
-					   const SourceColumn *columns, Snapshot snapshot, const Contents *contents);
-extern void CopyClose(CopyState *copy);
-extern void CopyForget(CopyState *copy);
-
-/* consolidate_reject.c */
-extern void RejectedMakeTable(Family *family, bool needed);
-extern void RejectedForget(Family *family, Source *source);
-extern void RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
-						  const Contents *contents);
-
-/* consolidate_compare.c */
-extern bool SameRows(Family *family, const Source *source, Relation rel,
-					 const SourceColumn *columns, Snapshot snapshot, const Contents *contents);
+extern void ConsolidateWarnOfPublications(Family *family);
+extern bool ConsolidateMakeTarget(Family *family, List *sources);
+extern void ConsolidateCheckTarget(Family *family);
+extern void ConsolidateSaveColumns(Family *family);
+extern bool ConsolidateTargetIsIndexed(Family *family);
+extern void ConsolidateIndexTarget(Family *family);
+extern HTAB *ConsolidateProcessesInTarget(Family *family, List *sources);
+extern char *ConsolidateTargetQuery(Family *family, const int64 *only);
+extern HTAB *ConsolidateTargetSums(Family *family, const int64 *only);
+extern char *ConsolidateCheckStored(Family *family, HTAB *present, const Source *source,
+									Relation rel, const SourceColumn *from, Snapshot snapshot,
+									const SourceContents *contents, bool *stored);
+extern HTAB *ConsolidateTableSums(Family *family, const char *table, Oid owner, int64 process_id);
 
 /* consolidate_lock.c */
-extern int	ConsolidateChecksumSettings(const Shape *shape);
 extern int32 ConsolidateLockKey(Family *family);
 extern void ConsolidateLock(LOCKTAG *tag, Family *family);
 extern void ConsolidateUnlock(const LOCKTAG *tag);
 extern void ConsolidateLockAll(Family *family);
 
-/* consolidate_restore.c */
-extern bool ConsolidateRestoring;
+/* consolidate_scan.c */
+extern TableScanDesc ConsolidateBeginScan(Relation source, Snapshot snapshot);
+extern void ConsolidateScanSource(const FamilyColumns *columns, Relation source,
+								  const SourceColumn *from, Snapshot snapshot,
+								  SourceContents *contents);
+extern void ConsolidateForEachRow(const FamilyColumns *columns, Relation source,
+								  const SourceColumn *from, Snapshot snapshot,
+								  const SourceContents *contents, RowCallback callback, void *arg);
+extern char *ConsolidateContentsProblem(const FamilyColumns *columns, const Source *source,
+										const SourceContents *contents, bool keep);
+extern char *ConsolidateRejectReason(const FamilyColumns *columns, const Reject *reject);
+
+/* consolidate_checksum.c */
+extern int	ConsolidateChecksumSettings(const FamilyColumns *columns);
+extern void ConsolidatePrepareChecksum(FamilyColumn *column);
+extern uint64 ConsolidateChecksumRow(const FamilyColumns *columns, const Datum *values,
+									 const bool *nulls);
+extern uint64 ConsolidateHashKey(const FamilyColumns *columns, const Datum *values);
+extern char *ConsolidateChecksumText(uint64 checksum);
+
+/* consolidate_compare.c */
+extern bool ConsolidateSameRows(Family *family, const Source *source, Relation rel,
+								const SourceColumn *from, Snapshot snapshot,
+								const SourceContents *contents);
+
+/* consolidate_copy.c */
+extern CopyState *ConsolidateCopyBegin(Family *family);
+extern bool ConsolidateCopyReadSmall(CopyState *copy, int64 process_id, Relation source,
+									 const SourceColumn *from, Snapshot snapshot,
+									 SourceContents *contents);
+extern void ConsolidateCopySource(CopyState *copy, int64 process_id, Relation source,
+								  const SourceColumn *from, Snapshot snapshot,
+								  const SourceContents *contents);
+extern void ConsolidateCopyClose(CopyState *copy);
+extern void ConsolidateCopyForget(CopyState *copy);
+
+/* consolidate_reject.c */
+extern void ConsolidateMakeRejectedTable(Family *family, bool needed);
+extern void ConsolidateDeleteRejected(Family *family, Source *source);
+extern void ConsolidateWriteRejected(Family *family, Source *source, Relation rel,
+									 Snapshot snapshot, const SourceContents *contents);
 
 /* consolidate_deparse.c */
-extern void DefinitionOf(Relation source, char **before, char **after);
+extern void ConsolidateDeparseTable(Relation source, char **before, char **after);
+
+/* consolidate_recreate.c */
+extern void ConsolidateRecreateTable(const char *table, const char *definition);
+extern void ConsolidateFinishTable(const char *definition, Oid owner);
+
+/* consolidate_restore.c */
+extern bool ConsolidateRestoring;
 
 #endif							/* AQUACIS_CONSOLIDATE_H */

@@ -8,11 +8,8 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "catalog/dependency.h"
-#include "catalog/indexing.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_attribute.h"
@@ -32,21 +29,20 @@
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/acl.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "common/catalog.h"
 #include "common/hypertable.h"
+#include "common/usercode.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
 /* Before anything is locked: may this role read the table, and drop it? */
 char *
-InspectRights(Oid relid)
+ConsolidateCheckRights(Oid relid)
 {
 	if (!object_ownercheck(RelationRelationId, relid, GetUserId()))
 		return psprintf("role \"%s\" is not its owner", GetUserNameFromId(GetUserId(), false));
@@ -73,8 +69,8 @@ is_own_constraint(Oid constraint, Oid relid)
 
 /*
  * A default of the table itself that refers to a column of it, as generated
- * ones do.  One that refers to the table (as a regclass) would have to be there
- * before it.
+ * ones do.  A default that refers to the table itself (as a regclass) could not be
+ * made before the table.
  */
 static bool
 is_own_default(Form_pg_depend dep)
@@ -87,7 +83,8 @@ is_own_default(Form_pg_depend dep)
 		return true;
 	if (dep->refobjsubid == 0)
 		return false;
-	CatalogBegin(&rows, AttrDefaultRelationId, AttrDefaultOidIndexId, Anum_pg_attrdef_oid, dep->objid);
+	CatalogBegin(&rows, AttrDefaultRelationId, AttrDefaultOidIndexId, Anum_pg_attrdef_oid,
+				 dep->objid);
 	tuple = CatalogNext(&rows);
 	own = HeapTupleIsValid(tuple) &&
 		((Form_pg_attrdef) GETSTRUCT(tuple))->adrelid == dep->refobjid;
@@ -95,7 +92,7 @@ is_own_default(Form_pg_depend dep)
 	return own;
 }
 
-/* In words; of a view, the view and not its rule. */
+/* The problem that an object depends on the table; of a view, the view and not its rule. */
 static char *
 describe_dependant(Form_pg_depend dep)
 {
@@ -103,7 +100,7 @@ describe_dependant(Form_pg_depend dep)
 
 	if (dep->classid == RewriteRelationId)
 	{
-			CatalogRows rows;
+		CatalogRows rows;
 		HeapTuple	tuple;
 
 		CatalogBegin(&rows, RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, dep->objid);
@@ -122,15 +119,17 @@ static bool
 is_granted_by_others(Datum acl_datum, Oid owner)
 {
 	Acl		   *acl = DatumGetAclP(acl_datum);
-	int			i;
 
-	for (i = 0; i < ACL_NUM(acl); i++)
+	for (int i = 0; i < ACL_NUM(acl); i++)
 		if (ACL_DAT(acl)[i].ai_grantor != owner)
 			return true;
 	return false;
 }
 
-/* Rights, on the table or on a column, that somebody else passed on would come back as the owner's. */
+/*
+ * Has somebody else than the owner granted rights on the table or a column?  They would
+ * be restored as granted by the owner.
+ */
 static bool
 has_foreign_grants(Relation source)
 {
@@ -170,7 +169,7 @@ is_in_catalog(Oid catalog, Oid index, AttrNumber column, Oid relid)
 	return found;
 }
 
-/* What the definition does not say: what other objects say of the table. */
+/* Properties stored elsewhere in the catalogs, which ConsolidateDeparseTable does not write. */
 static char *
 find_unwritten(Relation source)
 {
@@ -200,9 +199,7 @@ find_unwritten(Relation source)
 static char *
 find_trigger(Relation source)
 {
-	int			i;
-
-	for (i = 0; source->trigdesc && i < source->trigdesc->numtriggers; i++)
+	for (int i = 0; source->trigdesc && i < source->trigdesc->numtriggers; i++)
 	{
 		Trigger    *trigger = &source->trigdesc->triggers[i];
 
@@ -215,9 +212,9 @@ find_trigger(Relation source)
 	return NULL;
 }
 
-/* What of an index would not come back. */
+/* The problem of an index that could not be made again as it is, or NULL. */
 static char *
-inspect_index(Oid index)
+check_index(Oid index)
 {
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
 	bool		valid;
@@ -245,7 +242,8 @@ find_dependant(Oid classid, Oid objid, int *parts)
 	HeapTuple	tuple;
 	char	   *found = NULL;
 
-	CatalogBeginPair(&rows, DependRelationId, DependReferenceIndexId, Anum_pg_depend_refclassid, classid,
+	CatalogBeginPair(&rows, DependRelationId, DependReferenceIndexId,
+					 Anum_pg_depend_refclassid, classid,
 					 Anum_pg_depend_refobjid, objid);
 	while (found == NULL && HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
@@ -277,11 +275,10 @@ find_dependant(Oid classid, Oid objid, int *parts)
 
 /*
  * The table is open and locked (or, for the plan, locked weakly).  Returns
- * what is wrong with it, or NULL; *locks is about how many locks its drop
- * takes.
+ * the problem, or NULL; then *locks is about how many locks its drop takes.
  */
 char *
-InspectSource(Relation source, int *locks)
+ConsolidateCheckSource(Relation source, int *locks)
 {
 	Form_pg_class form = source->rd_rel;
 	List	   *indexes;
@@ -324,7 +321,7 @@ InspectSource(Relation source, int *locks)
 	indexes = RelationGetIndexList(source);
 	foreach(lc, indexes)
 	{
-		dependant = inspect_index(lfirst_oid(lc));
+		dependant = check_index(lfirst_oid(lc));
 		if (dependant == NULL)
 			dependant = find_dependant(RelationRelationId, lfirst_oid(lc), &parts);
 		if (dependant)

@@ -3,12 +3,12 @@
  *	  The checksum of a process's rows.
  *
  * A row's hash is the sum of its columns' hashes, each mixed with a hash of
- * the column's name; the checksum is the sum of the rows' hashes, modulo 2^64.
- * So neither the order of rows nor that of columns matters, and a row that is
- * there twice counts twice.  What is hashed are the values as the target holds
+ * the column's name.  The checksum is the sum of the rows' hashes, modulo 2^64.
+ * So neither the order of rows nor that of columns matters, and a row that occurs
+ * twice counts twice.  What is hashed are the values as the target holds
  * them: integers and dates as they are, text as its bytes, everything else by
- * its type's extended hash function, which hash partitioning obliges to stay
- * the same over versions, or by its text, written under ConsolidateChecksumSettings.
+ * its type's extended hash function, which must stay the same in all versions because
+ * of hash partitioning, or by its text, written under ConsolidateChecksumSettings.
  * Values that are equal hash equally, 1.0 and 1.00 too.
  */
 #include "postgres.h"
@@ -16,10 +16,29 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+#include "common/settings.h"
 #include "consolidate/consolidate.h"
+
+/*
+ * Begins a level of settings for reading rows whose checksums are taken: types that
+ * are hashed by their text must be written the same in every session, whatever its
+ * time zone.  Without such types it changes nothing.  SettingsEnd() ends it.
+ */
+int
+ConsolidateChecksumSettings(const FamilyColumns *columns)
+{
+	for (int i = 0; i < columns->ncolumns; i++)
+		if (columns->column[i].hash_by == HASH_BY_TEXT)
+		{
+			int			level = SettingsForText();
+
+			SettingsSet("timezone", "UTC");
+			return level;
+		}
+	return SettingsBegin();
+}
 
 /* The finaliser of MurmurHash3: every bit of x reaches every bit of the result. */
 static inline uint64
@@ -35,7 +54,7 @@ mix(uint64 x)
 
 /*
  * Are values of this type, or values in them, OIDs that a dump and restore
- * changes?  Enums are, and what refers to catalogs by name.
+ * changes?  Enums are, and types like regclass.
  */
 static bool
 holds_oids(Oid type)
@@ -75,9 +94,8 @@ holds_oids(Oid type)
 		case TYPTYPE_COMPOSITE:
 			{
 				TupleDesc	desc = lookup_rowtype_tupdesc_copy(base, -1);
-				int			i;
 
-				for (i = 0; i < desc->natts && !found; i++)
+				for (int i = 0; i < desc->natts && !found; i++)
 					found = !TupleDescAttr(desc, i)->attisdropped &&
 						holds_oids(TupleDescAttr(desc, i)->atttypid);
 				FreeTupleDesc(desc);
@@ -88,8 +106,12 @@ holds_oids(Oid type)
 	}
 }
 
+/*
+ * Fills in how values of the column are hashed: cache, name_hash, hash_by, out.  Its
+ * name, type and collation are known.
+ */
 void
-ChecksumPrepare(ShapeColumn *column)
+ConsolidatePrepareChecksum(FamilyColumn *column)
 {
 	column->cache = lookup_type_cache(column->type,
 									  TYPECACHE_EQ_OPR | TYPECACHE_EQ_OPR_FINFO |
@@ -118,8 +140,9 @@ ChecksumPrepare(ShapeColumn *column)
 	}
 }
 
+/* 64 bits of a value that is not null; what is detoasted stays in the current memory context. */
 static uint64
-hash_value(const ShapeColumn *column, Datum value)
+hash_value(const FamilyColumn *column, Datum value)
 {
 	switch (column->hash_by)
 	{
@@ -156,15 +179,18 @@ hash_value(const ShapeColumn *column, Datum value)
 	return 0;					/* keep the compiler quiet */
 }
 
+/*
+ * The hash of one row, in the order of the family's columns, within
+ * ConsolidateChecksumSettings.  The checksum of several rows is the sum of theirs.
+ */
 uint64
-ChecksumRow(const Shape *shape, const Datum *values, const bool *nulls)
+ConsolidateChecksumRow(const FamilyColumns *columns, const Datum *values, const bool *nulls)
 {
 	uint64		sum = 0;
-	int			i;
 
-	for (i = 0; i < shape->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 	{
-		const ShapeColumn *column = &shape->columns[i];
+		const FamilyColumn *column = &columns->column[i];
 
 		if (!nulls[i])
 			sum += mix(hash_value(column, values[i]) + column->name_hash);
@@ -173,23 +199,22 @@ ChecksumRow(const Shape *shape, const Datum *values, const bool *nulls)
 }
 
 /*
- * 64 bits that are equal for equal keys: by the equality of the key's type,
- * where it says that different bytes are equal, too.
+ * 64 bits of a row's key, equal for keys that are equal by the equality of their types,
+ * even where their bytes differ.  With exact_key they are the key itself.
  */
 uint64
-ChecksumKey(const Shape *shape, const Datum *values)
+ConsolidateHashKey(const FamilyColumns *columns, const Datum *values)
 {
 	uint64		sum = 0;
-	int			i;
 
-	if (shape->exact_key)
-		return hash_value(&shape->columns[shape->keys[0]], values[shape->keys[0]]);
-	for (i = 0; i < shape->nkeys; i++)
+	if (columns->exact_key)
+		return hash_value(&columns->column[columns->key[0]], values[columns->key[0]]);
+	for (int i = 0; i < columns->nkeys; i++)
 	{
-		const ShapeColumn *column = &shape->columns[shape->keys[i]];
+		const FamilyColumn *column = &columns->column[columns->key[i]];
 		uint64		hash =
 			DatumGetUInt64(FunctionCall2Coll(&column->cache->hash_extended_proc_finfo,
-											 column->collation, values[shape->keys[i]],
+											 column->collation, values[columns->key[i]],
 											 UInt64GetDatum(0)));
 
 		sum = mix(sum + hash + 1);
@@ -197,8 +222,9 @@ ChecksumKey(const Shape *shape, const Datum *values)
 	return sum;
 }
 
+/* The checksum as consolidate_source has it: 16 hexadecimal digits. */
 char *
-ChecksumText(uint64 checksum)
+ConsolidateChecksumText(uint64 checksum)
 {
 	return psprintf("%016llx", (unsigned long long) checksum);
 }

@@ -1,20 +1,17 @@
 /*
  * consolidate_columns.c
- *	  The columns of a family, and how a source's values fit into them.
+ *	  The columns of a family, and how a source's values become theirs.
  *
- * The shape is made once a run, from the target when there is one and from the
+ * The columns are found once per run, from the target when there is one and from the
  * family's own definition (or that of most sources) when there is not.  Every
  * source is then matched by column name.  A value is copied as it is or, among
  * the exact numbers and among text and varchar, converted when nothing of it
- * gets lost; ShapeFit never raises an error for a value that does not fit, it
- * says no.
+ * gets lost; ConsolidateCoerce returns false for a value that does not fit, and raises
+ * no error.
  */
 #include "postgres.h"
 
-#include <limits.h>
-
 #include "access/htup_details.h"
-#include "access/relation.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "parser/parse_type.h"
@@ -39,16 +36,16 @@ is_plain_text(Oid type)
 	return type == TEXTOID || type == VARCHAROID;
 }
 
-/* How values of one type become another's; false where that is not ours to do. */
+/* How values of one type become values of another; false where we do not convert. */
 static bool
-choose_fit(Oid from, int32 from_typmod, Oid to, int32 to_typmod, Fit *fit)
+choose_coercion(Oid from, int32 from_typmod, Oid to, int32 to_typmod, Coercion *coercion)
 {
 	if (from == to && (from_typmod == to_typmod || to_typmod < 0))
-		*fit = FIT_SAME;
+		*coercion = COERCE_NOTHING;
 	else if (is_exact_number(from) && is_exact_number(to))
-		*fit = FIT_NUMBER;
+		*coercion = COERCE_NUMBER;
 	else if (is_plain_text(from) && is_plain_text(to))
-		*fit = to_typmod < 0 ? FIT_SAME : FIT_LENGTH;
+		*coercion = to_typmod < 0 ? COERCE_NOTHING : COERCE_LENGTH;
 	else
 		return false;
 	return true;
@@ -62,7 +59,7 @@ type_name(Oid type, int32 typmod)
 
 /* Splits "name type" at the end of the (perhaps quoted) name. */
 static void
-parse_definition(const char *def, ShapeColumn *column)
+parse_definition(const char *def, FamilyColumn *column)
 {
 	StringInfoData name;
 	const char *p = def;
@@ -103,111 +100,112 @@ parse_definition(const char *def, ShapeColumn *column)
 	column->collation = get_typcollation(column->type);
 }
 
-static ShapeColumn *
-find_column(const Shape *shape, const char *name)
+static FamilyColumn *
+find_column(const FamilyColumns *columns, const char *name)
 {
-	int			i;
-
-	for (i = 0; i < shape->ncolumns; i++)
-		if (strcmp(shape->columns[i].name, name) == 0)
-			return &shape->columns[i];
+	for (int i = 0; i < columns->ncolumns; i++)
+		if (strcmp(columns->column[i].name, name) == 0)
+			return &columns->column[i];
 	return NULL;
 }
 
+/*
+ * Fills family->columns from definitions, "name type" each, under SettingsForText.
+ * Raises 22023 for what is no definition, and the server's errors for its type.
+ */
 void
-ShapeFromDefinitions(Family *family, List *defs)
+ConsolidateParseColumns(Family *family, List *defs)
 {
-	Shape	   *shape = &family->shape;
+	FamilyColumns *columns = &family->columns;
 	ListCell   *lc;
 
-	shape->ncolumns = 0;
-	shape->columns = palloc0(sizeof(ShapeColumn) * list_length(defs));
+	columns->ncolumns = 0;
+	columns->column = palloc0(sizeof(FamilyColumn) * list_length(defs));
 	foreach(lc, defs)
-		parse_definition(lfirst(lc), &shape->columns[shape->ncolumns++]);
+		parse_definition(lfirst(lc), &columns->column[columns->ncolumns++]);
 }
 
-/* Each column once, and none that the target has of its own. */
+/* Raises 42701 when a name occurs twice, or is one that every target has. */
 void
-ShapeCheckNames(Family *family)
+ConsolidateCheckColumns(Family *family)
 {
-	Shape	   *shape = &family->shape;
-	int			i;
+	FamilyColumns *columns = &family->columns;
 
-	for (i = 0; i < shape->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 	{
-		const char *name = shape->columns[i].name;
+		const char *name = columns->column[i].name;
 
-		if (find_column(shape, name) != &shape->columns[i])
+		if (find_column(columns, name) != &columns->column[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_COLUMN),
 					 errmsg("family \"%s\" has column \"%s\" twice", family->name, name)));
 		if (strcmp(name, PROCESS_COLUMN) == 0 || strcmp(name, CREATED_COLUMN) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_COLUMN),
-					 errmsg("column \"%s\" of family \"%s\" has a name that the target's own column has",
+					 errmsg("column \"%s\" of family \"%s\" has the name of a column that every target has",
 							name, family->name),
 					 errhint("Rename the column in the sources.")));
 	}
 }
 
-/* The columns as text, for ShapeFromDefinitions under the same SettingsForText. */
+/* The columns as text, for ConsolidateParseColumns under the same SettingsForText. */
 List *
-ShapeDefinitions(const Shape *shape)
+ConsolidateDeparseColumns(const FamilyColumns *columns)
 {
 	List	   *defs = NIL;
-	int			i;
 
-	for (i = 0; i < shape->ncolumns; i++)
-		defs = lappend(defs, psprintf("%s %s", quote_identifier(shape->columns[i].name),
-									  format_type_extended(shape->columns[i].type,
-														   shape->columns[i].typmod,
+	for (int i = 0; i < columns->ncolumns; i++)
+		defs = lappend(defs, psprintf("%s %s", quote_identifier(columns->column[i].name),
+									  format_type_extended(columns->column[i].type,
+														   columns->column[i].typmod,
 														   FORMAT_TYPE_TYPEMOD_GIVEN |
 														   FORMAT_TYPE_FORCE_QUALIFY)));
 	return defs;
 }
 
 /*
- * A family that defines its columns must find each of them in the target; for
- * one that does not, the target's columns are its columns.
+ * Fills family->columns from a target.  A family that defines its columns must find
+ * each of them there: 42703 without one, 42804 for another type.  For a family that does
+ * not, the target's columns are its columns.
  */
 void
-ShapeFromTarget(Family *family, Relation target)
+ConsolidateTargetColumns(Family *family, Relation target)
 {
-	Shape	   *shape = &family->shape;
+	FamilyColumns *columns = &family->columns;
 	TupleDesc	desc = RelationGetDescr(target);
 	bool		defined = family->column_defs != NIL;
-	int			i;
 
 	if (defined)
-		ShapeFromDefinitions(family, family->column_defs);
+		ConsolidateParseColumns(family, family->column_defs);
 	else
 	{
-		shape->ncolumns = 0;
-		shape->columns = palloc0(sizeof(ShapeColumn) * desc->natts);
+		columns->ncolumns = 0;
+		columns->column = palloc0(sizeof(FamilyColumn) * desc->natts);
 	}
 
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		ShapeColumn *column;
+		FamilyColumn *column;
 
 		if (att->attisdropped || att->attgenerated ||
 			strcmp(NameStr(att->attname), PROCESS_COLUMN) == 0 ||
 			strcmp(NameStr(att->attname), CREATED_COLUMN) == 0)
 			continue;
-		column = find_column(shape, NameStr(att->attname));
+		column = find_column(columns, NameStr(att->attname));
 		if (column == NULL && defined)
-			continue;			/* TargetCheck looks at those */
+			continue;			/* ConsolidateCheckTarget looks at those */
 		if (column == NULL)
 		{
-			column = &shape->columns[shape->ncolumns++];
+			column = &columns->column[columns->ncolumns++];
 			column->name = pstrdup(NameStr(att->attname));
 		}
 		else
 		{
-			Fit			fit;
+			Coercion	coercion;
 
-			if (!choose_fit(column->type, column->typmod, att->atttypid, att->atttypmod, &fit))
+			if (!choose_coercion(column->type, column->typmod, att->atttypid, att->atttypmod,
+								 &coercion))
 				ereport(ERROR,
 						(errcode(ERRCODE_DATATYPE_MISMATCH),
 						 errmsg("target \"%s.%s\" does not fit family \"%s\"",
@@ -224,29 +222,32 @@ ShapeFromTarget(Family *family, Relation target)
 		column->target_attno = att->attnum;
 	}
 
-	for (i = 0; i < shape->ncolumns; i++)
-		if (shape->columns[i].target_attno == 0)
+	for (int i = 0; i < columns->ncolumns; i++)
+		if (columns->column[i].target_attno == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("target \"%s.%s\" does not fit family \"%s\"",
 							family->schema, family->target, family->name),
-					 errdetail("It has no column \"%s\".", shape->columns[i].name),
+					 errdetail("It has no column \"%s\".", columns->column[i].name),
 					 errhint("Add the column, or rename the table.")));
 }
 
-/* Key, caches: what is the same wherever the columns came from. */
+/*
+ * Completes family->columns, wherever they came from: the key, and how values are hashed.
+ * Raises 42703 for a key column that the family does not have, 42883 for one that cannot be a
+ * key.
+ */
 void
-ShapeFinish(Family *family)
+ConsolidateFinishColumns(Family *family)
 {
-	Shape	   *shape = &family->shape;
+	FamilyColumns *columns = &family->columns;
 	ListCell   *lc;
-	int			i;
 
-	shape->nkeys = 0;
-	shape->keys = palloc(sizeof(int) * list_length(family->key_columns));
+	columns->nkeys = 0;
+	columns->key = palloc(sizeof(int) * list_length(family->key_columns));
 	foreach(lc, family->key_columns)
 	{
-		ShapeColumn *column = find_column(shape, lfirst(lc));
+		FamilyColumn *column = find_column(columns, lfirst(lc));
 
 		if (column == NULL)
 			ereport(ERROR,
@@ -256,13 +257,13 @@ ShapeFinish(Family *family)
 					 errhint("Define the family again with a key that its tables have.")));
 		column->key = true;
 		column->notnull = true;
-		shape->keys[shape->nkeys++] = column - shape->columns;
+		columns->key[columns->nkeys++] = column - columns->column;
 	}
-	for (i = 0; i < shape->ncolumns; i++)
-		ChecksumPrepare(&shape->columns[i]);
-	for (i = 0; i < shape->nkeys; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
+		ConsolidatePrepareChecksum(&columns->column[i]);
+	for (int i = 0; i < columns->nkeys; i++)
 	{
-		ShapeColumn *column = &shape->columns[shape->keys[i]];
+		FamilyColumn *column = &columns->column[columns->key[i]];
 
 		if (!OidIsValid(column->cache->hash_extended_proc) || !OidIsValid(column->cache->eq_opr))
 			ereport(ERROR,
@@ -273,61 +274,81 @@ ShapeFinish(Family *family)
 							   type_name(column->type, column->typmod))));
 	}
 	{
-		Oid			type = shape->columns[shape->keys[0]].type;
+		Oid			type = columns->column[columns->key[0]].type;
 
-		shape->exact_key = shape->nkeys == 1 &&
+		columns->exact_key = columns->nkeys == 1 &&
 			(type == INT2OID || type == INT4OID || type == INT8OID);
 	}
 }
 
 /*
- * Fills columns (one a shape column) for this source.  Returns NULL, or what
- * is wrong with it: everything, since a renamed column shows as two faults.
+ * Fills from (one entry per column of the family) for this source.  Returns NULL, or what
+ * is wrong with it: all faults, since a renamed column causes two.
  */
 char *
-ShapeMatch(const Shape *shape, Relation source, SourceColumn *columns)
+ConsolidateMatchColumns(const FamilyColumns *columns, Relation source, SourceColumn *from)
 {
 	TupleDesc	desc = RelationGetDescr(source);
 	StringInfoData faults;
-	int			i;
 
-	if (shape->ncolumns == 0)
+	if (columns->ncolumns == 0)
 		return pstrdup("has no columns");
 	initStringInfo(&faults);
-	memset(columns, 0, sizeof(SourceColumn) * shape->ncolumns);
-	for (i = 0; i < desc->natts; i++)
+	memset(from, 0, sizeof(SourceColumn) * columns->ncolumns);
+	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		ShapeColumn *column;
-		SourceColumn *from;
+		FamilyColumn *column;
+		SourceColumn *match;
 
 		if (att->attisdropped)
 			continue;
-		column = find_column(shape, NameStr(att->attname));
+		column = find_column(columns, NameStr(att->attname));
 		if (column == NULL)
 		{
 			appendStringInfo(&faults, "%scolumn \"%s\" is not in the family",
 							 faults.len ? ", " : "", NameStr(att->attname));
 			continue;
 		}
-		from = &columns[column - shape->columns];
-		from->attno = att->attnum;
-		from->type = att->atttypid;
+		match = &from[column - columns->column];
+		match->attno = att->attnum;
+		match->type = att->atttypid;
 		if (att->attgenerated || att->attidentity)
 			appendStringInfo(&faults, "%scolumn \"%s\" is generated",
 							 faults.len ? ", " : "", NameStr(att->attname));
-		else if (!choose_fit(att->atttypid, att->atttypmod,
-							 column->type, column->typmod, &from->fit))
+		else if (!choose_coercion(att->atttypid, att->atttypmod,
+								  column->type, column->typmod, &match->coercion))
 			appendStringInfo(&faults, "%scolumn \"%s\" is %s, the target's is %s",
 							 faults.len ? ", " : "", NameStr(att->attname),
 							 type_name(att->atttypid, att->atttypmod),
 							 type_name(column->type, column->typmod));
 	}
-	for (i = 0; i < shape->ncolumns; i++)
-		if (columns[i].attno == 0)
+	for (int i = 0; i < columns->ncolumns; i++)
+		if (from[i].attno == 0)
 			appendStringInfo(&faults, "%scolumn \"%s\" is missing",
-							 faults.len ? ", " : "", shape->columns[i].name);
+							 faults.len ? ", " : "", columns->column[i].name);
 	return faults.len ? faults.data : NULL;
+}
+
+/* Adds a name, quoted where that is needed, to a list that commas separate. */
+void
+ConsolidateAppendName(StringInfo list, const char *name)
+{
+	if (list->len > 0)
+		appendStringInfoString(list, ", ");
+	appendStringInfoString(list, quote_identifier(name));
+}
+
+/* The names of the columns for SQL, in the current memory context. */
+char *
+ConsolidateColumnList(const FamilyColumns *columns)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < columns->ncolumns; i++)
+		ConsolidateAppendName(&list, columns->column[i].name);
+	return list.data;
 }
 
 /* ---- values ------------------------------------------------------------------ */
@@ -361,10 +382,10 @@ compare_numeric(Datum a, Datum b)
 static bool
 numeric_fits(Datum value, int32 typmod)
 {
-	int			precision,
-				scale;
-	Datum		rounded,
-				limit;
+	int			precision;
+	int			scale;
+	Datum		rounded;
+	Datum		limit;
 	char		text[32];
 
 	if (typmod < VARHDRSZ || numeric_is_nan(DatumGetNumeric(value)))
@@ -382,12 +403,13 @@ numeric_fits(Datum value, int32 typmod)
 	return compare_numeric(DirectFunctionCall1(numeric_abs, value), limit) < 0;
 }
 
+/* *out is an exact number as the column holds it; false when it would change or not fit. */
 static bool
-fit_number(const ShapeColumn *column, Oid from, Datum in, Datum *out)
+coerce_number(const FamilyColumn *column, Oid from, Datum in, Datum *out)
 {
-	int64		low,
-				high,
-				value;
+	int64		low;
+	int64		high;
+	int64		value;
 
 	if (from != NUMERICOID)
 	{
@@ -436,18 +458,21 @@ fit_number(const ShapeColumn *column, Oid from, Datum in, Datum *out)
 	return true;
 }
 
-/* *out is the value as the target holds it; false: the target cannot hold it. */
+/*
+ * *out is the value, not null, as the target holds it; false: the target cannot hold it.
+ * It may point into in, and else lives in the current memory context.
+ */
 bool
-ShapeFit(const ShapeColumn *column, const SourceColumn *from, Datum in, Datum *out)
+ConsolidateCoerce(const FamilyColumn *column, const SourceColumn *from, Datum in, Datum *out)
 {
-	switch (from->fit)
+	switch (from->coercion)
 	{
-		case FIT_SAME:
+		case COERCE_NOTHING:
 			*out = in;
 			return true;
-		case FIT_NUMBER:
-			return fit_number(column, from->type, in, out);
-		case FIT_LENGTH:
+		case COERCE_NUMBER:
+			return coerce_number(column, from->type, in, out);
+		case COERCE_LENGTH:
 			{
 				text	   *value = DatumGetTextPP(in);
 
@@ -457,4 +482,42 @@ ShapeFit(const ShapeColumn *column, const SourceColumn *from, Datum in, Datum *o
 			}
 	}
 	return false;				/* keep the compiler quiet */
+}
+
+/*
+ * Converts a row to the family's columns.  Returns false, with kind and column,
+ * when the target would refuse it.
+ */
+bool
+ConsolidateConvertRow(const FamilyColumns *columns, const SourceColumn *from, TupleTableSlot *slot,
+					  Datum *values, bool *nulls, RejectKind *kind, int *column)
+{
+	bool		fits = true;
+
+	slot_getallattrs(slot);
+	for (int i = 0; i < columns->ncolumns; i++)
+	{
+		AttrNumber	attno = from[i].attno;
+
+		nulls[i] = slot->tts_isnull[attno - 1];
+		if (nulls[i])
+		{
+			if (columns->column[i].notnull && fits)
+			{
+				*kind = REJECT_NULL;
+				*column = i;
+				fits = false;
+			}
+		}
+		else if (from[i].coercion == COERCE_NOTHING)
+			values[i] = slot->tts_values[attno - 1];
+		else if (fits && !ConsolidateCoerce(&columns->column[i], &from[i],
+											slot->tts_values[attno - 1], &values[i]))
+		{
+			*kind = REJECT_MISFIT;
+			*column = i;
+			fits = false;
+		}
+	}
+	return fits;
 }

@@ -2,8 +2,8 @@
  * consolidate_compare.c
  *	  Are the rows of a source the rows that the target holds for its process?
  *
- * Both are written down as bytes, a row each, sorted, and gone through side by side:
- * every row of one has to be there in the other, as often.  A value is the same when
+ * Every row of either side is turned into bytes; both lists are sorted and compared:
+ * every row of one must be in the other, equally often.  A value is the same when
  * its bytes are; of values that are equal but not the same (1.0 and 1.00, -0 and 0) the
  * answer is no, and the source stays where it is.
  *
@@ -17,30 +17,27 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/tuplesort.h"
 
+#include "common/usercode.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
-
-#define SORT_MEMORY_KB	(6 * 1024)
-#define FETCH_ROWS		1000
 
 /* Rows as bytes, in order. */
 typedef struct Images
 {
-	const Shape *shape;
+	const FamilyColumns *columns;
 	Tuplesortstate *sort;
 	StringInfoData row;
 } Images;
 
 static void
-begin_images(Images *images, const Shape *shape)
+begin_images(Images *images, const FamilyColumns *columns)
 {
-	images->shape = shape;
-	images->sort = tuplesort_begin_datum(BYTEAOID, ByteaLessOperator, InvalidOid, false, SORT_MEMORY_KB, NULL, 0);
+	images->columns = columns;
+	images->sort = tuplesort_begin_datum(BYTEAOID, ByteaLessOperator, InvalidOid, false,
+										 SORT_MEMORY_KB, NULL, 0);
 	initStringInfo(&images->row);
 }
 
@@ -74,15 +71,14 @@ put_image(void *arg, Datum *values, bool *nulls)
 {
 	Images	   *images = arg;
 	StringInfo	row = &images->row;
-	int			i;
 
 	resetStringInfo(row);
 	appendStringInfoSpaces(row, VARHDRSZ);
-	for (i = 0; i < images->shape->ncolumns; i++)
+	for (int i = 0; i < images->columns->ncolumns; i++)
 	{
 		appendStringInfoChar(row, nulls[i] ? 0 : 1);
 		if (!nulls[i])
-			append_value(row, images->shape->columns[i].cache, values[i]);
+			append_value(row, images->columns->column[i].cache, values[i]);
 	}
 	SET_VARSIZE(row->data, row->len);
 	tuplesort_putdatum(images->sort, PointerGetDatum(row->data), false);
@@ -92,14 +88,14 @@ put_image(void *arg, Datum *values, bool *nulls)
 static void
 put_target(Family *family, int64 process_id, Images *images)
 {
-	int			n = family->shape.ncolumns + 1;
-	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext work = AllocSetContextCreate(keep, "aquacis compared row", ALLOCSET_DEFAULT_SIZES);
+	int			n = family->columns.ncolumns + 1;
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext work = AllocSetContextCreate(oldcontext, "aquacis compared row",
+											   ALLOCSET_DEFAULT_SIZES);
 	Datum	   *values = palloc(sizeof(Datum) * n);
 	bool	   *nulls = palloc(sizeof(bool) * n);
-	Oid			user = TargetUser(family, ACL_SELECT);
-	Portal		cursor = UserCodeCursor(user, TargetQuery(family, &process_id));
-	uint64		row;
+	Oid			user = ConsolidateTargetUser(family, ACL_SELECT);
+	Portal		cursor = UserCodeCursor(user, ConsolidateTargetQuery(family, &process_id));
 
 	for (;;)
 	{
@@ -107,14 +103,14 @@ put_target(Family *family, int64 process_id, Images *images)
 		if (SPI_processed == 0)
 			break;
 		MemoryContextSwitchTo(work);
-		for (row = 0; row < SPI_processed; row++)
+		for (uint64 row = 0; row < SPI_processed; row++)
 		{
 			CHECK_FOR_INTERRUPTS();
 			MemoryContextReset(work);
 			heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
 			put_image(images, values + 1, nulls + 1);
 		}
-		MemoryContextSwitchTo(keep);
+		MemoryContextSwitchTo(oldcontext);
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_freetuptable(SPI_tuptable);
@@ -161,16 +157,16 @@ same_images(Images *a, Images *b)
 
 /* The rows that are not rejected, against those of the process in the target. */
 bool
-SameRows(Family *family, const Source *source, Relation rel, const SourceColumn *columns,
-		 Snapshot snapshot, const Contents *contents)
+ConsolidateSameRows(Family *family, const Source *source, Relation rel, const SourceColumn *from,
+					Snapshot snapshot, const SourceContents *contents)
 {
 	Images		ours;
 	Images		theirs;
 	bool		same;
 
-	begin_images(&ours, &family->shape);
-	begin_images(&theirs, &family->shape);
-	ExamineRows(&family->shape, rel, columns, snapshot, contents, put_image, &ours);
+	begin_images(&ours, &family->columns);
+	begin_images(&theirs, &family->columns);
+	ConsolidateForEachRow(&family->columns, rel, from, snapshot, contents, put_image, &ours);
 	put_target(family, source->process_id, &theirs);
 	same = same_images(&ours, &theirs);
 	tuplesort_end(ours.sort);

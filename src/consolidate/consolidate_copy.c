@@ -3,29 +3,29 @@
  *	  Rows into the target, in bulk.
  *
  * The rows of the sources of one transaction go through one buffer of slots
- * into table_multi_insert, the way COPY writes; a buffer may hold rows of
- * several sources, so CopyClose, which empties it, comes before those are
- * dropped (rows whose large values were stored out of line still point there).
+ * into table_multi_insert, as COPY does.  A buffer may hold rows of several sources, and
+ * large values in them may still be stored in the TOAST table of their source.  So
+ * ConsolidateCopyClose, which empties the buffer, comes before the sources are dropped.
  *
- * A source is read twice: ExamineSource says what is in it, CopySource writes.
- * One that is small and clean is read once: CopyReadSmall forms the target's
- * rows while it examines, in the order of their keys, so that building the
- * primary key finds them sorted.  It gives up at the first row that is not
- * clean, and nothing has happened.
+ * A source is read twice: ConsolidateScanSource says what is in it, ConsolidateCopySource
+ * writes.  One that is small and has no rejects is read once: ConsolidateCopyReadSmall
+ * forms the target's rows while it scans, and sorts them by key, so that building the
+ * primary key finds them in order.  It gives up at the first reject, without having
+ * written anything.
  *
  * That is for a plain table.  Where a trigger, a check, a domain, a generated column,
  * a volatile default, partitions or an extension (a hypertable of TimescaleDB) make
  * inserting more than storing, or where the target is no table, the executor does it:
  * INSERT ... SELECT from the rows as they were read (common/rows.h), without the
- * rejected ones.  The source is not named in that statement: what would be planned of
- * it is its owner's.  Either way the number of rows written is checked; where the
+ * rejected ones.  The source is not named in that statement, because planning it could
+ * run code of its owner.  Either way the number of rows written is checked; where the
  * target is no table, that of the rows which it shows.
  *
  * Whatever computes something of the target (defaults, index expressions, the
  * executor) does it as its owner, see consolidate_trust.c.
  *
- * CopyState lives as long as the run, with its slots; CopyOpen and CopyClose
- * enclose what belongs to a transaction.
+ * CopyState lives as long as the run, with its slots; what belongs to a transaction is
+ * made by open_target and ends with ConsolidateCopyClose.
  */
 #include "postgres.h"
 
@@ -47,6 +47,7 @@
 #include "common/hypertable.h"
 #include "common/rows.h"
 #include "common/spi.h"
+#include "common/usercode.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -98,13 +99,11 @@ static bool
 evaluate_defaults(CopyState *copy)
 {
 	TupleDesc	desc = RelationGetDescr(copy->target);
-	Shape	   *shape = &copy->family->shape;
-	int			i,
-				j;
+	FamilyColumns *columns = &copy->family->columns;
 
 	copy->values = palloc0(sizeof(Datum) * desc->natts);
 	copy->nulls = palloc(sizeof(bool) * desc->natts);
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		bool		filled = att->attisdropped;
@@ -116,8 +115,8 @@ evaluate_defaults(CopyState *copy)
 			copy->process_attno = att->attnum;
 			filled = true;
 		}
-		for (j = 0; j < shape->ncolumns && !filled; j++)
-			filled = shape->columns[j].target_attno == att->attnum;
+		for (int j = 0; j < columns->ncolumns && !filled; j++)
+			filled = columns->column[j].target_attno == att->attnum;
 		if (filled)
 			continue;
 		/* also virtual ones, whose expression build_column_default would give */
@@ -133,24 +132,22 @@ evaluate_defaults(CopyState *copy)
 			return false;
 		expr = expression_planner(expr);
 		copy->values[i] = ExecEvalExpr(ExecPrepareExpr(expr, copy->estate),
-										 GetPerTupleExprContext(copy->estate),
-										 &copy->nulls[i]);
-		/* the executor says what is wrong with that */
+									   GetPerTupleExprContext(copy->estate),
+									   &copy->nulls[i]);
+		/* let the executor raise the error */
 		if (copy->nulls[i] && att->attnotnull)
 			return false;
 	}
 	return true;
 }
 
-/* The same columns, in everything that matters to a stored row. */
+/* Do two descriptors agree in everything that matters to a stored row? */
 static bool
 same_columns(TupleDesc a, TupleDesc b)
 {
-	int			i;
-
 	if (a->natts != b->natts)
 		return false;
-	for (i = 0; i < a->natts; i++)
+	for (int i = 0; i < a->natts; i++)
 	{
 		Form_pg_attribute x = TupleDescAttr(a, i);
 		Form_pg_attribute y = TupleDescAttr(b, i);
@@ -177,8 +174,9 @@ target_is_plain(CopyState *copy)
 	return !HypertableTakesRows(target) && evaluate_defaults(copy);
 }
 
+/* Begins the copies of a run.  The result lives in the current memory context. */
 CopyState *
-CopyBegin(Family *family)
+ConsolidateCopyBegin(Family *family)
 {
 	CopyState  *copy = palloc0(sizeof(CopyState));
 
@@ -191,22 +189,22 @@ CopyBegin(Family *family)
  * Opens the target for the current transaction, if it is not open yet; what is
  * allocated goes with the current memory context.
  */
-void
-CopyOpen(CopyState *copy)
+static void
+open_target(CopyState *copy)
 {
 	UserCodeScope scope;
 
 	if (copy->open)
 		return;
-	copy->owner = TargetUser(copy->family, ACL_SELECT | ACL_INSERT);
+	copy->owner = ConsolidateTargetUser(copy->family, ACL_SELECT | ACL_INSERT);
 	UserCodeEnter(&scope, copy->owner);
 	copy->target = table_open(copy->family->target_oid, RowExclusiveLock);
 	if (copy->desc == NULL)
 	{
-		MemoryContext old = MemoryContextSwitchTo(copy->context);
+		MemoryContext oldcontext = MemoryContextSwitchTo(copy->context);
 
 		copy->desc = CreateTupleDescCopyConstr(RelationGetDescr(copy->target));
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 	}
 	else if (!same_columns(copy->desc, RelationGetDescr(copy->target)))
 		ereport(ERROR,
@@ -240,18 +238,17 @@ CopyOpen(CopyState *copy)
 static void
 flush(CopyState *copy)
 {
-	MemoryContext old;
+	MemoryContext oldcontext;
 	UserCodeScope scope;
-	int			i;
 
 	if (copy->nused == 0)
 		return;
 	UserCodeEnter(&scope, copy->owner);
-	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(copy->estate));
+	oldcontext = MemoryContextSwitchTo(GetPerTupleMemoryContext(copy->estate));
 	table_multi_insert(copy->target, copy->slots, copy->nused, GetCurrentCommandId(true), 0,
 					   copy->bulk);
-	MemoryContextSwitchTo(old);
-	for (i = 0; i < copy->nused; i++)
+	MemoryContextSwitchTo(oldcontext);
+	for (int i = 0; i < copy->nused; i++)
 	{
 		if (copy->result->ri_NumIndices > 0)
 		{
@@ -272,7 +269,7 @@ flush(CopyState *copy)
 
 /* Writes what is left, and closes the target until the next transaction. */
 void
-CopyClose(CopyState *copy)
+ConsolidateCopyClose(CopyState *copy)
 {
 	if (!copy->open)
 		return;
@@ -289,13 +286,11 @@ CopyClose(CopyState *copy)
 	copy->open = false;
 }
 
-/* After an error: the transaction's resources are gone already. */
+/* After an error, whose rollback has released the transaction's resources. */
 void
-CopyForget(CopyState *copy)
+ConsolidateCopyForget(CopyState *copy)
 {
-	int			i;
-
-	for (i = 0; i < copy->nslots; i++)
+	for (int i = 0; i < copy->nslots; i++)
 		ExecClearTuple(copy->slots[i]);
 	copy->open = false;
 }
@@ -307,28 +302,27 @@ next_slot(CopyState *copy)
 {
 	if (copy->nused == copy->nslots)
 	{
-		MemoryContext old = MemoryContextSwitchTo(copy->context);
+		MemoryContext oldcontext = MemoryContextSwitchTo(copy->context);
 
 		copy->slots[copy->nslots++] =
 			MakeSingleTupleTableSlot(copy->desc, copy->heap ? &TTSOpsHeapTuple :
 									 table_slot_callbacks(copy->target));
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 	}
 	return copy->slots[copy->nused++];
 }
 
-/* Puts the values of a row, in the shape's order, where the target has them. */
+/* Puts the values of a row, in the family's order, where the target has them. */
 static void
 arrange_row(CopyState *copy, int64 process_id, const Datum *values, const bool *nulls)
 {
-	Shape	   *shape = &copy->family->shape;
-	int			i;
+	FamilyColumns *columns = &copy->family->columns;
 
 	copy->values[copy->process_attno - 1] = Int64GetDatum(process_id);
 	copy->nulls[copy->process_attno - 1] = false;
-	for (i = 0; i < shape->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 	{
-		AttrNumber	attno = shape->columns[i].target_attno;
+		AttrNumber	attno = columns->column[i].target_attno;
 
 		copy->values[attno - 1] = values[i];
 		copy->nulls[attno - 1] = nulls[i];
@@ -377,20 +371,23 @@ buffer_row(CopyState *copy, int64 process_id, const Datum *values, const bool *n
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
+/*
+ * Reads a source into copy->pending, sorted by key, and adds to its checksum.  False as
+ * soon as a row cannot be converted, or two have the same key.
+ */
 static bool
-read_pending(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
-			 Snapshot snapshot, Contents *contents)
+read_pending(CopyState *copy, int64 process_id, Relation source, const SourceColumn *from,
+			 Snapshot snapshot, SourceContents *contents)
 {
-	Shape	   *shape = &copy->family->shape;
-	MemoryContext keep = CurrentMemoryContext;
-	TableScanDesc scan = ExamineBeginScan(source, snapshot);
+	FamilyColumns *columns = &copy->family->columns;
+	MemoryContext oldcontext = CurrentMemoryContext;
+	TableScanDesc scan = ConsolidateBeginScan(source, snapshot);
 	TupleTableSlot *slot = table_slot_create(source, NULL);
-	Datum	   *values = palloc0(sizeof(Datum) * shape->ncolumns);
-	bool	   *nulls = palloc0(sizeof(bool) * shape->ncolumns);
-	bool		clean = true,
-				ascending = true;
-	int			allocated = 0,
-				i;
+	Datum	   *values = palloc0(sizeof(Datum) * columns->ncolumns);
+	bool	   *nulls = palloc0(sizeof(bool) * columns->ncolumns);
+	bool		clean = true;
+	bool		ascending = true;
+	int			allocated = 0;
 
 	while (clean && table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
@@ -401,11 +398,11 @@ read_pending(CopyState *copy, int64 process_id, Relation source, const SourceCol
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(copy->per_row);
 		MemoryContextSwitchTo(copy->per_row);
-		clean = ShapeRow(shape, columns, slot, values, nulls, &kind, &column);
+		clean = ConsolidateConvertRow(columns, from, slot, values, nulls, &kind, &column);
 		if (!clean)
 			break;
-		contents->checksum += ChecksumRow(shape, values, nulls);
-		MemoryContextSwitchTo(keep);
+		contents->checksum += ConsolidateChecksumRow(columns, values, nulls);
+		MemoryContextSwitchTo(oldcontext);
 		if (copy->npending == allocated)
 		{
 			allocated = Max(allocated * 2, 256);
@@ -413,46 +410,44 @@ read_pending(CopyState *copy, int64 process_id, Relation source, const SourceCol
 				repalloc(copy->pending, sizeof(Pending) * allocated);
 		}
 		row = &copy->pending[copy->npending++];
-		row->key = (int64) ChecksumKey(shape, values);
+		row->key = (int64) ConsolidateHashKey(columns, values);
 		if (copy->npending > 1 && row->key <= row[-1].key)
 			ascending = false;
 		arrange_row(copy, process_id, values, nulls);
 		row->tuple = heap_form_tuple(copy->desc, copy->values, copy->nulls);
 	}
-	MemoryContextSwitchTo(keep);
+	MemoryContextSwitchTo(oldcontext);
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
 
 	if (clean && !ascending)
 	{
 		sort_pending(copy->pending, copy->npending);
-		for (i = 1; i < copy->npending && clean; i++)
+		for (int i = 1; i < copy->npending && clean; i++)
 			clean = copy->pending[i].key != copy->pending[i - 1].key;
 	}
 	return clean;
 }
 
 /*
- * Examines a small source and keeps its rows for CopySource.  False, and
- * nothing done, when it is not small, or something in it is not clean.
+ * Scans a small source and keeps its rows for ConsolidateCopySource.  False, and nothing
+ * done, when it is not small, or the target would refuse one of its rows.
  */
 bool
-CopyReadSmall(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
-			  Snapshot snapshot, Contents *contents)
+ConsolidateCopyReadSmall(CopyState *copy, int64 process_id, Relation source,
+						 const SourceColumn *from, Snapshot snapshot, SourceContents *contents)
 {
-	int			i;
-
-	CopyOpen(copy);
+	open_target(copy);
 	copy->npending = 0;
 	if (!copy->heap || RelationGetNumberOfBlocks(source) > SMALL_BLOCKS)
 		return false;
-	memset(contents, 0, sizeof(Contents));
-	if (read_pending(copy, process_id, source, columns, snapshot, contents))
+	memset(contents, 0, sizeof(SourceContents));
+	if (read_pending(copy, process_id, source, from, snapshot, contents))
 	{
 		contents->rows = copy->npending;
 		return true;
 	}
-	for (i = 0; i < copy->npending; i++)
+	for (int i = 0; i < copy->npending; i++)
 		heap_freetuple(copy->pending[i].tuple);
 	copy->npending = 0;
 	return false;
@@ -460,46 +455,46 @@ CopyReadSmall(CopyState *copy, int64 process_id, Relation source, const SourceCo
 
 /* ---- any source ---------------------------------------------------------------- */
 
-/* What take_plain and take_row need. */
-typedef struct Taking
+/* What buffer_callback and rows_callback need. */
+typedef struct RowTarget
 {
 	CopyState  *copy;
 	int64		process_id;
 	Rows	   *rows;
-} Taking;
+} RowTarget;
 
 static void
-take_plain(void *arg, Datum *values, bool *nulls)
+buffer_callback(void *arg, Datum *values, bool *nulls)
 {
-	Taking	   *taking = arg;
+	RowTarget  *into = arg;
 
-	buffer_row(taking->copy, taking->process_id, values, nulls);
+	buffer_row(into->copy, into->process_id, values, nulls);
 }
 
 static void
-take_row(void *arg, Datum *values, bool *nulls)
+rows_callback(void *arg, Datum *values, bool *nulls)
 {
-	RowsPut(((Taking *) arg)->rows, values, nulls);
+	RowsPut(((RowTarget *) arg)->rows, values, nulls);
 }
 
 static void
-copy_plain(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
-		   Snapshot snapshot, const Contents *contents)
+copy_plain(CopyState *copy, int64 process_id, Relation source, const SourceColumn *from,
+		   Snapshot snapshot, const SourceContents *contents)
 {
-	Taking		taking = {copy, process_id};
+	RowTarget	into = {copy, process_id};
 
-	ExamineRows(&copy->family->shape, source, columns, snapshot, contents, take_plain, &taking);
+	ConsolidateForEachRow(&copy->family->columns, source, from, snapshot, contents,
+						  buffer_callback, &into);
 }
 
 static TupleDesc
-shape_descriptor(const Shape *shape)
+row_descriptor(const FamilyColumns *columns)
 {
-	TupleDesc	desc = CreateTemplateTupleDesc(shape->ncolumns);
-	int			i;
+	TupleDesc	desc = CreateTemplateTupleDesc(columns->ncolumns);
 
-	for (i = 0; i < shape->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 	{
-		const ShapeColumn *column = &shape->columns[i];
+		const FamilyColumn *column = &columns->column[i];
 
 		TupleDescInitEntry(desc, i + 1, column->name, column->type, column->typmod, 0);
 		TupleDescInitEntryCollation(desc, i + 1, column->collation);
@@ -510,41 +505,37 @@ shape_descriptor(const Shape *shape)
 static char *
 insert_command(Family *family, int64 process_id)
 {
-	Shape	   *shape = &family->shape;
-	StringInfoData sql;
-	int			i;
+	char	   *columns = ConsolidateColumnList(&family->columns);
 
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO %s (%s",
-					 quote_qualified_identifier(family->schema, family->target), PROCESS_COLUMN);
-	for (i = 0; i < shape->ncolumns; i++)
-		appendStringInfo(&sql, ", %s", quote_identifier(shape->columns[i].name));
-	appendStringInfo(&sql, ") OVERRIDING SYSTEM VALUE SELECT " INT64_FORMAT "::pg_catalog.int8", process_id);
-	for (i = 0; i < shape->ncolumns; i++)
-		appendStringInfo(&sql, ", s.%s", quote_identifier(shape->columns[i].name));
-	appendStringInfoString(&sql, " FROM " ROWS_NAME " s");
-	return sql.data;
+	return psprintf("INSERT INTO %s (%s, %s) OVERRIDING SYSTEM VALUE"
+					" SELECT " INT64_FORMAT "::pg_catalog.int8, %s FROM " ROWS_NAME,
+					quote_qualified_identifier(family->schema, family->target), PROCESS_COLUMN,
+					columns, process_id, columns);
 }
 
-/* What a view's triggers, or a foreign server, count as written need not be there. */
+/*
+ * The rows that the target shows.  A view or a foreign server may count rows as written
+ * that it did not store.
+ */
 static int64
 rows_shown(Family *family, int64 process_id)
 {
-	ProcessSum *sum = hash_search(TargetSums(family, &process_id), &process_id, HASH_FIND, NULL);
+	HTAB	   *sums = ConsolidateTargetSums(family, &process_id);
+	ProcessSum *sum = hash_search(sums, &process_id, HASH_FIND, NULL);
 
 	return sum ? sum->rows : 0;
 }
 
 static void
-copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
-			  Snapshot snapshot, const Contents *contents)
+copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceColumn *from,
+			  Snapshot snapshot, const SourceContents *contents)
 {
 	Family	   *family = copy->family;
-	Taking		taking = {copy, process_id, RowsBegin(shape_descriptor(&family->shape))};
+	RowTarget	into = {copy, process_id, RowsBegin(row_descriptor(&family->columns))};
 	int64		written;
 
-	ExamineRows(&family->shape, source, columns, snapshot, contents, take_row, &taking);
-	written = RowsInto(taking.rows, copy->owner, insert_command(family, process_id));
+	ConsolidateForEachRow(&family->columns, source, from, snapshot, contents, rows_callback, &into);
+	written = RowsInto(into.rows, copy->owner, insert_command(family, process_id));
 	if (copy->target->rd_rel->relkind == RELKIND_VIEW ||
 		copy->target->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
 		written = Min(written, rows_shown(family, process_id));
@@ -559,22 +550,23 @@ copy_executor(CopyState *copy, int64 process_id, Relation source, const SourceCo
 				 errhint("Disable it, or rename the table: consolidate then makes its own.")));
 }
 
-/* Copies the rows of a source that are not rejected. */
+/*
+ * Copies the rows of a source that are not rejected, at the latest with
+ * ConsolidateCopyClose.  Raises 27000 when the target does not take all of them.
+ */
 void
-CopySource(CopyState *copy, int64 process_id, Relation source, const SourceColumn *columns,
-		   Snapshot snapshot, const Contents *contents)
+ConsolidateCopySource(CopyState *copy, int64 process_id, Relation source, const SourceColumn *from,
+					  Snapshot snapshot, const SourceContents *contents)
 {
-	int			i;
-
-	CopyOpen(copy);
+	open_target(copy);
 	if (copy->npending > 0)
 	{
-		for (i = 0; i < copy->npending; i++)
+		for (int i = 0; i < copy->npending; i++)
 			buffer_tuple(copy, copy->pending[i].tuple);
 		copy->npending = 0;
 	}
 	else if (copy->plain)
-		copy_plain(copy, process_id, source, columns, snapshot, contents);
+		copy_plain(copy, process_id, source, from, snapshot, contents);
 	else
-		copy_executor(copy, process_id, source, columns, snapshot, contents);
+		copy_executor(copy, process_id, source, from, snapshot, contents);
 }

@@ -1,6 +1,6 @@
 /*
  * consolidate_define.c
- *	  consolidate_define(): families of one's own.
+ *	  consolidate_define(): families of the user's own.
  */
 #include "postgres.h"
 
@@ -10,7 +10,6 @@
 #include "regex/regex.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
 
@@ -21,7 +20,7 @@
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
-/* Is there a | outside of parentheses?  Then ^ holds for one side, $ for the other. */
+/* Is there a | outside of parentheses?  Then ^ belongs to one side only, $ to the other. */
 static bool
 has_outer_alternative(const char *pattern)
 {
@@ -98,7 +97,7 @@ check_key(List *key)
 			if (strcmp(column, list_nth(key, j)) == 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_DUPLICATE_COLUMN),
-						 errmsg("key column \"%s\" is there twice", column)));
+						 errmsg("key column \"%s\" appears twice", column)));
 	}
 	if (key == NIL || list_length(key) >= INDEX_MAX_KEYS)
 		ereport(ERROR,
@@ -107,23 +106,23 @@ check_key(List *key)
 				 errdetail("It has %d.", list_length(key))));
 }
 
-/* Without columns of its own, a family's key is looked for in the sources. */
+/* The key's columns are columns of the family.  (Without a list, the sources have them.) */
 static void
-check_key_defined(List *key, const Shape *shape)
+check_key_defined(List *key, const FamilyColumns *columns)
 {
 	ListCell   *lc;
 
 	foreach(lc, key)
 	{
 		char	   *column = lfirst(lc);
-		int			i;
+		bool		found = false;
 
-		for (i = 0; i < shape->ncolumns && strcmp(shape->columns[i].name, column) != 0; i++)
-			;
-		if (i == shape->ncolumns)
+		for (int i = 0; i < columns->ncolumns && !found; i++)
+			found = strcmp(columns->column[i].name, column) == 0;
+		if (!found)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("key column \"%s\" is none of the columns of the family", column),
+					 errmsg("key column \"%s\" is not among the columns of the family", column),
 					 errhint("Add it to the columns, or leave them out: then they are those of the sources.")));
 	}
 }
@@ -135,24 +134,24 @@ check_redefinition(const char *extschema, const char *family)
 	bool		builtin;
 
 	if (SpiQuery(psprintf("SELECT builtin FROM %s.consolidate_family"
-								  " WHERE family OPERATOR(pg_catalog.=) $1", extschema),
-						 1, args) == 0)
+						  " WHERE family OPERATOR(pg_catalog.=) $1", extschema),
+				 1, args) == 0)
 		return;
 	builtin = SpiBool(0, 1);
 	if (builtin ||
 		SpiQuery(psprintf("SELECT FROM %s.consolidate_source"
-								  " WHERE family OPERATOR(pg_catalog.=) $1"
-								  "  AND state OPERATOR(pg_catalog.<>) 'restored' LIMIT 1", extschema),
-						 1, args) > 0)
+						  " WHERE family OPERATOR(pg_catalog.=) $1"
+						  "  AND state OPERATOR(pg_catalog.<>) 'restored' LIMIT 1", extschema),
+				 1, args) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("family \"%s\" is defined already", family),
-				 builtin ? errdetail("It is one of the extension's own.") :
+				 errmsg("family \"%s\" already exists", family),
+				 builtin ? errdetail("It is one of the extension's own families.") :
 				 errdetail("Tables of it have been consolidated."),
 				 errhint("Choose another name.")));
 }
 
-/* Whether it reads as a name with its schema; a name may well have a dot in it. */
+/* Would SQL read this as a name with its schema?  A quoted name may contain a dot. */
 static bool
 has_schema(const char *name)
 {
@@ -168,16 +167,20 @@ check_target(const char *extschema, const char *family, const char *target)
 	SpiArg		args[] = {SpiTextArg(family), SpiTextArg(target)};
 
 	if (SpiQuery(psprintf("SELECT family FROM %s.consolidate_family"
-								  " WHERE family OPERATOR(pg_catalog.<>) $1"
-								  "  AND target OPERATOR(pg_catalog.=) $2 LIMIT 1", extschema),
-						 2, args) > 0)
+						  " WHERE family OPERATOR(pg_catalog.<>) $1"
+						  "  AND target OPERATOR(pg_catalog.=) $2 LIMIT 1", extschema),
+				 2, args) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("target \"%s\" is that of family \"%s\"", target, SpiText(0, 1)),
-				 errdetail("The processes of two families have ids of their own, which one target cannot tell apart."),
+				 errmsg("target \"%s\" is already used by family \"%s\"", target, SpiText(0, 1)),
+				 errdetail("Two families can have the same process ids, so one target could not tell their rows apart."),
 				 errhint("Choose another target.")));
 }
 
+/*
+ * consolidate_define(family, pattern, target, key, columns): defines a family, or changes
+ * one of which nothing is consolidated.
+ */
 PG_FUNCTION_INFO_V1(consolidate_define);
 
 Datum
@@ -212,14 +215,14 @@ consolidate_define(PG_FUNCTION_ARGS)
 
 		/* says now what is wrong with a name or a type */
 		columns = TextArrayToList(PG_GETARG_ARRAYTYPE_P(4));
-		ShapeFromDefinitions(&probe, columns);
-		ShapeCheckNames(&probe);
+		ConsolidateParseColumns(&probe, columns);
+		ConsolidateCheckColumns(&probe);
 		SettingsEnd(level);
-		check_key_defined(key, &probe.shape);
+		check_key_defined(key, &probe.columns);
 	}
 
 	SPI_connect();
-	CheckOwnTables(get_func_namespace(fcinfo->flinfo->fn_oid), true);
+	ConsolidateCheckOwnTables(get_func_namespace(fcinfo->flinfo->fn_oid), true);
 	check_redefinition(extschema, family);
 	check_target(extschema, family, target);
 	args[0] = SpiTextArg(family);

@@ -5,23 +5,19 @@
  * Two pieces: what comes before the rows are put back (the table, its columns,
  * its owner) and what comes after (constraints and indexes, rights, comments,
  * replica identity).  Both are plain SQL with every name qualified, so that a
- * DBA can read and run them without us.
+ * DBA can read and run them without the extension.
  *
  * A plain table costs one scan of pg_attribute and one of pg_description;
- * deparsing is for those that have something to deparse, under SettingsForText, which
- * make the server qualify what it writes, and write it in one way.
+ * other tables are deparsed by the server, under SettingsForText, so that names are
+ * qualified and every session writes the same.
  *
  * What cannot be written down here (row security, triggers, dependants, grants
- * by others than the owner, ...) InspectSource has refused before.
+ * by others than the owner, ...) ConsolidateCheckSource has refused before.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/toast_compression.h"
-#include "catalog/indexing.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
@@ -35,10 +31,7 @@
 #include "miscadmin.h"
 #include "nodes/nodes.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
@@ -47,6 +40,7 @@
 #include "common/catalog.h"
 #include "common/names.h"
 #include "common/settings.h"
+#include "common/textarray.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
@@ -64,15 +58,11 @@ typedef struct Writer
 static void
 append_options(StringInfo sql, Datum options, const char *prefix, const char **separator)
 {
-	Datum	   *elements;
-	int			n,
-				i;
+	ListCell   *lc;
 
-	deconstruct_array(DatumGetArrayTypeP(options), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, NULL, &n);
-	for (i = 0; i < n; i++)
+	foreach(lc, TextArrayToList(DatumGetArrayTypeP(options)))
 	{
-		char	   *option = TextDatumGetCString(elements[i]);
+		char	   *option = lfirst(lc);
 		char	   *value = strchr(option, '=');
 
 		/* newer minor releases mark a column's age here; a new column has its own */
@@ -103,9 +93,8 @@ append_privileges(StringInfo sql, AclMode mode, const char *columns)
 #endif
 	};
 	const char *separator = "";
-	int			i;
 
-	for (i = 0; i < lengthof(names); i++)
+	for (int i = 0; i < lengthof(names); i++)
 		if (mode & names[i].bit)
 		{
 			appendStringInfo(sql, "%s%s%s", separator, names[i].name, columns);
@@ -113,16 +102,14 @@ append_privileges(StringInfo sql, AclMode mode, const char *columns)
 		}
 }
 
-/* GRANTs that lead from no rights at all to this ACL. */
+/* The GRANTs that give a table without any rights this ACL. */
 static void
 append_grants(Writer *writer, Acl *acl, const char *columns)
 {
 	AclItem    *items = ACL_DAT(acl);
-	int			i,
-				with_option;
 
-	for (i = 0; i < ACL_NUM(acl); i++)
-		for (with_option = 0; with_option < 2; with_option++)
+	for (int i = 0; i < ACL_NUM(acl); i++)
+		for (int with_option = 0; with_option < 2; with_option++)
 		{
 			AclMode		options = ACLITEM_GET_GOPTIONS(items[i]);
 			AclMode		mode = ACLITEM_GET_PRIVS(items[i]) & (with_option ? options : ~options);
@@ -160,9 +147,8 @@ static char *
 default_expression(Relation rel, AttrNumber attno)
 {
 	TupleConstr *constr = RelationGetDescr(rel)->constr;
-	int			i;
 
-	for (i = 0; constr && i < constr->num_defval; i++)
+	for (int i = 0; constr && i < constr->num_defval; i++)
 		if (constr->defval[i].adnum == attno)
 			return deparse_expression(stringToNode(constr->defval[i].adbin),
 									  deparse_context_for(RelationGetRelationName(rel),
@@ -171,7 +157,7 @@ default_expression(Relation rel, AttrNumber attno)
 	return NULL;
 }
 
-/* Otherwise than its type. */
+/* Does the column have another collation than its type? */
 static bool
 is_collated(Form_pg_attribute att)
 {
@@ -215,7 +201,7 @@ statistics_target(HeapTuple tuple, TupleDesc desc)
 		DatumGetInt16(value) : DatumGetInt32(value);
 }
 
-/* What a column has beside its definition.  The tuple is of pg_attribute. */
+/* Properties of a column that CREATE TABLE does not set.  The tuple is of pg_attribute. */
 static void
 append_column_extras(Writer *writer, Relation pg_attribute, HeapTuple tuple)
 {
@@ -312,12 +298,11 @@ append_table(Writer *writer, HeapTuple class_tuple)
 	TupleDesc	desc = RelationGetDescr(writer->rel);
 	StringInfo	sql = &writer->before;
 	const char *separator = "";
-	int			i;
 
 	appendStringInfo(sql, "CREATE %sTABLE %s (",
 					 form->relpersistence == RELPERSISTENCE_UNLOGGED ? "UNLOGGED " : "",
 					 writer->name);
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 		if (!TupleDescAttr(desc, i)->attisdropped)
 			append_column(writer, TupleDescAttr(desc, i), &separator);
 	/* always named, lest default_table_access_method changes it */
@@ -344,7 +329,7 @@ append_comment(Writer *writer, const char *kind, const char *object, Oid oid, Oi
 						 quote_literal_cstr(comment));
 }
 
-/* Commands end with or without a semicolon, depending on the function. */
+/* The server's functions return commands with or without a semicolon. */
 static void
 append_command(StringInfo sql, char *command)
 {
@@ -363,7 +348,8 @@ append_constraints(Writer *writer, bool not_null)
 	CatalogRows rows;
 	HeapTuple	tuple;
 
-	CatalogBegin(&rows, ConstraintRelationId, ConstraintRelidTypidNameIndexId, Anum_pg_constraint_conrelid, RelationGetRelid(writer->rel));
+	CatalogBegin(&rows, ConstraintRelationId, ConstraintRelidTypidNameIndexId,
+				 Anum_pg_constraint_conrelid, RelationGetRelid(writer->rel));
 	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
 		Form_pg_constraint form = (Form_pg_constraint) GETSTRUCT(tuple);
@@ -378,7 +364,7 @@ append_constraints(Writer *writer, bool not_null)
 	CatalogEnd(&rows);
 }
 
-/* An index's expressions have no names, only numbers. */
+/* Statistics targets of an index's expressions, which have numbers instead of names. */
 static void
 append_index_statistics(Writer *writer, Oid index, const char *name)
 {
@@ -399,6 +385,10 @@ append_index_statistics(Writer *writer, Oid index, const char *name)
 	CatalogEnd(&rows);
 }
 
+/*
+ * Indexes with their statistics and comments, and which of them the table is clustered on
+ * or is its replica identity.
+ */
 static void
 append_indexes(Writer *writer)
 {
@@ -441,7 +431,8 @@ append_comments(Writer *writer)
 	CatalogRows rows;
 	HeapTuple	tuple;
 
-	CatalogBeginPair(&rows, DescriptionRelationId, DescriptionObjIndexId, Anum_pg_description_objoid, RelationGetRelid(writer->rel),
+	CatalogBeginPair(&rows, DescriptionRelationId, DescriptionObjIndexId,
+					 Anum_pg_description_objoid, RelationGetRelid(writer->rel),
 					 Anum_pg_description_classoid, RelationRelationId);
 	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
@@ -464,17 +455,19 @@ static bool
 has_collations(Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
-	int			i;
 
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 		if (is_collated(TupleDescAttr(desc, i)))
 			return true;
 	return false;
 }
 
-/* Writes the two pieces of DDL, in the current memory context. */
+/*
+ * Writes the two pieces of DDL that make an open source again, in the current memory
+ * context.  ConsolidateCheckSource has found no problem.
+ */
 void
-DefinitionOf(Relation source, char **before, char **after)
+ConsolidateDeparseTable(Relation source, char **before, char **after)
 {
 	Form_pg_class form = source->rd_rel;
 	TupleConstr *constr = RelationGetDescr(source)->constr;
@@ -510,7 +503,8 @@ DefinitionOf(Relation source, char **before, char **after)
 	}
 	append_all_column_extras(&writer);
 	append_comments(&writer);
-	if (form->relreplident == REPLICA_IDENTITY_FULL || form->relreplident == REPLICA_IDENTITY_NOTHING)
+	if (form->relreplident == REPLICA_IDENTITY_FULL ||
+		form->relreplident == REPLICA_IDENTITY_NOTHING)
 		appendStringInfo(&writer.after, "ALTER TABLE %s REPLICA IDENTITY %s;\n", writer.name,
 						 form->relreplident == REPLICA_IDENTITY_FULL ? "FULL" : "NOTHING");
 	if (deparse)

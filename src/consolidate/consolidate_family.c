@@ -2,26 +2,21 @@
  * consolidate_family.c
  *	  Families, and the tables that belong to them.
  *
- * Candidates are found by name in pg_class, without opening or locking any of
- * them: a source that somebody holds exclusively must not make us wait.
+ * Sources are found by name in pg_class, without opening or locking any of them, so that
+ * we need not wait for one that is locked.
  */
 #include "postgres.h"
 
 #include <sys/stat.h>
 
 #include "access/relation.h"
-#include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
-#include "catalog/pg_type.h"
 #include "common/int.h"
 #include "executor/spi.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -37,16 +32,20 @@ load_columns(Family *family)
 	SpiArg		args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 
 	if (SpiQuery(psprintf("SELECT columns FROM %s.consolidate_target"
-								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-								  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
-						 2, args) == 1)
+						  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+						  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
+				 2, args) == 1)
 		family->column_defs = SpiTextList(0, 1);
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* The family in this schema.  The result lives in the current memory context. */
+/*
+ * The family in this schema, whose columns are not resolved yet.  Raises 3F000 without the
+ * schema, 42704 without the family, 42501 without USAGE or when our own tables cannot be
+ * trusted.  The result lives in the current memory context.
+ */
 Family *
-FamilyLoad(Oid extnamespace, const char *schema, const char *name)
+ConsolidateLoadFamily(Oid extnamespace, const char *schema, const char *name)
 {
 	Family	   *family = palloc0(sizeof(Family));
 	SpiArg		args[] = {SpiTextArg(name)};
@@ -65,12 +64,12 @@ FamilyLoad(Oid extnamespace, const char *schema, const char *name)
 	if (object_aclcheck(NamespaceRelationId, family->schema_oid, GetUserId(),
 						ACL_USAGE) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, schema);
-	CheckOwnTables(extnamespace, false);
+	ConsolidateCheckOwnTables(extnamespace, false);
 
 	if (SpiQuery(psprintf("SELECT pattern, target, key_columns, columns"
-								  " FROM %s.consolidate_family"
-								  " WHERE family OPERATOR(pg_catalog.=) $1", family->extschema),
-						 1, args) == 0)
+						  " FROM %s.consolidate_family"
+						  " WHERE family OPERATOR(pg_catalog.=) $1", family->extschema),
+				 1, args) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("family \"%s\" is not defined", name),
@@ -91,12 +90,11 @@ static int64
 file_size(const char *path)
 {
 	int64		size = 0;
-	int			segment;
 	struct stat st;
 
 	if (path == NULL)
 		return 0;
-	for (segment = 0;; segment++)
+	for (int segment = 0;; segment++)
 	{
 		char	   *file = segment ? psprintf("%s.%d", path, segment) : pstrdup(path);
 		bool		there = stat(file, &st) == 0;
@@ -139,7 +137,7 @@ compare_sources(const ListCell *a, const ListCell *b)
 		return left->has_id ? -1 : 1;
 	if (left->process_id != right->process_id)
 		return left->process_id < right->process_id ? -1 : 1;
-	/* of 7 and 007 the shorter name is the one that was meant */
+	/* of 7 and 007 the shorter name comes first: the other is refused */
 	if (strlen(left->name) != strlen(right->name))
 		return strlen(left->name) < strlen(right->name) ? -1 : 1;
 	return strcmp(left->name, right->name);
@@ -181,20 +179,19 @@ compare_process(const void *key, const void *element)
 static void
 load_records(Family *family, List *sources)
 {
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
+	SpiArg		args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 	int			ids = 0;
-	uint64		n,
-				i;
+	uint64		n;
 
 	while (ids < list_length(sources) && ((Source *) list_nth(sources, ids))->has_id)
 		ids++;
 	n = SpiQuery(psprintf("SELECT process_id, source_table, state, row_count,"
-								  "  rejected_count, checksum FROM %s.consolidate_source"
-								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-								  "  AND family OPERATOR(pg_catalog.=) $2"
-								  "  AND state OPERATOR(pg_catalog.<>) 'restored'",
-								  family->extschema), 2, args);
-	for (i = 0; i < n && ids > 0; i++)
+						  "  rejected_count, checksum FROM %s.consolidate_source"
+						  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+						  "  AND family OPERATOR(pg_catalog.=) $2"
+						  "  AND state OPERATOR(pg_catalog.<>) 'restored'",
+						  family->extschema), 2, args);
+	for (uint64 i = 0; i < n && ids > 0; i++)
 	{
 		int64		id = SpiInt64(i, 1);
 		ListCell   *cell = bsearch(&id, list_head(sources), ids, sizeof(ListCell), compare_process);
@@ -203,7 +200,7 @@ load_records(Family *family, List *sources)
 
 		if (cell == NULL)
 			continue;
-		/* of several tables of one process the first is not refused already */
+		/* of several tables of one process, all but the first have a problem already */
 		while (cell > list_head(sources) &&
 			   ((Source *) lfirst(cell - 1))->process_id == id)
 			cell--;
@@ -223,31 +220,31 @@ load_records(Family *family, List *sources)
 
 /*
  * Every relation of the family, in the order of the process ids, with the
- * problems that show without opening it.
+ * problems that its name and kind alone tell.  In the current memory context.
  */
 List *
-FamilySources(Family *family)
+ConsolidateFindSources(Family *family)
 {
 	List	   *sources = NIL;
 	ListCell   *lc;
 	Source	   *previous = NULL;
-	uint64		n,
-				i;
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)};
+	uint64		n;
+	SpiArg		args[] = {
+		SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)
+	};
 
-	n = SpiQuery(
-								  "SELECT c.oid, c.relname, c.relkind, "
-								  "  pg_catalog.substring(c.relname::pg_catalog.text, $2), "
-								  "  CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'r'"
-								  "    THEN pg_catalog.pg_relation_filepath(c.oid) END, c.relowner "
-								  "FROM pg_catalog.pg_class c "
-								  "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-								  "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
-								  "  AND c.relname OPERATOR(pg_catalog.~) $2"
-								  "  AND c.relname OPERATOR(pg_catalog.<>) $3"
-								  "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}')",
-								  3, args);
-	for (i = 0; i < n; i++)
+	n = SpiQuery("SELECT c.oid, c.relname, c.relkind, "
+				 "  pg_catalog.substring(c.relname::pg_catalog.text, $2), "
+				 "  CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'r'"
+				 "    THEN pg_catalog.pg_relation_filepath(c.oid) END, c.relowner "
+				 "FROM pg_catalog.pg_class c "
+				 "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+				 "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
+				 "  AND c.relname OPERATOR(pg_catalog.~) $2"
+				 "  AND c.relname OPERATOR(pg_catalog.<>) $3"
+				 "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}')",
+				 3, args);
+	for (uint64 i = 0; i < n; i++)
 	{
 		Source	   *source = palloc0(sizeof(Source));
 		char	   *id;
@@ -288,27 +285,28 @@ FamilySources(Family *family)
 }
 
 /*
- * Tables whose names look like the family's and are not: another case, a
- * suffix, no number.  The plan lists them so that nobody believes them gone.
+ * Names of tables that look like the family's and are not: another case, a suffix, no
+ * number.  The plan lists them so that nobody believes they were consolidated.
  */
 List *
-FamilyLookalikes(Family *family)
+ConsolidateFindLookalikes(Family *family)
 {
 	List	   *names = NIL;
-	uint64		n,
-				i;
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)};
+	uint64		n;
+	SpiArg		args[] = {
+		SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)
+	};
 
 	n = SpiQuery("SELECT c.relname "
-						 "FROM pg_catalog.pg_class c "
-						 "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-						 "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
-						 "  AND c.relname OPERATOR(pg_catalog.!~) $2"
-						 "  AND pg_catalog.starts_with(pg_catalog.lower(c.relname::pg_catalog.text), "
-						 "    pg_catalog.lower($3) OPERATOR(pg_catalog.||) '_')"
-						 "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}') "
-						 "ORDER BY c.relname COLLATE pg_catalog.\"C\"", 3, args);
-	for (i = 0; i < n; i++)
+				 "FROM pg_catalog.pg_class c "
+				 "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+				 "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
+				 "  AND c.relname OPERATOR(pg_catalog.!~) $2"
+				 "  AND pg_catalog.starts_with(pg_catalog.lower(c.relname::pg_catalog.text), "
+				 "    pg_catalog.lower($3) OPERATOR(pg_catalog.||) '_')"
+				 "  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}') "
+				 "ORDER BY c.relname COLLATE pg_catalog.\"C\"", 3, args);
+	for (uint64 i = 0; i < n; i++)
 		names = lappend(names, SpiText(i, 1));
 	SPI_freetuptable(SPI_tuptable);
 	return names;
@@ -321,39 +319,42 @@ FamilyLookalikes(Family *family)
 static List *
 majority_columns(Family *family)
 {
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)};
+	SpiArg		args[] = {
+		SpiTextArg(family->schema), SpiTextArg(family->pattern), SpiTextArg(family->target)
+	};
 	List	   *defs = NIL;
 
 	if (SpiQuery("WITH cols AS ("
-						 "SELECT c.relname, pg_catalog.array_agg("
-						 "   pg_catalog.quote_ident(a.attname) OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||)"
-						 "   pg_catalog.format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum) AS defs "
-						 "FROM pg_catalog.pg_class c "
-						 "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-						 "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid"
-						 "  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped "
-						 "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
-						 "  AND c.relname OPERATOR(pg_catalog.~) $2"
-						 "  AND c.relname OPERATOR(pg_catalog.<>) $3"
-						 "  AND c.relkind OPERATOR(pg_catalog.=) 'r' "
-						 "GROUP BY c.relname) "
-						 "SELECT defs FROM cols GROUP BY defs ORDER BY pg_catalog.count(*) DESC,"
-						 "  pg_catalog.min(pg_catalog.length(relname::pg_catalog.text)),"
-						 "  pg_catalog.min(relname::pg_catalog.text COLLATE pg_catalog.\"C\") LIMIT 1",
-						 3, args) == 1)
+				 "SELECT c.relname, pg_catalog.array_agg("
+				 "   pg_catalog.quote_ident(a.attname) OPERATOR(pg_catalog.||) ' '"
+				 "   OPERATOR(pg_catalog.||)"
+				 "   pg_catalog.format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum) AS defs "
+				 "FROM pg_catalog.pg_class c "
+				 "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+				 "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid"
+				 "  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped "
+				 "WHERE n.nspname OPERATOR(pg_catalog.=) $1"
+				 "  AND c.relname OPERATOR(pg_catalog.~) $2"
+				 "  AND c.relname OPERATOR(pg_catalog.<>) $3"
+				 "  AND c.relkind OPERATOR(pg_catalog.=) 'r' "
+				 "GROUP BY c.relname) "
+				 "SELECT defs FROM cols GROUP BY defs ORDER BY pg_catalog.count(*) DESC,"
+				 "  pg_catalog.min(pg_catalog.length(relname::pg_catalog.text)),"
+				 "  pg_catalog.min(relname::pg_catalog.text COLLATE pg_catalog.\"C\") LIMIT 1",
+				 3, args) == 1)
 		defs = SpiTextList(0, 1);
 	SPI_freetuptable(SPI_tuptable);
 	return defs;
 }
 
 static bool
-resolve_shape(Family *family)
+resolve_columns(Family *family)
 {
 	if (OidIsValid(family->target_oid))
 	{
 		Relation	target = relation_open(family->target_oid, AccessShareLock);
 
-		ShapeFromTarget(family, target);
+		ConsolidateTargetColumns(family, target);
 		relation_close(target, AccessShareLock);
 	}
 	else
@@ -362,22 +363,23 @@ resolve_shape(Family *family)
 
 		if (defs == NIL)
 			return false;
-		ShapeFromDefinitions(family, defs);
-		ShapeCheckNames(family);
+		ConsolidateParseColumns(family, defs);
+		ConsolidateCheckColumns(family);
 	}
-	ShapeFinish(family);
+	ConsolidateFinishColumns(family);
 	return true;
 }
 
 /*
- * Finds out the family's columns; false when nothing tells (no table at all).
- * Types are written and read by name, so the session's path must not matter.
+ * Fills family->columns: from the target, else from the family's definition, else from
+ * the sources.  False when there is none of these.  Types are written and read by name, so
+ * this is done under settings of its own.
  */
 bool
-FamilyResolveShape(Family *family)
+ConsolidateResolveColumns(Family *family)
 {
 	int			level = SettingsForText();
-	bool		found = resolve_shape(family);
+	bool		found = resolve_columns(family);
 
 	SettingsEnd(level);
 	return found;

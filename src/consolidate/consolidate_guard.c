@@ -52,7 +52,7 @@ event_trigger_exists(void)
 	SpiArg		args[] = {SpiTextArg(TRIGGER_NAME)};
 
 	return SpiQuery("SELECT FROM pg_catalog.pg_event_trigger"
-							" WHERE evtname OPERATOR(pg_catalog.=) $1", 1, args) > 0;
+					" WHERE evtname OPERATOR(pg_catalog.=) $1", 1, args) > 0;
 }
 
 static void
@@ -81,6 +81,7 @@ switch_event_trigger(const char *extschema, bool on)
 		   " 'aquacis: warns of or blocks new per-process tables, see consolidate_guard()'");
 }
 
+/* consolidate_guard(source_schema, mode): switches the guard of a schema. */
 PG_FUNCTION_INFO_V1(consolidate_guard);
 
 Datum
@@ -103,17 +104,18 @@ consolidate_guard(PG_FUNCTION_ARGS)
 	args[0] = SpiTextArg(schema);
 	args[1] = SpiTextArg(mode);
 	SPI_connect();
-	CheckOwnTables(get_func_namespace(fcinfo->flinfo->fn_oid), true);
+	ConsolidateCheckOwnTables(get_func_namespace(fcinfo->flinfo->fn_oid), true);
 	if (strcmp(mode, "off") == 0)
 		SpiQuery(psprintf("DELETE FROM %s.consolidate_guard_schema"
-								  " WHERE source_schema OPERATOR(pg_catalog.=) $1", extschema),
-						 1, args);
+						  " WHERE source_schema OPERATOR(pg_catalog.=) $1", extschema),
+				 1, args);
 	else
 		SpiQuery(psprintf("INSERT INTO %s.consolidate_guard_schema (source_schema, mode)"
-								  " VALUES ($1, $2) ON CONFLICT (source_schema) DO UPDATE SET mode = EXCLUDED.mode",
-								  extschema), 2, args);
+						  " VALUES ($1, $2) ON CONFLICT (source_schema) DO UPDATE"
+						  " SET mode = EXCLUDED.mode",
+						  extschema), 2, args);
 	any = SpiQuery(psprintf("SELECT FROM %s.consolidate_guard_schema LIMIT 1", extschema),
-						   0, NULL) > 0;
+				   0, NULL) > 0;
 	switch_event_trigger(extschema, any);
 	SPI_finish();
 	PG_RETURN_VOID();
@@ -140,21 +142,20 @@ names_a_relation(Node *parsetree)
 		!IsA(parsetree, AlterObjectDependsStmt);
 }
 
-/* "importe, numfacturas, ..." as far as the family knows its columns. */
+/* The target's columns as a list, without created_at; NULL when there is no target. */
 static char *
 columns_of_target(const char *schema, const char *target)
 {
 	Oid			relid = get_relname_relid(target, get_namespace_oid(schema, true));
 	StringInfoData list;
-	AttrNumber	attno;
 	char	   *name;
 
 	if (!OidIsValid(relid))
 		return NULL;
 	initStringInfo(&list);
-	for (attno = 1; (name = get_attname(relid, attno, true)) != NULL; attno++)
+	for (AttrNumber attno = 1; (name = get_attname(relid, attno, true)) != NULL; attno++)
 		if (strcmp(name, CREATED_COLUMN) != 0 && strncmp(name, "........pg.dropped", 18) != 0)
-			appendStringInfo(&list, "%s%s", list.len ? ", " : "", quote_identifier(name));
+			ConsolidateAppendName(&list, name);
 	return list.data;
 }
 
@@ -196,16 +197,16 @@ guard_mode(Oid extnamespace, const char *schema)
 
 	while (mode == NULL && (tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 		if (strcmp(TextDatumGetCString(heap_getattr(tuple, Anum_guard_schema_source_schema,
-												RelationGetDescr(rel), &isnull)),
+													RelationGetDescr(rel), &isnull)),
 				   schema) == 0)
 			mode = TextDatumGetCString(heap_getattr(tuple, Anum_guard_schema_mode,
-														 RelationGetDescr(rel), &isnull));
+													RelationGetDescr(rel), &isnull));
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return mode;
 }
 
-/* The process id in a name that matches; the group may have matched nothing. */
+/* The process id in a name that matches; "..." when the group has matched nothing. */
 static char *
 process_of(Datum name, Datum pattern)
 {
@@ -237,10 +238,13 @@ find_family(Oid extnamespace, const char *name, Violation *violation)
 	{
 		Datum		pattern = heap_getattr(tuple, Anum_family_pattern, desc, &isnull);
 
-		if (!DatumGetBool(DirectFunctionCall2Coll(textregexeq, C_COLLATION_OID, text_name, pattern)))
+		if (!DatumGetBool(DirectFunctionCall2Coll(textregexeq, C_COLLATION_OID, text_name,
+												  pattern)))
 			continue;
-		violation->family = TextDatumGetCString(heap_getattr(tuple, Anum_family_family, desc, &isnull));
-		violation->target = TextDatumGetCString(heap_getattr(tuple, Anum_family_target, desc, &isnull));
+		violation->family = TextDatumGetCString(heap_getattr(tuple, Anum_family_family, desc,
+															 &isnull));
+		violation->target = TextDatumGetCString(heap_getattr(tuple, Anum_family_target, desc,
+															 &isnull));
 		violation->process = process_of(text_name, pattern);
 		found = true;
 	}
@@ -277,8 +281,7 @@ Datum
 consolidate_guard_trigger(PG_FUNCTION_ARGS)
 {
 	Oid			extnamespace;
-	uint64		n,
-				i;
+	uint64		n;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		ereport(ERROR,
@@ -291,10 +294,10 @@ consolidate_guard_trigger(PG_FUNCTION_ARGS)
 	extnamespace = get_func_namespace(fcinfo->flinfo->fn_oid);
 	SPI_connect();
 	n = SpiQuery("SELECT objid FROM pg_catalog.pg_event_trigger_ddl_commands()"
-						 " WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass",
-						 0, NULL);
+				 " WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass",
+				 0, NULL);
 	PushActiveSnapshot(GetLatestSnapshot());
-	for (i = 0; i < n; i++)
+	for (uint64 i = 0; i < n; i++)
 		check_relation(extnamespace, SpiOid(i, 1));
 	PopActiveSnapshot();
 	SPI_finish();

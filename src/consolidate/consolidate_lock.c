@@ -1,41 +1,17 @@
 /*
  * consolidate_lock.c
- *	  Transactions, locks and errors of the procedures that commit on their way.
+ *	  Locks of the procedures that commit on their way.
  */
 #include "postgres.h"
 
 #include "catalog/namespace.h"
 #include "common/hashfn.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
-#include "storage/lock.h"
-#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
-#include "common/settings.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
-
-/*
- * Begins a level of settings for reading rows whose checksums are taken: types that
- * are hashed by their text must be written the same in every session, whatever its
- * time zone.  Where there are none it costs nothing.  SettingsEnd() ends it.
- */
-int
-ConsolidateChecksumSettings(const Shape *shape)
-{
-	for (int i = 0; i < shape->ncolumns; i++)
-		if (shape->columns[i].hash_by == HASH_BY_TEXT)
-		{
-			int			level = SettingsForText();
-
-			SettingsSet("timezone", "UTC");
-			return level;
-		}
-	return SettingsBegin();
-}
 
 /* A family in a schema, as the object of a lock. */
 int32
@@ -45,7 +21,10 @@ ConsolidateLockKey(Family *family)
 					hash_bytes_uint32(family->schema_oid));
 }
 
-/* A lock in the name of one of our tables: no command can take it but we. */
+/*
+ * An object lock on consolidate_run's OID, with a key of our own.  No SQL command takes
+ * such a lock, unlike an advisory one.
+ */
 static void
 set_lock_tag(LOCKTAG *tag, Family *family, uint32 key, uint16 kind)
 {
@@ -56,8 +35,8 @@ set_lock_tag(LOCKTAG *tag, Family *family, uint32 key, uint16 kind)
 }
 
 /*
- * Keeps others away from the family until ConsolidateUnlock, over commits.  An
- * advisory lock could be held by anybody who knows its key.
+ * Keeps other runs away from the family until ConsolidateUnlock, over commits; 55006 when
+ * one is at work.  Any role could take an advisory lock whose key it knows.
  */
 void
 ConsolidateLock(LOCKTAG *tag, Family *family)
@@ -79,7 +58,10 @@ ConsolidateUnlock(const LOCKTAG *tag)
 		LockRelease(tag, ExclusiveLock, true);
 }
 
-/* Until the end of the transaction, one at a time, whatever the family. */
+/*
+ * Waits for the lock that all families share, and holds it until the end of the
+ * transaction.  Then sees what its last holder has made.
+ */
 void
 ConsolidateLockAll(Family *family)
 {

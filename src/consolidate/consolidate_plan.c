@@ -1,26 +1,22 @@
 /*
  * consolidate_plan.c
- *	  consolidate_plan and consolidate_verify: looking without touching.
+ *	  consolidate_plan() and consolidate_verify(), which change nothing.
  *
- * The plan looks at every source the way a run would, under a lock that is
- * given back before the next one, and reads all its rows: what it promises is
- * what a run finds.  It writes nothing, and it does not wait: a source that
- * cannot be locked even for reading is reported as in use, and so is one that
- * could not be locked exclusively at this moment.
+ * The plan checks every source as a run would, under a lock that is released before
+ * the next one, and reads all its rows, so that it says what a run would find.
+ * It writes nothing and does not wait: a source that cannot be locked even for reading
+ * is reported as in use, and so is one that could not be locked exclusively at this
+ * moment.
  */
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/table.h"
-#include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/relcache.h"
@@ -41,7 +37,7 @@ typedef struct PlanLine
 	char	   *problem;
 } PlanLine;
 
-/* How many other transactions stand in the way of an exclusive lock? */
+/* How many other transactions hold a lock that conflicts with an exclusive one? */
 static int
 count_holders(Oid relid)
 {
@@ -53,42 +49,45 @@ count_holders(Oid relid)
 	return n;
 }
 
+/* What a run would find of a source that is open and weakly locked. */
 static void
 plan_open_source(Family *family, Source *source, Relation rel, Oid target_owner, HTAB *present,
 				 PlanLine *line)
 {
-	SourceColumn *columns = palloc(sizeof(SourceColumn) * family->shape.ncolumns);
-	Contents	contents;
+	SourceColumn *from = palloc(sizeof(SourceColumn) * family->columns.ncolumns);
+	SourceContents contents;
 	Snapshot	snapshot;
 	bool		stored;
-	int			level,
-				locks,
-				holders;
+	int			level;
+	int			locks;
+	int			holders;
 
 	line->bytes = DatumGetInt64(DirectFunctionCall1(pg_total_relation_size,
 													ObjectIdGetDatum(source->oid)));
-	line->problem = OwnersProblem(family, source->oid, target_owner);
+	line->problem = ConsolidateOwnersProblem(family, source->oid, target_owner);
 	if (line->problem == NULL)
-		line->problem = InspectSource(rel, &locks);
+		line->problem = ConsolidateCheckSource(rel, &locks);
 	if (line->problem == NULL)
-		line->problem = ShapeMatch(&family->shape, rel, columns);
+		line->problem = ConsolidateMatchColumns(&family->columns, rel, from);
 	if (line->problem != NULL)
 		return;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	level = ConsolidateChecksumSettings(&family->shape);
-	ExamineSource(&family->shape, rel, columns, snapshot, &contents);
+	level = ConsolidateChecksumSettings(&family->columns);
+	ConsolidateScanSource(&family->columns, rel, from, snapshot, &contents);
 	line->rows = contents.rows;
 	line->counted = true;
-	line->problem = TargetHolds(family, present, source, rel, columns, snapshot, &contents, &stored);
+	line->problem = ConsolidateCheckStored(family, present, source, rel, from, snapshot, &contents,
+										   &stored);
 	UnregisterSnapshot(snapshot);
 	if (line->problem == NULL)
-		line->problem = ContentsProblem(&family->shape, source, &contents, false);
+		line->problem = ConsolidateContentsProblem(&family->columns, source, &contents, false);
 	SettingsEnd(level);
 	holders = count_holders(source->oid);
 	if (line->problem == NULL && holders > 0)
 		line->problem = psprintf("is in use by %d other transaction(s)", holders);
 }
 
+/* Opens a source if that is possible without waiting, and plans it. */
 static void
 plan_source(Family *family, Source *source, Oid target_owner, HTAB *present, PlanLine *line)
 {
@@ -103,7 +102,7 @@ plan_source(Family *family, Source *source, Oid target_owner, HTAB *present, Pla
 		line->problem = "has been dropped by somebody else";
 		return;
 	}
-	line->problem = InspectRights(source->oid);
+	line->problem = ConsolidateCheckRights(source->oid);
 	if (line->problem != NULL)
 		return;
 	if (!ConditionalLockRelationOid(source->oid, AccessShareLock))
@@ -145,6 +144,10 @@ put_plan_line(ReturnSetInfo *result, const char *name, const Source *source, con
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+/*
+ * consolidate_plan(source_schema, family): a row per source, with what a run would do
+ * about it, and one per table that only looks like a source.
+ */
 PG_FUNCTION_INFO_V1(consolidate_plan);
 
 Datum
@@ -160,37 +163,37 @@ consolidate_plan(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	family = FamilyLoad(get_func_namespace(fcinfo->flinfo->fn_oid),
-						text_to_cstring(PG_GETARG_TEXT_PP(0)),
-						text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	sources = FamilySources(family);
-	if (FamilyResolveShape(family))
+	family = ConsolidateLoadFamily(get_func_namespace(fcinfo->flinfo->fn_oid),
+								   text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								   text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	sources = ConsolidateFindSources(family);
+	if (ConsolidateResolveColumns(family))
 	{
 		if (OidIsValid(family->target_oid))
 		{
-			TargetCheck(family);
-			present = TargetPresent(family, sources);
+			ConsolidateCheckTarget(family);
+			present = ConsolidateProcessesInTarget(family, sources);
 		}
 		else
-			TargetTellPublications(family);
+			ConsolidateWarnOfPublications(family);
 	}
 	target_owner = OidIsValid(family->target_oid) ? CatalogOwner(family->target_oid) :
-		TargetOwnerOf(family, sources);
+		ConsolidateNewTargetOwner(family, sources);
 	per_source = AllocSetContextCreate(CurrentMemoryContext, "aquacis plan",
 									   ALLOCSET_DEFAULT_SIZES);
 	foreach(lc, sources)
 	{
 		Source	   *source = lfirst(lc);
 		PlanLine	line = {0};
-		MemoryContext old = MemoryContextSwitchTo(per_source);
+		MemoryContext oldcontext = MemoryContextSwitchTo(per_source);
 
 		CHECK_FOR_INTERRUPTS();
 		plan_source(family, source, target_owner, present, &line);
 		put_plan_line(result, source->name, source, &line);
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 		MemoryContextReset(per_source);
 	}
-	foreach(lc, FamilyLookalikes(family))
+	foreach(lc, ConsolidateFindLookalikes(family))
 	{
 		PlanLine	line = {.problem = psprintf("its name does not match %s", family->pattern)};
 
@@ -200,6 +203,10 @@ consolidate_plan(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * consolidate_verify(source_schema, family): a row per consolidated process, with rows and
+ * checksum as recorded and as they are now.
+ */
 PG_FUNCTION_INFO_V1(consolidate_verify);
 
 Datum
@@ -209,36 +216,35 @@ consolidate_verify(PG_FUNCTION_ARGS)
 	Family	   *family;
 	HTAB	   *sums = NULL;
 	SpiArg		args[2];
-	uint64		n,
-				i;
+	uint64		n;
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	family = FamilyLoad(get_func_namespace(fcinfo->flinfo->fn_oid),
-						text_to_cstring(PG_GETARG_TEXT_PP(0)),
-						text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	if (OidIsValid(family->target_oid) && FamilyResolveShape(family))
+	family = ConsolidateLoadFamily(get_func_namespace(fcinfo->flinfo->fn_oid),
+								   text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								   text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	if (OidIsValid(family->target_oid) && ConsolidateResolveColumns(family))
 	{
-		int			level = ConsolidateChecksumSettings(&family->shape);
+		int			level = ConsolidateChecksumSettings(&family->columns);
 
-		sums = TargetSums(family, NULL);
+		sums = ConsolidateTargetSums(family, NULL);
 		SettingsEnd(level);
 	}
 	args[0] = SpiTextArg(family->schema);
 	args[1] = SpiTextArg(family->name);
 	n = SpiQuery(psprintf("SELECT process_id, row_count, checksum"
-								  " FROM %s.consolidate_source"
-								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-								  "  AND family OPERATOR(pg_catalog.=) $2"
-								  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
-								  " ORDER BY process_id", family->extschema), 2, args);
-	for (i = 0; i < n; i++)
+						  " FROM %s.consolidate_source"
+						  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+						  "  AND family OPERATOR(pg_catalog.=) $2"
+						  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
+						  " ORDER BY process_id", family->extschema), 2, args);
+	for (uint64 i = 0; i < n; i++)
 	{
 		int64		id = SpiInt64(i, 1);
 		int64		rows = SpiInt64(i, 2);
 		char	   *recorded = SpiText(i, 3);
 		ProcessSum *sum = sums ? hash_search(sums, &id, HASH_FIND, NULL) : NULL;
-		char	   *now = ChecksumText(sum ? sum->checksum : 0);
+		char	   *now = ConsolidateChecksumText(sum ? sum->checksum : 0);
 		Datum		values[6];
 		bool		nulls[6] = {false};
 

@@ -1,13 +1,11 @@
 /*
  * consolidate_record.c
- *	  What a run writes down: the run itself, the tables it moved, the tables it
- *	  left alone.  Each is written in the transaction that it speaks of.
+ *	  The records of a run: the run itself, the tables it moved, the tables it
+ *	  skipped.  Each is written in the transaction that it is about.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -16,11 +14,11 @@
 #include "consolidate/consolidate_run.h"
 
 /*
- * Begins the record of a run.  One that still says "running" is of a session
- * that is gone: we hold the lock.
+ * Begins the record of a run.  Since we hold the family's lock, an older record that
+ * still says "running" belongs to a session that has ended.
  */
 void
-RecordRun(Run *run)
+ConsolidateRecordRun(Run *run)
 {
 	Family	   *family = run->family;
 	SpiArg		args[] = {
@@ -32,21 +30,22 @@ RecordRun(Run *run)
 	};
 
 	SpiQuery(psprintf("UPDATE %s.consolidate_run SET state = 'interrupted'"
-							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-							  "  AND family OPERATOR(pg_catalog.=) $2"
-							  "  AND state OPERATOR(pg_catalog.=) 'running'",
-							  family->extschema), 2, args);
+					  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+					  "  AND family OPERATOR(pg_catalog.=) $2"
+					  "  AND state OPERATOR(pg_catalog.=) 'running'",
+					  family->extschema), 2, args);
 	SpiQuery(psprintf("DELETE FROM %s.consolidate_problem"
-							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema), 2, args);
+					  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+					  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema), 2, args);
 	SpiQuery(psprintf("INSERT INTO %s.consolidate_run (source_schema, family, started_at,"
-							  "  updated_at, state, lock_key, tables_total, bytes_total)"
-							  " VALUES ($1, $2, $3, pg_catalog.clock_timestamp(), 'running', $4, $5, $6)",
-							  family->extschema), lengthof(args), args);
+					  "  updated_at, state, lock_key, tables_total, bytes_total)"
+					  " VALUES ($1, $2, $3, pg_catalog.clock_timestamp(), 'running', $4, $5, $6)",
+					  family->extschema), lengthof(args), args);
 }
 
+/* Records why a source is skipped, and tells the caller. */
 void
-RecordProblem(Run *run, Source *source, const char *problem)
+ConsolidateRecordProblem(Run *run, Source *source, const char *problem)
 {
 	Family	   *family = run->family;
 	SpiArg		args[] = {
@@ -56,41 +55,48 @@ RecordProblem(Run *run, Source *source, const char *problem)
 	};
 
 	SpiQuery(psprintf("INSERT INTO %s.consolidate_problem"
-							  " (source_schema, family, source_table, process_id, problem)"
-							  " VALUES ($1, $2, $3, $4, $5)"
-							  " ON CONFLICT (source_schema, family, source_table) DO UPDATE"
-							  " SET process_id = EXCLUDED.process_id, problem = EXCLUDED.problem,"
-							  "  seen_at = EXCLUDED.seen_at", family->extschema), lengthof(args), args);
+					  " (source_schema, family, source_table, process_id, problem)"
+					  " VALUES ($1, $2, $3, $4, $5)"
+					  " ON CONFLICT (source_schema, family, source_table) DO UPDATE"
+					  " SET process_id = EXCLUDED.process_id, problem = EXCLUDED.problem,"
+					  "  seen_at = EXCLUDED.seen_at", family->extschema), lengthof(args), args);
 	source->state = SOURCE_SKIPPED;
 	run->tally.skipped++;
 	run->last_error = MemoryContextStrdup(run->context,
 										  psprintf("table \"%s\" %s", source->name, problem));
 	ereport(NOTICE,
-			(errmsg("consolidate: \"%s.%s\" left alone: %s", family->schema, source->name, problem)));
+			(errmsg("consolidate: \"%s.%s\" skipped: %s", family->schema, source->name,
+					problem)));
 }
 
+/*
+ * Adds a source to the batch, with the state that its record gets; ConsolidateWriteRecords
+ * writes it.  What is kept lives in the current memory context.
+ */
 void
-RecordAdd(Batch *batch, Source *source, Relation rel, const char *state,
-		   const Contents *contents)
+ConsolidateRecordSource(Batch *batch, Source *source, Relation rel, const char *state,
+						const SourceContents *contents)
 {
 	int			n = batch->ntaken++;
 	char	   *before;
 	char	   *after;
 
+	batch->oids[n] = source->oid;
 	batch->records[REC_ID][n] = Int64GetDatum(source->process_id);
 	batch->records[REC_TABLE][n] = CStringGetTextDatum(source->name);
 	batch->records[REC_STATE][n] = CStringGetTextDatum(state);
 	batch->records[REC_ROWS][n] = Int64GetDatum(contents->rows - contents->nrejects);
 	batch->records[REC_REJECTS][n] = Int64GetDatum(contents->nrejects);
-	batch->records[REC_CHECKSUM][n] = CStringGetTextDatum(ChecksumText(contents->checksum));
-	DefinitionOf(rel, &before, &after);
+	batch->records[REC_CHECKSUM][n] =
+		CStringGetTextDatum(ConsolidateChecksumText(contents->checksum));
+	ConsolidateDeparseTable(rel, &before, &after);
 	batch->records[REC_BEFORE][n] = CStringGetTextDatum(before);
 	batch->records[REC_AFTER][n] = CStringGetTextDatum(after);
 }
 
 /* Writes the batch's records in one statement. */
 void
-RecordWrite(Batch *batch)
+ConsolidateWriteRecords(Batch *batch)
 {
 	Family	   *family = batch->run->family;
 	SpiArg		args[2 + REC_FIELDS];
@@ -124,7 +130,7 @@ RecordWrite(Batch *batch)
 
 /* Brings the run's row up to date; state is NULL while it goes on. */
 void
-RecordProgress(Run *run, const char *state)
+ConsolidateRecordProgress(Run *run, const char *state)
 {
 	Family	   *family = run->family;
 	Tally	   *tally = &run->tally;

@@ -2,25 +2,21 @@
  * consolidate_reject.c
  *	  Rows that the target refuses, kept in consolidate_rejected.
  *
- * The table is an ordinary one in the extension's schema, made when it is
- * first needed and owned by who needed it; it survives DROP EXTENSION.  A row
+ * The table is an ordinary one in the extension's schema.  It is made when it is first
+ * needed, belongs to the role that needed it, and survives DROP EXTENSION.  A row
  * is one JSON object: integers, numbers and booleans as themselves, everything
  * else as the string that its type writes and reads back exactly.
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -33,14 +29,15 @@
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
-#define ROWS_A_STATEMENT 1000
+#define ROWS_PER_STATEMENT 1000
 
 /*
- * Makes the table if it is not there.  A role that may not is none the worse,
- * unless it wants to keep rows there.
+ * Makes the table if it does not exist.  A role without CREATE on the schema goes on
+ * without it, unless the table is needed: 42501.  An existing table that is needed must be
+ * one that rejected rows may be trusted to, see ConsolidateCheckRejectedTable.
  */
 void
-RejectedMakeTable(Family *family, bool needed)
+ConsolidateMakeRejectedTable(Family *family, bool needed)
 {
 	static const char *const statements[] = {
 		"CREATE TABLE %s.consolidate_rejected ("
@@ -56,31 +53,30 @@ RejectedMakeTable(Family *family, bool needed)
 		"COMMENT ON TABLE %s.consolidate_rejected IS"
 		" 'rows of consolidated process tables that the target refused'",
 	};
-	Oid			namespace = get_namespace_oid(family->extschema_name, false);
-	Oid			there = get_relname_relid("consolidate_rejected", namespace);
-	int			i;
+	Oid			nspoid = get_namespace_oid(family->extschema_name, false);
+	Oid			there = get_relname_relid("consolidate_rejected", nspoid);
 
+	if (!OidIsValid(there))
+	{
+		if (!needed && object_aclcheck(NamespaceRelationId, nspoid, GetUserId(),
+									   ACL_CREATE) != ACLCHECK_OK)
+			return;
+		/* of two first calls at once, only one may make it */
+		ConsolidateLockAll(family);
+		there = get_relname_relid("consolidate_rejected", nspoid);
+	}
 	if (OidIsValid(there))
 	{
 		if (needed)
-			TrustRejected(there);
+			ConsolidateCheckRejectedTable(there);
 		return;
 	}
-	if (!needed && object_aclcheck(NamespaceRelationId, namespace, GetUserId(),
-								   ACL_CREATE) != ACLCHECK_OK)
-		return;
-	/* two first calls at once would both make it */
-	ConsolidateLockAll(family);
-	if (OidIsValid(get_relname_relid("consolidate_rejected", namespace)))
-	{
-		RejectedMakeTable(family, needed);
-		return;
-	}
-	for (i = 0; i < lengthof(statements); i++)
+	for (int i = 0; i < lengthof(statements); i++)
 		SpiRun(psprintf(statements[i], family->extschema));
-	RightsOfOwnerAlone(get_relname_relid("consolidate_rejected", namespace));
+	RightsOfOwnerAlone(get_relname_relid("consolidate_rejected", nspoid));
 }
 
+/* A value as JSON that its type can read back exactly. */
 static void
 append_value(StringInfo json, Form_pg_attribute att, Datum value)
 {
@@ -90,6 +86,7 @@ append_value(StringInfo json, Form_pg_attribute att, Datum value)
 
 	getTypeOutputInfo(att->atttypid, &function, &varlena);
 	text = OidOutputFunctionCall(function, value);
+
 	switch (att->atttypid)
 	{
 		case INT2OID:
@@ -116,12 +113,11 @@ static char *
 row_as_json(TupleDesc desc, TupleTableSlot *slot)
 {
 	StringInfoData json;
-	int			i;
 
 	initStringInfo(&json);
 	slot_getallattrs(slot);
 	appendStringInfoChar(&json, '{');
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
@@ -154,16 +150,17 @@ insert_rows(Family *family, Source *source, Datum *rows, Datum *reasons, int n)
 	written = SpiQuery(psprintf("INSERT INTO %s.consolidate_rejected"
 								" (family, process_id, source_schema, source_table, row_data, reason)"
 								" SELECT $1, $2, $3, $4, u.data::pg_catalog.jsonb, u.reason"
-								" FROM ROWS FROM (pg_catalog.unnest($5), pg_catalog.unnest($6)) u(data, reason)",
+								" FROM ROWS FROM (pg_catalog.unnest($5), pg_catalog.unnest($6))"
+								" u(data, reason)",
 								family->extschema), lengthof(args), args);
 	if (written != n)
 		elog(ERROR, "kept " UINT64_FORMAT " of %d rejected rows of \"%s\"", written, n,
 			 source->name);
 }
 
-/* Takes the rejected rows of a source out again, for RejectedWrite to write them anew. */
+/* Deletes the rejected rows of a source, so that they can be written again. */
 void
-RejectedForget(Family *family, Source *source)
+ConsolidateDeleteRejected(Family *family, Source *source)
 {
 	SpiArg		args[] = {
 		SpiTextArg(family->name), SpiInt64Arg(source->process_id),
@@ -171,32 +168,31 @@ RejectedForget(Family *family, Source *source)
 	};
 
 	SpiQuery(psprintf("DELETE FROM %s.consolidate_rejected"
-							  " WHERE family OPERATOR(pg_catalog.=) $1"
-							  "  AND process_id OPERATOR(pg_catalog.=) $2"
-							  "  AND source_schema OPERATOR(pg_catalog.=) $3"
-							  "  AND source_table OPERATOR(pg_catalog.=) $4", family->extschema),
+					  " WHERE family OPERATOR(pg_catalog.=) $1"
+					  "  AND process_id OPERATOR(pg_catalog.=) $2"
+					  "  AND source_schema OPERATOR(pg_catalog.=) $3"
+					  "  AND source_table OPERATOR(pg_catalog.=) $4", family->extschema),
 			 lengthof(args), args);
 }
 
 /* Writes the rejected rows of a source into consolidate_rejected. */
 void
-RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
-			  const Contents *contents)
+ConsolidateWriteRejected(Family *family, Source *source, Relation rel, Snapshot snapshot,
+						 const SourceContents *contents)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "aquacis rejected rows",
 											   ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(work);
-	Datum	   *rows = palloc(sizeof(Datum) * ROWS_A_STATEMENT);
-	Datum	   *reasons = palloc(sizeof(Datum) * ROWS_A_STATEMENT);
+	MemoryContext oldcontext = MemoryContextSwitchTo(work);
+	Datum	   *rows = palloc(sizeof(Datum) * ROWS_PER_STATEMENT);
+	Datum	   *reasons = palloc(sizeof(Datum) * ROWS_PER_STATEMENT);
 	MemoryContext chunk = AllocSetContextCreate(work, "aquacis rejected chunk",
 												ALLOCSET_DEFAULT_SIZES);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	int			level = SettingsForText();
 	int			n = 0;
-	int64		i;
 
 	MemoryContextSwitchTo(chunk);
-	for (i = 0; i < contents->nrejects; i++)
+	for (int64 i = 0; i < contents->nrejects; i++)
 	{
 		const Reject *reject = &contents->rejects[i];
 
@@ -204,9 +200,9 @@ RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 		if (!table_tuple_fetch_row_version(rel, (ItemPointer) &reject->tid, snapshot, slot))
 			elog(ERROR, "a row of \"%s\" is gone while it was locked", source->name);
 		rows[n] = CStringGetTextDatum(row_as_json(RelationGetDescr(rel), slot));
-		reasons[n] = CStringGetTextDatum(RejectReason(&family->shape, reject));
+		reasons[n] = CStringGetTextDatum(ConsolidateRejectReason(&family->columns, reject));
 		ExecClearTuple(slot);
-		if (++n == ROWS_A_STATEMENT || i == contents->nrejects - 1)
+		if (++n == ROWS_PER_STATEMENT || i == contents->nrejects - 1)
 		{
 			insert_rows(family, source, rows, reasons, n);
 			MemoryContextReset(chunk);
@@ -214,7 +210,7 @@ RejectedWrite(Family *family, Source *source, Relation rel, Snapshot snapshot,
 		}
 	}
 	SettingsEnd(level);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	ExecDropSingleTupleTableSlot(slot);
 	MemoryContextDelete(work);
 }

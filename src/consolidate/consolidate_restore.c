@@ -1,45 +1,32 @@
 /*
  * consolidate_restore.c
- *	  CALL consolidate_restore(): a process's table is back.
+ *	  CALL consolidate_restore(): the tables of processes are made again.
  *
  * For each process, in this order: the recorded DDL, the rows from the target,
  * the rows from consolidate_rejected, the second half of the DDL (indexes and
  * constraints after the rows are in; rights and comments), and the rows leave
- * target and consolidate_rejected.  All in one transaction, "batch" processes a
- * commit; what goes wrong with one process is undone by a subtransaction and
- * reported, and the others go on.  Asked for one process, its error is ours.
+ * target and consolidate_rejected.  All in one transaction, "batch" processes per
+ * commit.  An error of one process is undone by a subtransaction and reported, and the
+ * others go on.  When one process alone is asked for, its error ends the call.
  *
- * Whose code.  The definitions are trusted (TrustRecords says when), what they bring
- * back is not: the table's owner has written its defaults, checks and index
- * expressions.  Literals in them go through the input functions of their types when
- * they are parsed, adding a check evaluates it.  So a table of an owner who is not
- * trusted is made bare and given to him, and what has expressions is done as him.  Rows
- * leave the target as its owner does it, and enter the table as its own does: see
- * common/rows.h.
+ * Whose code.  Rows leave the target as its owner does it, and enter the table as its own
+ * does: see common/rows.h, and for the definition consolidate_recreate.c.
  *
- * Rows that changed in the target since they were consolidated are not put
- * back unless force is given; then they go back as they are now.
+ * Rows that changed in the target since they were consolidated are not restored unless
+ * force is given; then they are restored as they are now.
  */
 #include "postgres.h"
 
 #include "access/relation.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
-#include "parser/parser.h"
-#include "storage/lock.h"
-#include "tcop/utility.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "common/args.h"
 #include "common/catalog.h"
@@ -47,15 +34,14 @@
 #include "common/rows.h"
 #include "common/settings.h"
 #include "common/spi.h"
+#include "common/usercode.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
-
-#define FETCH_ROWS	1000
 
 bool		ConsolidateRestoring = false;
 
 /* One row of consolidate_source. */
-typedef struct Record
+typedef struct SourceRecord
 {
 	int64		process_id;
 	char	   *table;
@@ -65,257 +51,25 @@ typedef struct Record
 	char	   *checksum;
 	char	   *before;
 	char	   *after;
-} Record;
-
-/* ---- definitions ------------------------------------------------------------------ */
-
-/* Runs DDL under the search path that it was recorded under. */
-static void
-run_statements(const char *sql)
-{
-	int			level;
-
-	if (sql[0] == '\0')
-		return;
-	level = SettingsForText();
-	SpiRun(sql);
-	SettingsEnd(level);
-}
-
-static void
-run_statement(Node *statement, const char *sql)
-{
-	PlannedStmt *wrapper = makeNode(PlannedStmt);
-	int			level = SettingsForText();
-
-	wrapper->commandType = CMD_UTILITY;
-	wrapper->utilityStmt = statement;
-	wrapper->stmt_len = strlen(sql);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	ProcessUtility(wrapper, sql, false, PROCESS_UTILITY_QUERY, NULL, NULL, None_Receiver, NULL);
-	PopActiveSnapshot();
-	CommandCounterIncrement();
-	SettingsEnd(level);
-}
-
-/* The role to which a statement gives the table, or InvalidOid. */
-static Oid
-new_owner(Node *statement)
-{
-	ListCell   *lc;
-
-	if (IsA(statement, AlterTableStmt))
-		foreach(lc, ((AlterTableStmt *) statement)->cmds)
-		{
-			AlterTableCmd *command = lfirst_node(AlterTableCmd, lc);
-
-			if (command->subtype == AT_ChangeOwner)
-				return get_rolespec_oid(command->newowner, false);
-		}
-	return InvalidOid;
-}
-
-/* Takes the defaults out of CREATE TABLE, and returns ALTER TABLE ... SET DEFAULT of them. */
-static List *
-take_defaults(CreateStmt *create)
-{
-	List	   *defaults = NIL;
-	ListCell   *lc;
-
-	foreach(lc, create->tableElts)
-	{
-		ColumnDef  *column = lfirst_node(ColumnDef, lc);
-		List	   *kept = NIL;
-		ListCell   *l;
-
-		foreach(l, column->constraints)
-		{
-			Constraint *constraint = lfirst_node(Constraint, l);
-			AlterTableStmt *alter;
-			AlterTableCmd *command;
-
-			if (constraint->contype != CONSTR_DEFAULT)
-			{
-				kept = lappend(kept, constraint);
-				continue;
-			}
-			command = makeNode(AlterTableCmd);
-			command->subtype = AT_ColumnDefault;
-			command->name = pstrdup(column->colname);
-			command->def = constraint->raw_expr;
-			alter = makeNode(AlterTableStmt);
-			alter->relation = copyObject(create->relation);
-			alter->cmds = list_make1(command);
-			alter->objtype = OBJECT_TABLE;
-			defaults = lappend(defaults, alter);
-		}
-		column->constraints = kept;
-	}
-	return defaults;
-}
-
-static bool
-is_constraint(AlterTableCmd *command, ConstrType type)
-{
-	return command->subtype == AT_AddConstraint && IsA(command->def, Constraint) &&
-		((Constraint *) command->def)->contype == type;
-}
-
-/* In which order, and as whom, the statements of a definition are run; see finish_table. */
-typedef enum Turn
-{
-	TURN_KEY,					/* a key or an index on columns */
-	TURN_OWNER,					/* has expressions, which the table's owner has written */
-	TURN_REST					/* rights, comments, storage, ... */
-} Turn;
-
-static Turn
-turn_of_index(IndexStmt *index)
-{
-	ListCell   *lc;
-
-	if (index->whereClause != NULL)
-		return TURN_OWNER;
-	foreach(lc, index->indexParams)
-		if (lfirst_node(IndexElem, lc)->expr != NULL)
-			return TURN_OWNER;
-	return TURN_KEY;
-}
-
-static Turn
-turn_of(Node *statement)
-{
-	Turn		turn = TURN_REST;
-	ListCell   *lc;
-
-	if (IsA(statement, IndexStmt))
-		return turn_of_index((IndexStmt *) statement);
-	if (!IsA(statement, AlterTableStmt))
-		return TURN_REST;
-	foreach(lc, ((AlterTableStmt *) statement)->cmds)
-	{
-		AlterTableCmd *command = lfirst_node(AlterTableCmd, lc);
-
-		if (is_constraint(command, CONSTR_PRIMARY) || is_constraint(command, CONSTR_UNIQUE) ||
-			is_constraint(command, CONSTR_NOTNULL))
-			turn = TURN_KEY;
-		else if (command->subtype == AT_AddConstraint || command->subtype == AT_ColumnDefault)
-			return TURN_OWNER;
-	}
-	return turn;
-}
-
-/* The statements of a definition, as parse trees. */
-static List *
-parse_definition(const char *sql)
-{
-	int			level = SettingsForText();
-	List	   *parsed = raw_parser(sql, RAW_PARSE_DEFAULT);
-	List	   *statements = NIL;
-	ListCell   *lc;
-
-	SettingsEnd(level);
-	foreach(lc, parsed)
-		statements = lappend(statements, lfirst_node(RawStmt, lc)->stmt);
-	return statements;
-}
-
-static void
-run_turn(List *statements, Turn turn, const char *sql)
-{
-	ListCell   *lc;
-
-	foreach(lc, statements)
-		if (turn_of(lfirst(lc)) == turn)
-			run_statement(lfirst(lc), sql);
-}
-
-/* The first half of a definition: the table and its columns, before the rows. */
-static void
-make_table(Record *record)
-{
-	List	   *statements = parse_definition(record->before);
-	List	   *defaults;
-	Oid			owner = InvalidOid;
-	ListCell   *lc;
-	UserCodeScope scope;
-
-	foreach(lc, statements)
-		if (!OidIsValid(owner))
-			owner = new_owner(lfirst(lc));
-	if (!OidIsValid(owner) || UserCodeRoleIsTrusted(owner))
-	{
-		run_statements(record->before);
-		return;
-	}
-	if (!IsA(linitial(statements), CreateStmt))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("the recorded definition of \"%s\" does not begin with CREATE TABLE", record->table),
-				 errhint("Look at column definition of consolidate_source.")));
-	defaults = take_defaults(linitial(statements));
-	foreach(lc, statements)
-		run_statement(lfirst(lc), record->before);
-	UserCodeEnter(&scope, owner);
-	run_turn(defaults, TURN_OWNER, record->before);
-	UserCodeLeave(&scope);
-}
-
-/*
- * The second half, when the rows are in.  Keys come first: adding one asks the table's
- * checks whether its columns can be null.  What has expressions is parsed, and
- * computed, as the table's owner.  The rest computes nothing, and may refer to what
- * was made before.
- */
-static void
-finish_table(Record *record, Oid owner)
-{
-	List	   *statements;
-	UserCodeScope scope;
-
-	if (UserCodeRoleIsTrusted(owner))
-	{
-		run_statements(record->after);
-		return;
-	}
-	statements = parse_definition(record->after);
-	run_turn(statements, TURN_KEY, record->after);
-	UserCodeEnter(&scope, owner);
-	run_turn(statements, TURN_OWNER, record->after);
-	UserCodeLeave(&scope);
-	run_turn(statements, TURN_REST, record->after);
-}
+} SourceRecord;
 
 /* ---- rows ------------------------------------------------------------------------- */
 
-static char *
-column_list(Shape *shape)
-{
-	StringInfoData list;
-	int			i;
-
-	initStringInfo(&list);
-	for (i = 0; i < shape->ncolumns; i++)
-		appendStringInfo(&list, "%s%s", i ? ", " : "", quote_identifier(shape->columns[i].name));
-	return list.data;
-}
-
 /* A column of the table, and how a text becomes its value. */
-typedef struct Column
+typedef struct InputColumn
 {
 	const char *name;
 	int32		typmod;
 	FmgrInfo	input;
 	Oid			ioparam;
-} Column;
+} InputColumn;
 
-static Column *
+static InputColumn *
 describe_columns(TupleDesc desc)
 {
-	Column	   *columns = palloc0(sizeof(Column) * desc->natts);
-	int			i;
+	InputColumn *columns = palloc0(sizeof(InputColumn) * desc->natts);
 
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		Oid			function;
@@ -328,30 +82,29 @@ describe_columns(TupleDesc desc)
 	return columns;
 }
 
-/* The rows just fetched, whose fields are texts, as rows of the table. */
+/* Converts the rows just fetched, whose fields are texts, to rows of the table. */
 static void
-convert_rows(Column *columns, Rows *rows, MemoryContext per_row)
+convert_rows(InputColumn *columns, Rows *rows, MemoryContext per_row)
 {
 	Datum	   *values = palloc(sizeof(Datum) * rows->desc->natts);
 	bool	   *nulls = palloc(sizeof(bool) * rows->desc->natts);
-	uint64		row;
-	int			i;
 
-	for (row = 0; row < SPI_processed; row++)
+	for (uint64 row = 0; row < SPI_processed; row++)
 	{
-		MemoryContext old = MemoryContextSwitchTo(per_row);
+		MemoryContext oldcontext = MemoryContextSwitchTo(per_row);
 
 		CHECK_FOR_INTERRUPTS();
-		for (i = 0; i < rows->desc->natts; i++)
+		for (int i = 0; i < rows->desc->natts; i++)
 		{
 			char	   *text = SpiText(row, i + 1);
 
 			nulls[i] = text == NULL;
+
 			values[i] = InputFunctionCall(&columns[i].input, text, columns[i].ioparam,
 										  columns[i].typmod);
 		}
 		RowsPut(rows, values, nulls);
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(oldcontext);
 		MemoryContextReset(per_row);
 	}
 }
@@ -361,10 +114,9 @@ static char *
 rejected_query(TupleDesc desc, const char *from)
 {
 	StringInfoData sql;
-	int			i;
 
 	initStringInfo(&sql);
-	for (i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 		appendStringInfo(&sql, "%srow_data OPERATOR(pg_catalog.->>) %s", i ? ", " : "SELECT ",
 						 quote_literal_cstr(NameStr(TupleDescAttr(desc, i)->attname)));
 	appendStringInfo(&sql, " FROM %s", from);
@@ -378,9 +130,10 @@ rejected_query(TupleDesc desc, const char *from)
 static Rows *
 read_rejected(TupleDesc desc, const char *from, Oid owner)
 {
-	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext per_row = AllocSetContextCreate(keep, "aquacis rejected row", ALLOCSET_DEFAULT_SIZES);
-	Column	   *columns = describe_columns(desc);
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext per_row = AllocSetContextCreate(oldcontext, "aquacis rejected row",
+												  ALLOCSET_DEFAULT_SIZES);
+	InputColumn *columns = describe_columns(desc);
 	Rows	   *rows = RowsBegin(desc);
 	Portal		cursor = SPI_cursor_open_with_args(NULL, rejected_query(desc, from), 0, NULL, NULL,
 												   NULL, false, CURSOR_OPT_NO_SCROLL);
@@ -389,7 +142,7 @@ read_rejected(TupleDesc desc, const char *from, Oid owner)
 	for (;;)
 	{
 		SPI_cursor_fetch(cursor, true, FETCH_ROWS);
-		MemoryContextSwitchTo(keep);
+		MemoryContextSwitchTo(oldcontext);
 		if (SPI_processed == 0)
 			break;
 		UserCodeEnter(&scope, owner);
@@ -408,12 +161,10 @@ static char *
 all_columns(TupleDesc desc)
 {
 	StringInfoData list;
-	int			i;
 
 	initStringInfo(&list);
-	for (i = 0; i < desc->natts; i++)
-		appendStringInfo(&list, "%s%s", i ? ", " : "",
-						 quote_identifier(NameStr(TupleDescAttr(desc, i)->attname)));
+	for (int i = 0; i < desc->natts; i++)
+		ConsolidateAppendName(&list, NameStr(TupleDescAttr(desc, i)->attname));
 	return list.data;
 }
 
@@ -424,9 +175,9 @@ insert_rows(Rows *rows, const char *table, const char *columns, Oid owner)
 								   columns));
 }
 
-/* Returns how many rejected rows came back. */
+/* Moves the rejected rows of a process into its table; returns how many there were. */
 static int64
-restore_rejected(Family *family, Record *record, Oid relid, const char *table, Oid owner)
+restore_rejected(Family *family, SourceRecord *record, Oid relid, const char *table, Oid owner)
 {
 	const char *from = psprintf("%s.consolidate_rejected WHERE family OPERATOR(pg_catalog.=) %s"
 								" AND process_id OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8"
@@ -444,7 +195,7 @@ restore_rejected(Family *family, Record *record, Oid relid, const char *table, O
 
 	relation_close(rel, NoLock);
 	if (OidIsValid(rejected))
-		TrustRejected(rejected);
+		ConsolidateCheckRejectedTable(rejected);
 	rows = read_rejected(desc, from, owner);
 	restored = rows->count;
 	insert_rows(rows, table, all_columns(desc), owner);
@@ -460,10 +211,10 @@ restore_rejected(Family *family, Record *record, Oid relid, const char *table, O
  * target.
  */
 static void
-restore_rows(Family *family, Record *record, const char *table, Oid owner)
+restore_rows(Family *family, SourceRecord *record, const char *table, Oid owner)
 {
-	char	   *columns = column_list(&family->shape);
-	Oid			user = TargetUser(family, ACL_SELECT | ACL_DELETE);
+	char	   *columns = ConsolidateColumnList(&family->columns);
+	Oid			user = ConsolidateTargetUser(family, ACL_SELECT | ACL_DELETE);
 	Rows	   *rows;
 
 	/* nothing can be deferred in a security-restricted operation */
@@ -491,29 +242,30 @@ only_sum(HTAB *sums, int64 process_id)
 
 /* Rows of the process in the target; an error when they are not the recorded ones. */
 static ProcessSum
-check_rows(Family *family, Record *record, bool force)
+check_rows(Family *family, SourceRecord *record, bool force)
 {
-	ProcessSum	sum = only_sum(TargetSums(family, &record->process_id), record->process_id);
+	ProcessSum	sum = only_sum(ConsolidateTargetSums(family, &record->process_id),
+							   record->process_id);
 
 	if (!force && (sum.rows != record->rows ||
-				   strcmp(record->checksum, ChecksumText(sum.checksum)) != 0))
+				   strcmp(record->checksum, ConsolidateChecksumText(sum.checksum)) != 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("rows of process %lld have changed since they were consolidated",
 						(long long) record->process_id),
 				 errdetail("Recorded: %lld rows, checksum %s. Now: %lld rows, checksum %s.",
 						   (long long) record->rows, record->checksum, (long long) sum.rows,
-						   ChecksumText(sum.checksum)),
-				 errhint("force => true puts them back as they are now.")));
+						   ConsolidateChecksumText(sum.checksum)),
+				 errhint("force => true restores them as they are now.")));
 	return sum;
 }
 
-/* Are the rows that came back those that were looked at? */
+/* Raises 40001 unless the restored rows are those that were in the target. */
 static void
-check_restored(Family *family, Record *record, const char *table, Oid owner,
+check_restored(Family *family, SourceRecord *record, const char *table, Oid owner,
 			   const ProcessSum *expected)
 {
-	ProcessSum	sum = only_sum(TargetSumsOfSource(family, table, owner, record->process_id),
+	ProcessSum	sum = only_sum(ConsolidateTableSums(family, table, owner, record->process_id),
 							   record->process_id);
 
 	if (sum.rows != expected->rows || sum.checksum != expected->checksum)
@@ -522,13 +274,18 @@ check_restored(Family *family, Record *record, const char *table, Oid owner,
 				 errmsg("rows of process %lld are not the same in the restored table",
 						(long long) record->process_id),
 				 errdetail("In the target: %lld rows, checksum %s. In the table: %lld rows, checksum %s.",
-						   (long long) expected->rows, ChecksumText(expected->checksum),
-						   (long long) sum.rows, ChecksumText(sum.checksum)),
+						   (long long) expected->rows, ConsolidateChecksumText(expected->checksum),
+						   (long long) sum.rows, ConsolidateChecksumText(sum.checksum)),
 				 errhint("If somebody wrote to the target meanwhile, call again. Otherwise a value in the target has been changed to one that does not fit a column of the table.")));
 }
 
+/*
+ * Restores one process in the current transaction.  Raises 42P07 when its table exists;
+ * 22000 when rows or rejects are not those that were recorded, unless forced; 40001 when
+ * rows changed on the way.
+ */
 static void
-restore_process(Family *family, Record *record, bool force)
+restore_process(Family *family, SourceRecord *record, bool force)
 {
 	const char *table = quote_qualified_identifier(family->schema, record->table);
 	SpiArg		args[] = {
@@ -538,20 +295,20 @@ restore_process(Family *family, Record *record, bool force)
 	ProcessSum	rows;
 	int64		rejects;
 	int			level;
-	Oid			relid,
-				owner;
+	Oid			relid;
+	Oid			owner;
 
 	if (OidIsValid(get_relname_relid(record->table, family->schema_oid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_TABLE),
-				 errmsg("table \"%s.%s\" exists", family->schema, record->table),
+				 errmsg("table \"%s.%s\" already exists", family->schema, record->table),
 				 strcmp(record->state, "copied") == 0 ?
 				 errdetail("It was copied and kept (drop_source => false).") : 0,
 				 errhint("Rename or drop it first.")));
-	level = ConsolidateChecksumSettings(&family->shape);
+	level = ConsolidateChecksumSettings(&family->columns);
 	rows = check_rows(family, record, force);
 	SettingsEnd(level);
-	make_table(record);
+	ConsolidateRecreateTable(record->table, record->before);
 	relid = get_relname_relid(record->table, family->schema_oid);
 	if (!OidIsValid(relid))
 		elog(ERROR, "the recorded definition of \"%s\" made no such table", record->table);
@@ -559,7 +316,7 @@ restore_process(Family *family, Record *record, bool force)
 	RightsOfOwnerAlone(relid);
 	owner = CatalogOwner(relid);
 	restore_rows(family, record, table, owner);
-	level = ConsolidateChecksumSettings(&family->shape);
+	level = ConsolidateChecksumSettings(&family->columns);
 	check_restored(family, record, table, owner, &rows);
 	SettingsEnd(level);
 	rejects = record->rejects > 0 ? restore_rejected(family, record, relid, table, owner) : 0;
@@ -569,38 +326,38 @@ restore_process(Family *family, Record *record, bool force)
 				 errmsg("consolidate_rejected has %lld of %lld rejected rows of process %lld",
 						(long long) rejects, (long long) record->rejects,
 						(long long) record->process_id),
-				 errhint("force => true goes on without the missing ones.")));
-	finish_table(record, owner);
+				 errhint("force => true restores without the missing ones.")));
+	ConsolidateFinishTable(record->after, owner);
 	SpiFireDeferred();
 	SpiQuery(psprintf("UPDATE %s.consolidate_source SET state = 'restored',"
-							  "  changed_at = pg_catalog.clock_timestamp()"
-							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-							  "  AND family OPERATOR(pg_catalog.=) $2"
-							  "  AND process_id OPERATOR(pg_catalog.=) $3",
-							  family->extschema), lengthof(args), args);
+					  "  changed_at = pg_catalog.clock_timestamp()"
+					  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+					  "  AND family OPERATOR(pg_catalog.=) $2"
+					  "  AND process_id OPERATOR(pg_catalog.=) $3",
+					  family->extschema), lengthof(args), args);
 }
 
 /* The arguments of restore_process. */
-typedef struct Restore
+typedef struct RestoreArgs
 {
 	Family	   *family;
-	Record	   *record;
+	SourceRecord *record;
 	bool		force;
-} Restore;
+} RestoreArgs;
 
 static void
 run_restore(void *arg)
 {
-	Restore    *restore = arg;
+	RestoreArgs *restore = arg;
 
 	restore_process(restore->family, restore->record, restore->force);
 }
 
-/* The same, with its error caught.  Returns whether it went well. */
+/* The same, with its error caught and reported.  Returns whether it was restored. */
 static bool
-try_restore_process(Family *family, Record *record, bool force)
+try_restore_process(Family *family, SourceRecord *record, bool force)
 {
-	Restore		restore = {family, record, force};
+	RestoreArgs restore = {family, record, force};
 	ErrorData  *error = SpiTry(run_restore, &restore);
 
 	if (error == NULL)
@@ -609,7 +366,7 @@ try_restore_process(Family *family, Record *record, bool force)
 		ReThrowError(error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
-			 errmsg("consolidate_restore: \"%s.%s\" left where it is: %s", family->schema,
+			 errmsg("consolidate_restore: \"%s.%s\" not restored: %s", family->schema,
 					record->table, error->message)));
 	return false;
 }
@@ -623,21 +380,20 @@ load_records(Family *family, const int64 *process_id)
 		process_id ? SpiInt64Arg(*process_id) : SpiNullArg(INT8OID)
 	};
 	List	   *records = NIL;
-	uint64		n,
-				i;
+	uint64		n;
 
 	n = SpiQuery(psprintf("SELECT process_id, source_table, state, row_count,"
-								  "  rejected_count, checksum, definition, definition_after"
-								  " FROM %s.consolidate_source"
-								  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-								  "  AND family OPERATOR(pg_catalog.=) $2"
-								  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
-								  "  AND ($3 IS NOT NULL AND process_id OPERATOR(pg_catalog.=) $3"
-								  "       OR $3 IS NULL AND state OPERATOR(pg_catalog.=) 'moved')"
-								  " ORDER BY process_id", family->extschema), 3, args);
-	for (i = 0; i < n; i++)
+						  "  rejected_count, checksum, definition, definition_after"
+						  " FROM %s.consolidate_source"
+						  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+						  "  AND family OPERATOR(pg_catalog.=) $2"
+						  "  AND state OPERATOR(pg_catalog.<>) 'restored'"
+						  "  AND ($3 IS NOT NULL AND process_id OPERATOR(pg_catalog.=) $3"
+						  "       OR $3 IS NULL AND state OPERATOR(pg_catalog.=) 'moved')"
+						  " ORDER BY process_id", family->extschema), 3, args);
+	for (uint64 i = 0; i < n; i++)
 	{
-		Record	   *record = palloc(sizeof(Record));
+		SourceRecord *record = palloc(sizeof(SourceRecord));
 
 		record->process_id = SpiInt64(i, 1);
 		record->table = SpiText(i, 2);
@@ -653,6 +409,7 @@ load_records(Family *family, const int64 *process_id)
 	return records;
 }
 
+/* Restores one process, or all that were moved, "batch" of them per transaction. */
 static void
 restore_family(Oid extnamespace, Family *family, const int64 *process_id, int batch, bool force,
 			   MemoryContext context)
@@ -662,14 +419,15 @@ restore_family(Oid extnamespace, Family *family, const int64 *process_id, int ba
 	ListCell   *lc;
 	int64		restored = 0;
 	int			in_batch = 0;
+	int			level;
 
 	if (process_id && records == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("process %lld of family \"%s\" in schema \"%s\" is not consolidated",
 						(long long) *process_id, family->name, family->schema),
-				 errhint("consolidate_source lists what is.")));
-	if (records && (!OidIsValid(family->target_oid) || !FamilyResolveShape(family)))
+				 errhint("consolidate_source lists the processes that are.")));
+	if (records && (!OidIsValid(family->target_oid) || !ConsolidateResolveColumns(family)))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("target \"%s.%s\" does not exist", family->schema, family->target),
@@ -679,10 +437,10 @@ restore_family(Oid extnamespace, Family *family, const int64 *process_id, int ba
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(work);
 		if (in_batch == 0)
-			CheckOwnTables(extnamespace, true);
+			ConsolidateCheckOwnTables(extnamespace, true);
 		/* a session's default tablespace must not move what had none */
-		(void) set_config_option("default_tablespace", "", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_LOCAL, true, 0, false);
+		level = SettingsBegin();
+		SettingsSet("default_tablespace", "");
 		if (process_id)
 		{
 			restore_process(family, lfirst(lc), force);
@@ -690,6 +448,7 @@ restore_family(Oid extnamespace, Family *family, const int64 *process_id, int ba
 		}
 		else if (try_restore_process(family, lfirst(lc), force))
 			restored++;
+		SettingsEnd(level);
 		if (++in_batch == batch || lnext(records, lc) == NULL)
 		{
 			SpiNextTransaction();
@@ -699,10 +458,11 @@ restore_family(Oid extnamespace, Family *family, const int64 *process_id, int ba
 		MemoryContextReset(work);
 	}
 	ereport(NOTICE,
-			(errmsg("consolidate_restore: %lld of %d tables of \"%s\" in \"%s\" are back",
+			(errmsg("consolidate_restore: %lld of %d tables of \"%s\" in \"%s\" restored",
 					(long long) restored, list_length(records), family->name, family->schema)));
 }
 
+/* CALL consolidate_restore(source_schema, family, process_id, batch, force) */
 PG_FUNCTION_INFO_V1(consolidate_restore);
 
 Datum
@@ -734,14 +494,15 @@ consolidate_restore(PG_FUNCTION_ARGS)
 	SpiNextTransaction();
 	MemoryContextSwitchTo(context);
 	process_id = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2);
-	family = FamilyLoad(extnamespace, text_to_cstring(PG_GETARG_TEXT_PP(0)),
-						text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	TrustRecords(family);
+	family = ConsolidateLoadFamily(extnamespace, text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								   text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	ConsolidateCheckRecordWriters(family);
 	ConsolidateLock(&tag, family);
 	PG_TRY();
 	{
 		ConsolidateRestoring = true;
-		restore_family(extnamespace, family, PG_ARGISNULL(2) ? NULL : &process_id, batch, force, context);
+		restore_family(extnamespace, family, PG_ARGISNULL(2) ? NULL : &process_id, batch, force,
+					   context);
 	}
 	PG_FINALLY();
 	{

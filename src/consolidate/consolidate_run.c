@@ -3,27 +3,26 @@
  *	  CALL consolidate(): the sources of a family into its target.
  *
  * A run goes over the sources in the order of their process ids, in batches.
- * One batch is one transaction: every source in it is locked, looked at,
- * examined, copied and recorded; then all are dropped by one DROP TABLE, the
- * run's row in consolidate_run is brought up to date, and it commits.  A crash
- * at any moment undoes a whole batch or nothing, so a source is there whole or
- * in the target whole; what a later call finds is what is left to do.
+ * One batch is one transaction: every source in it is locked, checked, scanned,
+ * copied and recorded; then all are dropped by one DROP TABLE, the run's row in
+ * consolidate_run is brought up to date, and it commits.  A crash at any moment undoes
+ * a whole batch or nothing, so all rows of a source are either in its table or in the
+ * target; a later call finds what is left to do.
  *
- * Locks.  A source is locked ACCESS EXCLUSIVE, and only conditionally: we never
- * queue for one, so nobody waits behind us for a table that somebody else keeps
- * busy.  The target is waited for, before any source is locked.  A busy source
- * is tried again after all others, once and until lock_wait has passed; if it is
- * autovacuum that keeps it busy, that is asked to give way.  A batch ends at
- * "batch" sources, when its drop would hold more than LOCKS_MAX locks, when it
- * has BATCH_BYTES of memory, or after BATCH_MS, so that sessions that do want one
- * of its tables do not wait long.
+ * Locks.  A source is locked ACCESS EXCLUSIVE, and only if that is possible at once: we
+ * never queue for it, so nobody queues behind us for a table that somebody else uses.
+ * The target is waited for, before any source is locked.  A busy source is tried again
+ * after all others, once and until lock_wait has passed; autovacuum is asked to release
+ * it.  A batch ends at "batch" sources, when its drop would hold more than LOCKS_MAX
+ * locks, when it has BATCH_BYTES of memory, or after BATCH_MS, so that other sessions do
+ * not wait long for one of its tables.
  *
- * Errors.  What is ordinary (rights, dependants, other columns, refused rows,
- * locks) is found by looking.  The unexpected is caught by one subtransaction
- * around a batch: it is rolled back, and its sources are tried again one by
- * one, so that the one at fault is known, recorded and left alone.  There is
- * never more than one subtransaction in a transaction.  Cancelling ends the
- * run at once, with all batches before it committed.
+ * Errors.  Ordinary problems (rights, dependants, other columns, refused rows, locks)
+ * are found by checks, without an error.  Unexpected errors are caught by one
+ * subtransaction around a batch: it is rolled back, and its sources are tried again one
+ * by one, so that the one at fault is known, recorded and skipped.  There is never more
+ * than one subtransaction in a transaction.  Cancelling ends the run at once, with all
+ * batches before it committed.
  *
  * Two runs of one family in one schema are kept apart by a session-level
  * lock, which survives our commits; it is released at the end, in
@@ -46,7 +45,6 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -64,13 +62,13 @@
 #include "consolidate/consolidate.h"
 #include "consolidate/consolidate_run.h"
 
-#define LOCKS_MAX		600	/* well below what 64 locks a transaction provide for */
+#define LOCKS_MAX		600		/* well below what 64 locks a transaction provide for */
 #define BATCH_MS		1000
 #define BATCH_BYTES		(16 * 1024 * 1024)
 #define NOTICE_MS		1000
 #define POLL_MS			50
 
-/* A line for whoever watches, not more than one a second. */
+/* Tells the caller how far the run is, at most once per second. */
 static void
 notice_progress(Run *run)
 {
@@ -86,8 +84,8 @@ notice_progress(Run *run)
 }
 
 /*
- * Autovacuum lets go of a table for whoever queues for a lock on it.  We do not
- * queue, so we do what ProcSleep() would do for us.
+ * Autovacuum stops working on a table when somebody queues for a lock on it.  We do not
+ * queue, so we signal it ourselves, as ProcSleep() would.
  */
 static void
 ask_autovacuum_to_give_way(Oid relid)
@@ -115,42 +113,23 @@ ask_autovacuum_to_give_way(Oid relid)
 
 /* ---- one source ----------------------------------------------------------------- */
 
-/*
- * Decides, with the source locked, whether it can be taken.  Returns the
- * problem or NULL.  *stored: its rows are in the target already.
- */
-static char *
-judge_contents(Batch *batch, Source *source, Relation rel, const SourceColumn *columns,
-			   Snapshot snapshot, const Contents *contents, bool *stored)
-{
-	Run		   *run = batch->run;
-	Family	   *family = run->family;
-	char	   *problem = TargetHolds(family, run->present, source, rel, columns, snapshot,
-									  contents, stored);
-
-	if (problem)
-		return problem;
-	return ContentsProblem(&family->shape, source, contents, run->options.keep_rejects);
-}
-
 static void
-take_source(Batch *batch, Source *source, Relation rel, const SourceColumn *columns,
-			const Contents *contents, Snapshot snapshot, bool stored)
+store_source(Batch *batch, Source *source, Relation rel, const SourceColumn *from,
+			 const SourceContents *contents, Snapshot snapshot, bool stored)
 {
 	Run		   *run = batch->run;
 	bool		drop = run->options.drop_source;
 
 	if (!stored && contents->rows > contents->nrejects)
-		CopySource(run->copy, source->process_id, rel, columns, snapshot, contents);
+		ConsolidateCopySource(run->copy, source->process_id, rel, from, snapshot, contents);
 	if (contents->nrejects > 0)
 	{
-		/* of a source that was copied and kept: they may have changed since, and no checksum tells */
+		/* rejects are in no checksum: those of a source that was copied may have changed */
 		if (source->recorded == RECORD_COPIED)
-			RejectedForget(run->family, source);
-		RejectedWrite(run->family, source, rel, snapshot, contents);
+			ConsolidateDeleteRejected(run->family, source);
+		ConsolidateWriteRejected(run->family, source, rel, snapshot, contents);
 	}
-	batch->oids[batch->ntaken] = source->oid;
-	RecordAdd(batch, source, rel, drop ? "moved" : "copied", contents);
+	ConsolidateRecordSource(batch, source, rel, drop ? "moved" : "copied", contents);
 	if (drop)
 		appendStringInfo(&batch->drop, "%s%s", batch->drop.len ? ", " : "DROP TABLE ",
 						 quote_qualified_identifier(run->family->schema, source->name));
@@ -162,70 +141,103 @@ take_source(Batch *batch, Source *source, Relation rel, const SourceColumn *colu
 }
 
 /*
- * Takes one source into the batch, leaves it alone, or finds it busy.  The
- * locks of what is left alone are given back at once.
+ * Locks and opens a source.  NULL when that does not succeed: then no lock is held, and
+ * the source is recorded as skipped or noted as busy.
  */
-static void
-process_source(Batch *batch, Source *source)
+static Relation
+lock_source(Run *run, Source *source)
 {
-	Run		   *run = batch->run;
-	Shape	   *shape = &run->family->shape;
-	SourceColumn *columns = palloc(sizeof(SourceColumn) * shape->ncolumns);
-	Contents	contents;
+	const char *problem = source->problem;
 	Relation	rel;
-	Snapshot	snapshot;
-	char	   *problem = source->problem;
-	bool		stored = false;
-	int			locks = 0;
 
 	if (problem == NULL)
 		problem = SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->oid)) ?
-			InspectRights(source->oid) : pstrdup("has been dropped by somebody else");
+			ConsolidateCheckRights(source->oid) : "has been dropped by somebody else";
 	if (problem)
 	{
-		RecordProblem(run, source, problem);
-		return;
+		ConsolidateRecordProblem(run, source, problem);
+		return NULL;
 	}
 	if (!ConditionalLockRelationOid(source->oid, AccessExclusiveLock))
 	{
 		ask_autovacuum_to_give_way(source->oid);
 		source->state = SOURCE_BUSY;
-		return;
+		return NULL;
 	}
 	rel = try_relation_open(source->oid, NoLock);
-	if (rel == NULL || strcmp(RelationGetRelationName(rel), source->name) != 0 ||
-		RelationGetNamespace(rel) != run->family->schema_oid)
-	{
-		if (rel)
-			relation_close(rel, NoLock);
-		UnlockRelationOid(source->oid, AccessExclusiveLock);
-		RecordProblem(run, source, "has been dropped or renamed by somebody else");
-		return;
-	}
+	if (rel != NULL && strcmp(RelationGetRelationName(rel), source->name) == 0 &&
+		RelationGetNamespace(rel) == run->family->schema_oid)
+		return rel;
+	if (rel)
+		relation_close(rel, NoLock);
+	UnlockRelationOid(source->oid, AccessExclusiveLock);
+	ConsolidateRecordProblem(run, source, "has been dropped or renamed by somebody else");
+	return NULL;
+}
 
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+/*
+ * Decides, with the source locked, whether it can be moved: what depends on the table,
+ * its columns, its rows.  Returns the problem or NULL.  Fills from and contents; *stored:
+ * its rows are in the target already; *locks: see ConsolidateCheckSource.
+ */
+static char *
+check_source(Run *run, Source *source, Relation rel, Snapshot snapshot, SourceColumn *from,
+			 SourceContents *contents, bool *stored, int *locks)
+{
+	Family	   *family = run->family;
+	FamilyColumns *columns = &family->columns;
+	char	   *problem = NULL;
+	int			level;
+
 	if (rel->rd_refcnt > 1 || AfterTriggerPendingOnRel(source->oid))
-		problem = "is in use by this session";
-	if (problem == NULL && OidIsValid(run->family->target_oid))
-		problem = OwnersProblem(run->family, source->oid, CatalogOwner(run->family->target_oid));
+		return "is in use by this session";
+	if (OidIsValid(family->target_oid))
+		problem = ConsolidateOwnersProblem(family, source->oid, CatalogOwner(family->target_oid));
 	if (problem == NULL)
-		problem = InspectSource(rel, &locks);
+		problem = ConsolidateCheckSource(rel, locks);
 	if (problem == NULL)
-		problem = ShapeMatch(shape, rel, columns);
-	if (problem == NULL)
-	{
-		int			level = ConsolidateChecksumSettings(shape);
+		problem = ConsolidateMatchColumns(columns, rel, from);
+	if (problem)
+		return problem;
 
-		if (RelationGetNumberOfBlocks(rel) == 0)
-			memset(&contents, 0, sizeof(contents));
-		else if (!CopyReadSmall(run->copy, source->process_id, rel, columns, snapshot, &contents))
-			ExamineSource(shape, rel, columns, snapshot, &contents);
-		problem = judge_contents(batch, source, rel, columns, snapshot, &contents, &stored);
-		SettingsEnd(level);
-	}
+	level = ConsolidateChecksumSettings(columns);
+	if (RelationGetNumberOfBlocks(rel) == 0)
+		memset(contents, 0, sizeof(SourceContents));
+	else if (!ConsolidateCopyReadSmall(run->copy, source->process_id, rel, from, snapshot,
+									   contents))
+		ConsolidateScanSource(columns, rel, from, snapshot, contents);
+	problem = ConsolidateCheckStored(family, run->present, source, rel, from, snapshot, contents,
+									 stored);
+	if (problem == NULL)
+		problem = ConsolidateContentsProblem(columns, source, contents,
+											 run->options.keep_rejects);
+	SettingsEnd(level);
+	return problem;
+}
+
+/*
+ * Moves one source as part of the batch, skips it, or finds it busy.  The locks of a
+ * source that is skipped are released at once.
+ */
+static void
+add_source(Batch *batch, Source *source)
+{
+	Run		   *run = batch->run;
+	SourceColumn *from = palloc(sizeof(SourceColumn) * run->family->columns.ncolumns);
+	SourceContents contents;
+	Relation	rel = lock_source(run, source);
+	Snapshot	snapshot;
+	char	   *problem;
+	bool		stored = false;
+	int			locks = 0;
+
+	if (rel == NULL)
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	problem = check_source(run, source, rel, snapshot, from, &contents, &stored, &locks);
 	if (problem == NULL)
 	{
-		take_source(batch, source, rel, columns, &contents, snapshot, stored);
+		store_source(batch, source, rel, from, &contents, snapshot, stored);
 		batch->locks += locks;
 	}
 	UnregisterSnapshot(snapshot);
@@ -235,7 +247,7 @@ process_source(Batch *batch, Source *source)
 		/* thousands of descriptors would stay in the relation cache */
 		RelationCacheInvalidateEntry(source->oid);
 		UnlockRelationOid(source->oid, AccessExclusiveLock);
-		RecordProblem(run, source, problem);
+		ConsolidateRecordProblem(run, source, problem);
 	}
 }
 
@@ -250,7 +262,7 @@ batch_is_full(Batch *batch)
 }
 
 /*
- * Processes sources from *next on, until the batch is full.  *next is then the
+ * Adds sources from *next on, until the batch is full.  *next is then the
  * first source that it did not look at.
  */
 static void
@@ -267,7 +279,7 @@ fill_batch(Batch *batch, SourceState wanted, int *next)
 		{
 			if (source->alone && batch->ntaken > 0)
 				break;
-			process_source(batch, source);
+			add_source(batch, source);
 			if (source->alone)
 			{
 				(*next)++;
@@ -281,16 +293,15 @@ fill_batch(Batch *batch, SourceState wanted, int *next)
 }
 
 /*
- * By name, so that event triggers see it.  The tables are locked, their names
- * are their own; that of their schema is not, nobody can lock that.
+ * Drops the batch's sources, by name, so that event triggers see it.  The tables are
+ * locked and keep their names; their schema cannot be locked, and may have been renamed:
+ * 55000.
  */
 static void
 drop_sources(Batch *batch)
 {
-	int			i;
-
 	SpiRun(batch->drop.data);
-	for (i = 0; i < batch->ntaken; i++)
+	for (int i = 0; i < batch->ntaken; i++)
 		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(batch->oids[i])))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -303,52 +314,50 @@ finish_batch(Batch *batch, const Tally *before)
 {
 	Tally	   *now = &batch->run->tally;
 
-	CopyClose(batch->run->copy);
+	ConsolidateCopyClose(batch->run->copy);
 	if (batch->ntaken > 0)
-		RecordWrite(batch);
+		ConsolidateWriteRecords(batch);
 	if (batch->drop.len > 0)
 		drop_sources(batch);
 	SpiFireDeferred();
-	/* who polls for a table in use writes nothing */
+	/* no progress since the last commit, only waiting: leave the run's row as it is */
 	if (now->done != before->done || now->skipped != before->skipped)
-		RecordProgress(batch->run, NULL);
+		ConsolidateRecordProgress(batch->run, NULL);
 }
 
 static Batch *
 make_batch(Run *run)
 {
 	Batch	   *batch = palloc0(sizeof(Batch));
-	int			i;
 
 	batch->run = run;
 	batch->context = CurrentMemoryContext;
 	batch->started = GetCurrentTimestamp();
 	initStringInfo(&batch->drop);
-	for (i = 0; i < REC_FIELDS; i++)
+	for (int i = 0; i < REC_FIELDS; i++)
 		batch->records[i] = palloc(sizeof(Datum) * run->options.batch);
 	batch->oids = palloc(sizeof(Oid) * run->options.batch);
 	return batch;
 }
 
 /*
- * The batch failed: its sources from first to before next will be tried one by
- * one, or, if there was only one, it is the one at fault.
+ * After a batch failed: its sources, from first to *next, will be tried one by one.  If
+ * there was only one, it is the one at fault, and is recorded.
  */
 static void
 blame_batch(Run *run, SourceState wanted, int first, int *next, ErrorData *error)
 {
 	Source	   *only = list_nth(run->sources, first);
-	int			i;
 
 	if (only->alone)
 	{
-		RecordProblem(run, only, psprintf("failed: %s (SQLSTATE %s)", error->message,
-										   unpack_sql_state(error->sqlerrcode)));
-		RecordProgress(run, NULL);
+		ConsolidateRecordProblem(run, only, psprintf("failed: %s (SQLSTATE %s)", error->message,
+													 unpack_sql_state(error->sqlerrcode)));
+		ConsolidateRecordProgress(run, NULL);
 		*next = first + 1;
 		return;
 	}
-	for (i = first; i <= *next && i < list_length(run->sources); i++)
+	for (int i = first; i <= *next && i < list_length(run->sources); i++)
 	{
 		Source	   *source = list_nth(run->sources, i);
 
@@ -375,7 +384,7 @@ work_batch(void *arg)
 	Tally		before = work->run->tally;
 	Batch	   *batch = make_batch(work->run);
 
-	CheckOwnTables(work->run->extnamespace, true);
+	ConsolidateCheckOwnTables(work->run->extnamespace, true);
 	PushActiveSnapshot(GetLatestSnapshot());
 	fill_batch(batch, work->wanted, work->next);
 	finish_batch(batch, &before);
@@ -399,7 +408,7 @@ run_batch(Run *run, SourceState wanted, int *next)
 	if (first == list_length(run->sources))
 		return;
 
-	/* the only lock that we queue for, so before any other; who gives up waiting gives up the run */
+	/* the only lock that we wait for, so before any source's; a timeout here ends the run */
 	if (OidIsValid(run->family->target_oid))
 		LockRelationOid(run->family->target_oid, RowExclusiveLock);
 	context = AllocSetContextCreate(run->context, "aquacis batch", ALLOCSET_DEFAULT_SIZES);
@@ -409,7 +418,7 @@ run_batch(Run *run, SourceState wanted, int *next)
 	{
 		if (SpiMustStop(error->sqlerrcode))
 			ReThrowError(error);
-		CopyForget(run->copy);
+		ConsolidateCopyForget(run->copy);
 		run->tally = before;
 		blame_batch(run, wanted, first, next, error);
 	}
@@ -428,7 +437,7 @@ count_sources(Run *run, SourceState state)
 
 	foreach(lc, run->sources)
 		if (((Source *) lfirst(lc))->state == state)
-			n++;
+		n++;
 	return n;
 }
 
@@ -444,14 +453,16 @@ run_over(Run *run, SourceState wanted)
 static void
 nap(int64 ms)
 {
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+					 PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 }
 
 /*
- * The busy sources again: once, however long the others took, and then until
- * lock_wait is over since the run began.
+ * Tries the busy sources again: once, however long the others took, and then until
+ * lock_wait has passed since the run began.  What is still busy is skipped, or is an
+ * error (55P03) without skip_locked.
  */
 static void
 run_over_busy(Run *run, TimestampTz since)
@@ -473,10 +484,10 @@ run_over_busy(Run *run, TimestampTz since)
 
 		if (source->state != SOURCE_BUSY)
 			continue;
-		RecordProblem(run, source, "is in use by another session");
+		ConsolidateRecordProblem(run, source, "is in use by another session");
 		if (!run->options.skip_locked)
 		{
-			RecordProgress(run, "failed");
+			ConsolidateRecordProgress(run, "failed");
 			SpiNextTransaction();
 			ereport(ERROR,
 					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
@@ -489,6 +500,7 @@ run_over_busy(Run *run, TimestampTz since)
 
 /* ---- the whole ------------------------------------------------------------------ */
 
+/* The first transaction: sources, the run's record, the target, consolidate_rejected. */
 static void
 start_run(Run *run)
 {
@@ -496,7 +508,7 @@ start_run(Run *run)
 	bool		rejects = run->options.keep_rejects;
 	ListCell   *lc;
 
-	run->sources = FamilySources(family);
+	run->sources = ConsolidateFindSources(family);
 	foreach(lc, run->sources)
 	{
 		Source	   *source = lfirst(lc);
@@ -506,17 +518,17 @@ start_run(Run *run)
 			rejects = true;
 	}
 
-	CheckOwnTables(run->extnamespace, true);
-	RecordRun(run);
-	if (FamilyResolveShape(family))
+	ConsolidateCheckOwnTables(run->extnamespace, true);
+	ConsolidateRecordRun(run);
+	if (ConsolidateResolveColumns(family))
 	{
-		if (!TargetMake(family, run->sources))
-			TargetCheck(family);
-		TargetRememberColumns(family);
-		run->present = TargetPresent(family, run->sources);
+		if (!ConsolidateMakeTarget(family, run->sources))
+			ConsolidateCheckTarget(family);
+		ConsolidateSaveColumns(family);
+		run->present = ConsolidateProcessesInTarget(family, run->sources);
 	}
-	run->copy = CopyBegin(family);
-	RejectedMakeTable(family, rejects);
+	run->copy = ConsolidateCopyBegin(family);
+	ConsolidateMakeRejectedTable(family, rejects);
 	SpiNextTransaction();
 	MemoryContextSwitchTo(run->context);
 }
@@ -524,13 +536,13 @@ start_run(Run *run)
 static void
 work_index(void *family)
 {
-	TargetIndex(family);
+	ConsolidateIndexTarget(family);
 }
 
 /*
  * Gives a new target its key and index.  Rows that others inserted while it had
- * none can stand in the way: the run has then failed, and says so in its
- * record, but what it moved is moved.
+ * none can violate it: the run has then failed, and its record says so, but what it
+ * moved stays moved.
  */
 static void
 index_target(Run *run)
@@ -543,7 +555,7 @@ index_target(Run *run)
 	{
 		run->last_error = psprintf("building the key of \"%s\" failed: %s",
 								   run->family->target, error->message);
-		RecordProgress(run, "failed");
+		ConsolidateRecordProgress(run, "failed");
 		SpiNextTransaction();
 	}
 	ReThrowError(error);
@@ -555,13 +567,13 @@ finish_run(Run *run)
 	Family	   *family = run->family;
 	Tally	   *tally = &run->tally;
 
-	if (OidIsValid(family->target_oid) && !TargetIsIndexed(family))
+	if (OidIsValid(family->target_oid) && !ConsolidateTargetIsIndexed(family))
 		index_target(run);
-	RecordProgress(run, "finished");
+	ConsolidateRecordProgress(run, "finished");
 	SpiNextTransaction();
 	ereport(NOTICE,
 			(errmsg("consolidate: \"%s\" in \"%s\": %lld tables with %lld rows into \"%s\", "
-					"%lld rows rejected, %lld tables left alone", family->name, family->schema,
+					"%lld rows rejected, %lld tables skipped", family->name, family->schema,
 					(long long) tally->done, (long long) tally->rows, family->target,
 					(long long) tally->rejected, (long long) tally->skipped)));
 }
@@ -578,8 +590,9 @@ consolidate_family(Run *run)
 	finish_run(run);
 }
 
+/* The arguments; 22004 for a null one, 22023 for one out of range. */
 static void
-read_options(FunctionCallInfo fcinfo, Options *options)
+read_options(FunctionCallInfo fcinfo, RunOptions *options)
 {
 	static const char *const names[] = {"source_schema", "family", "batch", "drop_source",
 	"on_reject", "lock_wait", "skip_locked"};
@@ -593,7 +606,7 @@ read_options(FunctionCallInfo fcinfo, Options *options)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("batch must be between 1 and 1000"),
 				 errdetail("It is %d.", options->batch),
-				 errhint("50 to 100 tables a commit is the range that costs least.")));
+				 errhint("50 to 100 tables per commit cost least.")));
 	options->drop_source = PG_GETARG_BOOL(3);
 	on_reject = text_to_cstring(PG_GETARG_TEXT_PP(4));
 	options->keep_rejects = strcmp(on_reject, "keep") == 0;
@@ -602,7 +615,7 @@ read_options(FunctionCallInfo fcinfo, Options *options)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("on_reject must be \"stop\" or \"keep\""),
 				 errdetail("It is \"%s\".", on_reject),
-				 errhint("\"keep\" moves refused rows into consolidate_rejected; \"stop\" leaves their table alone.")));
+				 errhint("\"keep\" moves refused rows into consolidate_rejected; \"stop\" skips their table.")));
 	wait = PG_GETARG_INTERVAL_P(5);
 	options->lock_wait_ms = wait->time / 1000 +
 		((int64) wait->month * DAYS_PER_MONTH + wait->day) * (SECS_PER_DAY * INT64CONST(1000));
@@ -615,12 +628,13 @@ read_options(FunctionCallInfo fcinfo, Options *options)
 	options->skip_locked = PG_GETARG_BOOL(6);
 }
 
+/* CALL consolidate(source_schema, family, batch, drop_source, on_reject, lock_wait, skip_locked) */
 PG_FUNCTION_INFO_V1(consolidate);
 
 Datum
 consolidate(PG_FUNCTION_ARGS)
 {
-	Options		options;
+	RunOptions	options;
 	Run		   *run;
 	LOCKTAG		tag;
 	char	   *schema;
@@ -643,7 +657,7 @@ consolidate(PG_FUNCTION_ARGS)
 	SpiNextTransaction();
 	MemoryContextSwitchTo(run->context);
 	run->started = run->noticed = GetCurrentTimestamp();
-	run->family = FamilyLoad(extnamespace, schema, name);
+	run->family = ConsolidateLoadFamily(extnamespace, schema, name);
 	ConsolidateLock(&tag, run->family);
 	PG_TRY();
 	{

@@ -11,14 +11,14 @@
 #include "consolidate/consolidate.h"
 
 /* What a call was given. */
-typedef struct Options
+typedef struct RunOptions
 {
 	int			batch;
 	bool		drop_source;
 	bool		keep_rejects;
 	int64		lock_wait_ms;
 	bool		skip_locked;
-} Options;
+} RunOptions;
 
 /* What a run has done so far; a batch that fails gives it back. */
 typedef struct Tally
@@ -34,7 +34,7 @@ typedef struct Run
 {
 	Oid			extnamespace;	/* of our own tables */
 	Family	   *family;
-	Options		options;
+	RunOptions	options;
 	List	   *sources;
 	CopyState  *copy;
 	HTAB	   *present;		/* processes with rows in the target before us */
@@ -66,11 +66,11 @@ typedef struct Batch
 	TimestampTz started;
 } Batch;
 
-extern void RecordRun(Run *run);
-extern void RecordProgress(Run *run, const char *state);
-extern void RecordProblem(Run *run, Source *source, const char *problem);
-extern void RecordAdd(Batch *batch, Source *source, Relation rel, const char *state,
-					  const Contents *contents);
-extern void RecordWrite(Batch *batch);
+extern void ConsolidateRecordRun(Run *run);
+extern void ConsolidateRecordProgress(Run *run, const char *state);
+extern void ConsolidateRecordProblem(Run *run, Source *source, const char *problem);
+extern void ConsolidateRecordSource(Batch *batch, Source *source, Relation rel, const char *state,
+									const SourceContents *contents);
+extern void ConsolidateWriteRecords(Batch *batch);
 
 #endif							/* AQUACIS_CONSOLIDATE_RUN_H */

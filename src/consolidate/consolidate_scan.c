@@ -5,10 +5,10 @@
  *
  * One scan.  Every row's key goes, as 64 bits, into a list that is sorted
  * afterwards unless it grew in order; equal neighbours mean duplicates.  An
- * integer key is its own 64 bits.  Any other is hashed, so equal hashes are
- * only a suspicion.  Where there are any, a second scan compares the keys of
- * the suspects and finds out which rows they are: the first of equal keys, in
- * the order of a scan, stays, the others are rejected.
+ * integer key is its own 64 bits.  Any other is hashed, so equal hashes may or may not
+ * be equal keys.  Where there are any, a second scan compares the keys of these suspects
+ * and finds out which rows they are: of equal keys the first, in the order of the scan,
+ * stays, and the others are rejected.
  *
  * Memory: KEYS_IN_MEMORY keys of 8 bytes, then a sort that spills to disk; of
  * rejected rows and of duplicate keys at most REJECTS_MAX are remembered, a
@@ -26,7 +26,6 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -38,7 +37,6 @@
 #include "consolidate/consolidate.h"
 
 #define KEYS_IN_MEMORY	(256 * 1024)
-#define SORT_MEMORY_KB	(6 * 1024)
 #define REJECTS_MAX		(1000 * 1000)
 
 typedef struct Keys
@@ -65,11 +63,9 @@ keys_add(Keys *keys, int64 key)
 {
 	if (keys->sort == NULL && keys->nkeys == KEYS_IN_MEMORY)
 	{
-		int			i;
-
 		keys->sort = tuplesort_begin_datum(INT8OID, Int8LessOperator, InvalidOid, false,
 										   SORT_MEMORY_KB, NULL, 0);
-		for (i = 0; i < keys->nkeys; i++)
+		for (int i = 0; i < keys->nkeys; i++)
 			tuplesort_putdatum(keys->sort, Int64GetDatum(keys->keys[i]), false);
 	}
 	if (keys->sort)
@@ -103,7 +99,7 @@ suspect_add(HTAB **suspects, int64 key)
 
 	if (*suspects == NULL)
 	{
-		HASHCTL		ctl = {.keysize = sizeof(int64), .entrysize = sizeof(Suspect),
+		HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(Suspect),
 		.hcxt = CurrentMemoryContext};
 
 		*suspects = hash_create("aquacis duplicate keys", 256, &ctl,
@@ -114,14 +110,13 @@ suspect_add(HTAB **suspects, int64 key)
 	suspect->seen_exact = false;
 }
 
-/* The keys that are there more than once; NULL when there are none. */
+/* The keys that occur more than once; NULL when there are none. */
 static HTAB *
 keys_duplicates(Keys *keys, bool *too_many)
 {
 	HTAB	   *suspects = NULL;
 	int64		previous = 0;
 	bool		first = true;
-	int			i;
 
 	if (keys->sort)
 	{
@@ -151,7 +146,7 @@ keys_duplicates(Keys *keys, bool *too_many)
 	if (keys->ascending)
 		return NULL;
 	sort_keys(keys->keys, keys->nkeys);
-	for (i = 1; i < keys->nkeys; i++)
+	for (int i = 1; i < keys->nkeys; i++)
 		if (keys->keys[i] == keys->keys[i - 1])
 			suspect_add(&suspects, keys->keys[i]);
 	return suspects;
@@ -160,7 +155,7 @@ keys_duplicates(Keys *keys, bool *too_many)
 /* ---- rejects ------------------------------------------------------------------- */
 
 static void
-add_reject(Contents *contents, ItemPointer tid, RejectKind kind, int column)
+add_reject(SourceContents *contents, ItemPointer tid, RejectKind kind, int column)
 {
 	Reject	   *reject;
 
@@ -183,53 +178,12 @@ add_reject(Contents *contents, ItemPointer tid, RejectKind kind, int column)
 	reject->column = column;
 }
 
-/*
- * Brings a row into the family's shape.  Returns false, with kind and column,
- * when the target would refuse it.
- */
-bool
-ShapeRow(const Shape *shape, const SourceColumn *columns, TupleTableSlot *slot,
-		 Datum *values, bool *nulls, RejectKind *kind, int *column)
-{
-	int			i;
-	bool		fits = true;
-
-	slot_getallattrs(slot);
-	for (i = 0; i < shape->ncolumns; i++)
-	{
-		AttrNumber	attno = columns[i].attno;
-
-		nulls[i] = slot->tts_isnull[attno - 1];
-		if (nulls[i])
-		{
-			if (shape->columns[i].notnull && fits)
-			{
-				*kind = REJECT_NULL;
-				*column = i;
-				fits = false;
-			}
-		}
-		else if (columns[i].fit == FIT_SAME)
-			values[i] = slot->tts_values[attno - 1];
-		else if (fits && !ShapeFit(&shape->columns[i], &columns[i],
-								   slot->tts_values[attno - 1], &values[i]))
-		{
-			*kind = REJECT_MISFIT;
-			*column = i;
-			fits = false;
-		}
-	}
-	return fits;
-}
-
 static bool
-same_key(const Shape *shape, const Datum *a, const Datum *b)
+same_key(const FamilyColumns *columns, const Datum *a, const Datum *b)
 {
-	int			i;
-
-	for (i = 0; i < shape->nkeys; i++)
+	for (int i = 0; i < columns->nkeys; i++)
 	{
-		const ShapeColumn *column = &shape->columns[shape->keys[i]];
+		const FamilyColumn *column = &columns->column[columns->key[i]];
 
 		if (!DatumGetBool(FunctionCall2Coll(&column->cache->eq_opr_finfo,
 											column->collation, a[i], b[i])))
@@ -240,44 +194,45 @@ same_key(const Shape *shape, const Datum *a, const Datum *b)
 
 /* Has this key been seen before?  Remembers it if not. */
 static bool
-suspect_seen(const Shape *shape, Suspect *suspect, const Datum *values, MemoryContext keep)
+suspect_seen(const FamilyColumns *columns, Suspect *suspect, const Datum *values,
+			 MemoryContext context)
 {
 	Datum		key[INDEX_MAX_KEYS];
 	Datum	   *copy;
 	ListCell   *lc;
-	MemoryContext old;
-	int			i;
+	MemoryContext oldcontext;
 
-	if (shape->exact_key)
+	if (columns->exact_key)
 	{
 		bool		seen = suspect->seen_exact;
 
 		suspect->seen_exact = true;
 		return seen;
 	}
-	for (i = 0; i < shape->nkeys; i++)
-		key[i] = values[shape->keys[i]];
+	for (int i = 0; i < columns->nkeys; i++)
+		key[i] = values[columns->key[i]];
 	foreach(lc, suspect->seen)
-		if (same_key(shape, lfirst(lc), key))
-			return true;
+		if (same_key(columns, lfirst(lc), key))
+		return true;
 
-	old = MemoryContextSwitchTo(keep);
-	copy = palloc(sizeof(Datum) * shape->nkeys);
-	for (i = 0; i < shape->nkeys; i++)
+	oldcontext = MemoryContextSwitchTo(context);
+	copy = palloc(sizeof(Datum) * columns->nkeys);
+	for (int i = 0; i < columns->nkeys; i++)
 	{
-		TypeCacheEntry *cache = shape->columns[shape->keys[i]].cache;
+		TypeCacheEntry *cache = columns->column[columns->key[i]].cache;
 
 		copy[i] = datumCopy(key[i], cache->typbyval, cache->typlen);
 	}
 	suspect->seen = lappend(suspect->seen, copy);
-	MemoryContextSwitchTo(old);
+	MemoryContextSwitchTo(oldcontext);
 	return false;
 }
 
 /* ---- the scan ------------------------------------------------------------------ */
 
+/* A scan of a locked source whose order is the same each time, see above. */
 TableScanDesc
-ExamineBeginScan(Relation source, Snapshot snapshot)
+ConsolidateBeginScan(Relation source, Snapshot snapshot)
 {
 	return table_beginscan_strat(source, snapshot, 0, NULL, true, false);
 }
@@ -287,15 +242,15 @@ ExamineBeginScan(Relation source, Snapshot snapshot)
  * key are rejected; without, the keys are collected into keys.
  */
 static void
-scan_source(const Shape *shape, Relation source, const SourceColumn *columns,
-			Snapshot snapshot, Contents *contents, Keys *keys, HTAB *suspects)
+scan_source(const FamilyColumns *columns, Relation source, const SourceColumn *from,
+			Snapshot snapshot, SourceContents *contents, Keys *keys, HTAB *suspects)
 {
-	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext per_row = AllocSetContextCreate(keep, "aquacis row", ALLOCSET_SMALL_SIZES);
-	TableScanDesc scan = ExamineBeginScan(source, snapshot);
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext per_row = AllocSetContextCreate(oldcontext, "aquacis row", ALLOCSET_SMALL_SIZES);
+	TableScanDesc scan = ConsolidateBeginScan(source, snapshot);
 	TupleTableSlot *slot = table_slot_create(source, NULL);
-	Datum	   *values = palloc0(sizeof(Datum) * shape->ncolumns);
-	bool	   *nulls = palloc0(sizeof(bool) * shape->ncolumns);
+	Datum	   *values = palloc0(sizeof(Datum) * columns->ncolumns);
+	bool	   *nulls = palloc0(sizeof(bool) * columns->ncolumns);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
@@ -307,34 +262,34 @@ scan_source(const Shape *shape, Relation source, const SourceColumn *columns,
 		MemoryContextReset(per_row);
 		MemoryContextSwitchTo(per_row);
 		contents->rows++;
-		fits = ShapeRow(shape, columns, slot, values, nulls, &kind, &column);
+		fits = ConsolidateConvertRow(columns, from, slot, values, nulls, &kind, &column);
 		if (fits)
 		{
-			int64		key = (int64) ChecksumKey(shape, values);
+			int64		key = (int64) ConsolidateHashKey(columns, values);
 			Suspect    *suspect = suspects ? hash_search(suspects, &key, HASH_FIND, NULL) : NULL;
 
-			if (suspect && suspect_seen(shape, suspect, values, keep))
+			if (suspect && suspect_seen(columns, suspect, values, oldcontext))
 			{
 				fits = false;
 				kind = REJECT_DUPLICATE;
-				column = shape->keys[0];
+				column = columns->key[0];
 			}
 			if (keys)
 			{
-				MemoryContextSwitchTo(keep);
+				MemoryContextSwitchTo(oldcontext);
 				keys_add(keys, key);
 				MemoryContextSwitchTo(per_row);
 			}
 		}
 		if (fits)
-			contents->checksum += ChecksumRow(shape, values, nulls);
+			contents->checksum += ConsolidateChecksumRow(columns, values, nulls);
 		else
 		{
-			MemoryContextSwitchTo(keep);
+			MemoryContextSwitchTo(oldcontext);
 			add_reject(contents, &slot->tts_tid, kind, column);
 		}
 	}
-	MemoryContextSwitchTo(keep);
+	MemoryContextSwitchTo(oldcontext);
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
 	MemoryContextDelete(per_row);
@@ -342,30 +297,30 @@ scan_source(const Shape *shape, Relation source, const SourceColumn *columns,
 
 /* Fills contents, which lives in the current memory context. */
 void
-ExamineSource(const Shape *shape, Relation source, const SourceColumn *columns,
-			  Snapshot snapshot, Contents *contents)
+ConsolidateScanSource(const FamilyColumns *columns, Relation source, const SourceColumn *from,
+					  Snapshot snapshot, SourceContents *contents)
 {
-	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext work = AllocSetContextCreate(keep, "aquacis keys", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext work = AllocSetContextCreate(oldcontext, "aquacis keys", ALLOCSET_DEFAULT_SIZES);
 	Keys		keys = {.ascending = true};
 	HTAB	   *suspects;
 	bool		too_many = false;
 
-	memset(contents, 0, sizeof(Contents));
+	memset(contents, 0, sizeof(SourceContents));
 	if (RelationGetNumberOfBlocks(source) == 0)
 		return;
 
 	MemoryContextSwitchTo(work);
-	scan_source(shape, source, columns, snapshot, contents, &keys, NULL);
+	scan_source(columns, source, from, snapshot, contents, &keys, NULL);
 	suspects = keys_duplicates(&keys, &too_many);
 	if (too_many)
 		contents->too_many = true;
 	else if (suspects)
 	{
-		memset(contents, 0, sizeof(Contents));
-		scan_source(shape, source, columns, snapshot, contents, NULL, suspects);
+		memset(contents, 0, sizeof(SourceContents));
+		scan_source(columns, source, from, snapshot, contents, NULL, suspects);
 	}
-	MemoryContextSwitchTo(keep);
+	MemoryContextSwitchTo(oldcontext);
 	if (contents->nrejects > 0)
 	{
 		Reject	   *rejects = palloc(sizeof(Reject) * contents->nrejects);
@@ -377,21 +332,22 @@ ExamineSource(const Shape *shape, Relation source, const SourceColumn *columns,
 }
 
 /*
- * Calls take with each row of an examined source, in the target's shape, but the
- * rejected ones.  The values live until take returns.
+ * Calls back with each row of a scanned source, in the family's columns, but the
+ * rejected ones.
  */
 void
-ExamineRows(const Shape *shape, Relation source, const SourceColumn *columns, Snapshot snapshot,
-			const Contents *contents, TakeRow take, void *arg)
+ConsolidateForEachRow(const FamilyColumns *columns, Relation source, const SourceColumn *from,
+					  Snapshot snapshot, const SourceContents *contents, RowCallback callback,
+					  void *arg)
 {
-	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext per_row = AllocSetContextCreate(keep, "aquacis row", ALLOCSET_SMALL_SIZES);
-	TableScanDesc scan = ExamineBeginScan(source, snapshot);
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext per_row = AllocSetContextCreate(oldcontext, "aquacis row", ALLOCSET_SMALL_SIZES);
+	TableScanDesc scan = ConsolidateBeginScan(source, snapshot);
 	TupleTableSlot *slot = table_slot_create(source, NULL);
-	Datum	   *values = palloc0(sizeof(Datum) * shape->ncolumns);
-	bool	   *nulls = palloc0(sizeof(bool) * shape->ncolumns);
-	int64		next_reject = 0,
-				taken = 0;
+	Datum	   *values = palloc0(sizeof(Datum) * columns->ncolumns);
+	bool	   *nulls = palloc0(sizeof(bool) * columns->ncolumns);
+	int64		next_reject = 0;
+	int64		taken = 0;
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
@@ -407,11 +363,11 @@ ExamineRows(const Shape *shape, Relation source, const SourceColumn *columns, Sn
 		}
 		MemoryContextReset(per_row);
 		MemoryContextSwitchTo(per_row);
-		if (!ShapeRow(shape, columns, slot, values, nulls, &kind, &column))
+		if (!ConsolidateConvertRow(columns, from, slot, values, nulls, &kind, &column))
 			elog(ERROR, "a row of \"%s\" changed while it was locked",
 				 RelationGetRelationName(source));
-		MemoryContextSwitchTo(keep);
-		take(arg, values, nulls);
+		MemoryContextSwitchTo(oldcontext);
+		callback(arg, values, nulls);
 		taken++;
 	}
 	ExecDropSingleTupleTableSlot(slot);
@@ -425,64 +381,63 @@ ExamineRows(const Shape *shape, Relation source, const SourceColumn *columns, Sn
 /* ---- in words ------------------------------------------------------------------ */
 
 static char *
-key_names(const Shape *shape)
+key_names(const FamilyColumns *columns)
 {
 	StringInfoData names;
-	int			i;
 
 	initStringInfo(&names);
-	for (i = 0; i < shape->nkeys; i++)
-		appendStringInfo(&names, "%s%s", i ? ", " : "", shape->columns[shape->keys[i]].name);
+	for (int i = 0; i < columns->nkeys; i++)
+		appendStringInfo(&names, "%s%s", i ? ", " : "", columns->column[columns->key[i]].name);
 	return names.data;
 }
 
+/* Why a row was rejected, for consolidate_rejected; in the current memory context. */
 char *
-RejectReason(const Shape *shape, const Reject *reject)
+ConsolidateRejectReason(const FamilyColumns *columns, const Reject *reject)
 {
-	const char *column = shape->columns[reject->column].name;
+	const char *column = columns->column[reject->column].name;
 
 	switch ((RejectKind) reject->kind)
 	{
 		case REJECT_NULL:
-			return shape->columns[reject->column].key ?
+			return columns->column[reject->column].key ?
 				psprintf("key column %s is null", column) :
 				psprintf("column %s is null", column);
 		case REJECT_MISFIT:
 			return psprintf("value of column %s does not fit the target", column);
 		case REJECT_DUPLICATE:
-			return psprintf("duplicate key (%s)", key_names(shape));
+			return psprintf("duplicate key (%s)", key_names(columns));
 	}
 	return NULL;				/* keep the compiler quiet */
 }
 
 /* A target of the user's own may refuse nulls in more than the key. */
 static const char *
-null_columns(const Shape *shape)
+null_columns(const FamilyColumns *columns)
 {
-	int			i;
-
-	for (i = 0; i < shape->ncolumns; i++)
-		if (shape->columns[i].notnull && !shape->columns[i].key)
+	for (int i = 0; i < columns->ncolumns; i++)
+		if (columns->column[i].notnull && !columns->column[i].key)
 			return "null in the key or a NOT NULL column";
 	return "null key";
 }
 
 /* Copied before, kept, and still the rows that were copied? */
 static bool
-is_recorded(const Source *source, const Contents *contents)
+is_recorded(const Source *source, const SourceContents *contents)
 {
 	return source->recorded == RECORD_COPIED &&
 		source->recorded_rejects == contents->nrejects &&
 		source->recorded_rows == contents->rows - contents->nrejects &&
-		strcmp(source->recorded_checksum, ChecksumText(contents->checksum)) == 0;
+		strcmp(source->recorded_checksum, ConsolidateChecksumText(contents->checksum)) == 0;
 }
 
 /*
- * Why the target would not take all rows of the source, or, with keep, the
+ * Why the target would not take all rows of the source, or, with keep_rejects, the
  * target and consolidate_rejected; NULL when they would.
  */
 char *
-ContentsProblem(const Shape *shape, const Source *source, const Contents *contents, bool keep)
+ConsolidateContentsProblem(const FamilyColumns *columns, const Source *source,
+						   const SourceContents *contents, bool keep_rejects)
 {
 	StringInfoData text;
 	bool		recorded = is_recorded(source, contents);
@@ -492,15 +447,15 @@ ContentsProblem(const Shape *shape, const Source *source, const Contents *conten
 						(long long) source->process_id);
 	if (contents->too_many)
 		return psprintf("more than %d rows that the target would refuse", REJECTS_MAX);
-	if (contents->nrejects == 0 || keep || recorded)
+	if (contents->nrejects == 0 || keep_rejects || recorded)
 		return NULL;
 	initStringInfo(&text);
 	if (contents->count[REJECT_NULL] > 0)
 		appendStringInfo(&text, "%lld with a %s", (long long) contents->count[REJECT_NULL],
-						 null_columns(shape));
+						 null_columns(columns));
 	if (contents->count[REJECT_DUPLICATE] > 0)
 		appendStringInfo(&text, "%s%lld with a duplicate key (%s)", text.len ? ", " : "",
-						 (long long) contents->count[REJECT_DUPLICATE], key_names(shape));
+						 (long long) contents->count[REJECT_DUPLICATE], key_names(columns));
 	if (contents->count[REJECT_MISFIT] > 0)
 		appendStringInfo(&text, "%s%lld with a value that does not fit the target's type",
 						 text.len ? ", " : "",

@@ -4,33 +4,28 @@
  *
  * A target that is not there is made, without indexes: they come after the
  * first load, when building them costs a fraction.  consolidate_target
- * remembers that they are owed, so a crash in between loses nothing: the next
- * run builds them.  A target that is there is used as it is.
+ * remembers that they are missing, so a crash in between loses nothing: the next
+ * run builds them.  A target that exists is used as it is.
  *
- * A target that we make belongs to who owned the tables that go into it, and nobody
- * else gets a right on it.
+ * A target that we make belongs to the role that owned most of the tables that go into
+ * it, and nobody else gets a right on it.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
-#include "catalog/namespace.h"
-#include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "optimizer/paths.h"
-#include "rewrite/rewriteHandler.h"
 #include "storage/bufmgr.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -40,11 +35,11 @@
 #include "common/rights.h"
 #include "common/settings.h"
 #include "common/spi.h"
+#include "common/usercode.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
 
-#define FETCH_ROWS			1000
-#define SORT_MEMORY_KB		40960
+#define INDEX_MEMORY_KB		40960
 #define DEFAULT_MEMORY_KB	65536
 
 static char *
@@ -61,7 +56,7 @@ key_list(Family *family)
 
 	initStringInfo(&list);
 	foreach(lc, family->key_columns)
-		appendStringInfo(&list, "%s%s", list.len ? ", " : "", quote_identifier(lfirst(lc)));
+		ConsolidateAppendName(&list, lfirst(lc));
 	return list.data;
 }
 
@@ -69,16 +64,15 @@ key_list(Family *family)
 static void
 check_types(Family *family)
 {
-	Shape	   *shape = &family->shape;
-	int			i;
+	FamilyColumns *columns = &family->columns;
 
-	for (i = 0; i < shape->ncolumns; i++)
-		if (UserCodeInType(shape->columns[i].type, GetUserId()))
+	for (int i = 0; i < columns->ncolumns; i++)
+		if (UserCodeInType(columns->column[i].type, GetUserId()))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("target \"%s.%s\" cannot be made", family->schema, family->target),
 					 errdetail("Column \"%s\" is of type %s, which can run code of a role that is not trusted.",
-							   shape->columns[i].name, format_type_be(shape->columns[i].type)),
+							   columns->column[i].name, format_type_be(columns->column[i].type)),
 					 errhint("Connect as the owner of the type, or give the type to a role you trust.")));
 }
 
@@ -91,26 +85,25 @@ give_away(Family *family, Oid owner)
 }
 
 /*
- * Warns when a target that is still to be made will be published without anybody's
- * doing: a subscription stops at the first row of a table that its subscriber does not
- * have.
+ * Warns when a target that is still to be made will be published at once: a
+ * subscription stops at the first row of a table that its subscriber does not have.
  */
 void
-TargetTellPublications(Family *family)
+ConsolidateWarnOfPublications(Family *family)
 {
+	const char *of_schema = "false";
 	uint64		n;
 
 	if (OidIsValid(family->target_oid))
 		return;
-	n = SpiQuery(psprintf("SELECT pubname FROM pg_catalog.pg_publication p WHERE pubinsert AND (puballtables"
-#if PG_VERSION_NUM >= 150000
-								  " OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace"
-								  "  WHERE pnpubid OPERATOR(pg_catalog.=) p.oid AND pnnspid OPERATOR(pg_catalog.=) %u)"
-								  ") ORDER BY pubname", family->schema_oid),
-#else
-								  ") ORDER BY pubname"),
-#endif
-						 0, NULL);
+	/* since 15 a publication can have all tables of a schema */
+	if (OidIsValid(get_relname_relid("pg_publication_namespace", PG_CATALOG_NAMESPACE)))
+		of_schema = psprintf("EXISTS (SELECT FROM pg_catalog.pg_publication_namespace"
+							 " WHERE pnpubid OPERATOR(pg_catalog.=) p.oid"
+							 "  AND pnnspid OPERATOR(pg_catalog.=) %u)", family->schema_oid);
+	n = SpiQuery(psprintf("SELECT pubname FROM pg_catalog.pg_publication p"
+						  " WHERE pubinsert AND (puballtables OR %s) ORDER BY pubname", of_schema),
+				 0, NULL);
 	for (uint64 i = 0; i < n; i++)
 		ereport(WARNING,
 				(errmsg("publication \"%s\" sends the rows of the new table \"%s.%s\"",
@@ -121,24 +114,23 @@ TargetTellPublications(Family *family)
 
 /* Makes the target for these sources if there is none.  Returns whether it did. */
 bool
-TargetMake(Family *family, List *sources)
+ConsolidateMakeTarget(Family *family, List *sources)
 {
-	Shape	   *shape = &family->shape;
+	FamilyColumns *columns = &family->columns;
 	StringInfoData sql;
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
-	int			i;
+	SpiArg		args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 
 	if (OidIsValid(family->target_oid))
 		return false;
 
 	check_types(family);
-	TargetTellPublications(family);
+	ConsolidateWarnOfPublications(family);
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "CREATE TABLE %s (%s pg_catalog.int8 NOT NULL",
 					 target_name(family), PROCESS_COLUMN);
-	for (i = 0; i < shape->ncolumns; i++)
+	for (int i = 0; i < columns->ncolumns; i++)
 	{
-		ShapeColumn *column = &shape->columns[i];
+		FamilyColumn *column = &columns->column[i];
 
 		appendStringInfo(&sql, ", %s %s%s", quote_identifier(column->name),
 						 format_type_extended(column->type, column->typmod,
@@ -154,16 +146,16 @@ TargetMake(Family *family, List *sources)
 
 	resetStringInfo(&sql);
 	appendStringInfo(&sql, "COMMENT ON TABLE %s IS %s", target_name(family),
-					 quote_literal_cstr(psprintf("Rows of all %s_* tables, one proceso_id each table.",
+					 quote_literal_cstr(psprintf("Rows of all %s_* tables, one proceso_id per table.",
 												 family->target)));
 	SpiRun(sql.data);
-	give_away(family, TargetOwnerOf(family, sources));
+	give_away(family, ConsolidateNewTargetOwner(family, sources));
 	SpiQuery(psprintf("INSERT INTO %s.consolidate_target (source_schema, family, indexed)"
-							  " VALUES ($1, $2, false)"
-							  " ON CONFLICT (source_schema, family) DO UPDATE"
-							  " SET indexed = false, columns = NULL",
-							  family->extschema), 2, args);
-	FamilyResolveShape(family);
+					  " VALUES ($1, $2, false)"
+					  " ON CONFLICT (source_schema, family) DO UPDATE"
+					  " SET indexed = false, columns = NULL",
+					  family->extschema), 2, args);
+	ConsolidateResolveColumns(family);
 	return true;
 }
 
@@ -172,13 +164,13 @@ TargetMake(Family *family, List *sources)
  * target gets later are the target's own.
  */
 void
-TargetRememberColumns(Family *family)
+ConsolidateSaveColumns(Family *family)
 {
 	SpiArg		args[3];
 
 	if (family->column_defs != NIL)
 		return;
-	family->column_defs = ShapeDefinitions(&family->shape);
+	family->column_defs = ConsolidateDeparseColumns(&family->columns);
 	args[0] = SpiTextArg(family->schema);
 	args[1] = SpiTextArg(family->name);
 	args[2] = SpiTextListArg(family->column_defs);
@@ -196,26 +188,70 @@ check_logged(Family *family)
 
 	foreach(lc, find_all_inheritors(family->target_oid, AccessShareLock, NULL))
 		if (get_rel_persistence(lfirst_oid(lc)) != RELPERSISTENCE_PERMANENT)
-			ereport(ERROR,
-					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					 errmsg("target \"%s.%s\" would not survive a crash", family->schema,
-							family->target),
-					 errdetail("Table \"%s\" is unlogged.", get_rel_name(lfirst_oid(lc))),
-					 errhint("ALTER TABLE ... SET LOGGED.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("target \"%s.%s\" would not survive a crash", family->schema,
+						family->target),
+				 errdetail("Table \"%s\" is unlogged.", get_rel_name(lfirst_oid(lc))),
+				 errhint("ALTER TABLE ... SET LOGGED.")));
 }
 
 /*
- * Can this role fill this target?  Raises an error that says why not.  What
- * the shape does not fill must fill itself.
+ * The target has the process column, and can fill columns that the family does not have;
+ * else 42703, 42804 or 23502.
+ */
+static void
+check_target_columns(Family *family, TupleDesc desc)
+{
+	bool		has_process = false;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		bool		filled = false;
+
+		if (att->attisdropped)
+			continue;
+		if (strcmp(NameStr(att->attname), PROCESS_COLUMN) == 0)
+		{
+			if (att->atttypid != INT8OID)
+				ereport(ERROR,
+						(errcode(ERRCODE_DATATYPE_MISMATCH),
+						 errmsg("target \"%s.%s\" does not fit family \"%s\"",
+								family->schema, family->target, family->name),
+						 errdetail("Column \"%s\" is %s, it must be bigint.", PROCESS_COLUMN,
+								   format_type_be(att->atttypid))));
+			has_process = true;
+			continue;
+		}
+		for (int j = 0; j < family->columns.ncolumns; j++)
+			if (family->columns.column[j].target_attno == att->attnum)
+				filled = true;
+		if (!filled && att->attnotnull && !att->atthasdef && !att->attidentity)
+			ereport(ERROR,
+					(errcode(ERRCODE_NOT_NULL_VIOLATION),
+					 errmsg("target \"%s.%s\" does not fit family \"%s\"",
+							family->schema, family->target, family->name),
+					 errdetail("Column \"%s\" is not in the family, may not be null and has no default.",
+							   NameStr(att->attname))));
+	}
+	if (!has_process)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("target \"%s.%s\" does not fit family \"%s\"",
+						family->schema, family->target, family->name),
+				 errdetail("It has no column \"%s\".", PROCESS_COLUMN),
+				 errhint("Rename the table: consolidate then makes its own.")));
+}
+
+/*
+ * Can this role fill this target?  Raises an error that says why not.
  */
 void
-TargetCheck(Family *family)
+ConsolidateCheckTarget(Family *family)
 {
 	Relation	target = relation_open(family->target_oid, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(target);
 	char		kind = target->rd_rel->relkind;
-	bool		has_process = false;
-	int			i;
 
 	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE &&
 		kind != RELKIND_FOREIGN_TABLE && kind != RELKIND_VIEW)
@@ -234,65 +270,27 @@ TargetCheck(Family *family)
 						family->schema, family->target, GetUserNameFromId(GetUserId(), false)),
 				 errhint("Call consolidate as the owner of the target, or as a role with BYPASSRLS.")));
 	check_logged(family);
-	TargetRefuseTriggers(family, AccessShareLock);
-
-	for (i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-		bool		filled = false;
-		int			j;
-
-		if (att->attisdropped)
-			continue;
-		if (strcmp(NameStr(att->attname), PROCESS_COLUMN) == 0)
-		{
-			if (att->atttypid != INT8OID)
-				ereport(ERROR,
-						(errcode(ERRCODE_DATATYPE_MISMATCH),
-						 errmsg("target \"%s.%s\" does not fit family \"%s\"",
-								family->schema, family->target, family->name),
-						 errdetail("Column \"%s\" is %s, it must be bigint.", PROCESS_COLUMN,
-								   format_type_be(att->atttypid))));
-			has_process = true;
-			continue;
-		}
-		for (j = 0; j < family->shape.ncolumns; j++)
-			if (family->shape.columns[j].target_attno == att->attnum)
-				filled = true;
-		if (!filled && att->attnotnull && !att->atthasdef && !att->attidentity)
-			ereport(ERROR,
-					(errcode(ERRCODE_NOT_NULL_VIOLATION),
-					 errmsg("target \"%s.%s\" does not fit family \"%s\"",
-							family->schema, family->target, family->name),
-					 errdetail("Column \"%s\" is not in the family, may not be null and has no default.",
-							   NameStr(att->attname))));
-	}
-	if (!has_process)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("target \"%s.%s\" does not fit family \"%s\"",
-						family->schema, family->target, family->name),
-				 errdetail("It has no column \"%s\".", PROCESS_COLUMN),
-				 errhint("Rename the table: consolidate then makes its own.")));
+	ConsolidateCheckTargetTriggers(family, AccessShareLock);
+	check_target_columns(family, RelationGetDescr(target));
 	relation_close(target, AccessShareLock);
 }
 
-/* False while a target that we made still owes its key. */
+/* False while a target that we made has no key yet. */
 bool
-TargetIsIndexed(Family *family)
+ConsolidateTargetIsIndexed(Family *family)
 {
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
+	SpiArg		args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 	bool		owed;
 
 	owed = SpiQuery(psprintf("SELECT FROM %s.consolidate_target"
-									 " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-									 "  AND family OPERATOR(pg_catalog.=) $2 AND NOT indexed",
-									 family->extschema), 2, args) > 0;
+							 " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+							 "  AND family OPERATOR(pg_catalog.=) $2 AND NOT indexed",
+							 family->extschema), 2, args) > 0;
 	SPI_freetuptable(SPI_tuptable);
 	return !owed;
 }
 
-/* A name of our choice where it is free, else the server's. */
+/* This name, quoted, if no relation has it; NULL: let the server choose one. */
 static const char *
 free_name(Family *family, const char *name)
 {
@@ -302,23 +300,22 @@ free_name(Family *family, const char *name)
 }
 
 /*
- * A whole run promises to stay under 64 MB, which is what the default of
- * maintenance_work_mem alone would be.  Who asked for more, or less, gets that.
+ * Keeps a run below 64 MB: lowers maintenance_work_mem if it has its default.  A value set
+ * by the user is respected.  Returns whether it was lowered; the caller ends the settings.
  */
 static bool
 limit_sort_memory(void)
 {
 	if (maintenance_work_mem != DEFAULT_MEMORY_KB)
 		return false;
-	(void) set_config_option("maintenance_work_mem", CppAsString2(SORT_MEMORY_KB),
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	SettingsSet("maintenance_work_mem", CppAsString2(INDEX_MEMORY_KB));
 	return true;
 }
 
 /*
- * PostgreSQL starts no worker for a build that has less than 32 MB for each, so
- * where we limit the memory we ask for the one that the default would have got.
- * The target is ours, and what is set here is gone before anybody sees it.
+ * PostgreSQL starts no worker for a build that has less than 32 MB for each.  So where we
+ * limit the memory, we ask for the one worker that the default would have got, by a
+ * storage parameter that the same transaction resets.
  */
 static bool
 ask_for_worker(Family *family)
@@ -347,17 +344,16 @@ find_indexes(Family *family, bool *primary, bool *on_key)
 		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
 		Form_pg_index form;
 		bool		begins;
-		int			i;
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
 		form = (Form_pg_index) GETSTRUCT(tuple);
 		*primary = *primary || form->indisprimary;
-		begins = form->indisvalid && form->indnkeyatts >= family->shape.nkeys &&
+		begins = form->indisvalid && form->indnkeyatts >= family->columns.nkeys &&
 			heap_attisnull(tuple, Anum_pg_index_indpred, NULL);
-		for (i = 0; begins && i < family->shape.nkeys; i++)
+		for (int i = 0; begins && i < family->columns.nkeys; i++)
 			begins = form->indkey.values[i] ==
-				family->shape.columns[family->shape.keys[i]].target_attno;
+				family->columns.column[family->columns.key[i]].target_attno;
 		*on_key = *on_key || begins;
 		ReleaseSysCache(tuple);
 	}
@@ -377,9 +373,9 @@ may_be_null(Family *family, const char *column)
 }
 
 /*
- * The key that we owe is on columns that are NOT NULL, as we have made them.  If
- * somebody has changed that, adding the key asks the table's CHECKs whether it
- * follows from them, and so runs what is theirs: that is done as the owner.
+ * The key is added to columns that are NOT NULL, as we have made them.  If somebody has
+ * changed that, the server evaluates the table's CHECKs to find out whether the columns
+ * can be null, and so may run the owner's code: then the key is added as the owner.
  */
 static void
 enter_for_index(Family *family, UserCodeScope *scope)
@@ -387,7 +383,7 @@ enter_for_index(Family *family, UserCodeScope *scope)
 	bool		nullable = may_be_null(family, PROCESS_COLUMN);
 	ListCell   *lc;
 
-	TargetCheckName(family, AccessShareLock);
+	ConsolidateCheckTargetName(family, AccessShareLock);
 	if (!object_ownercheck(RelationRelationId, family->target_oid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, family->target);
 	foreach(lc, family->key_columns)
@@ -395,18 +391,21 @@ enter_for_index(Family *family, UserCodeScope *scope)
 	UserCodeEnter(scope, nullable ? CatalogOwner(family->target_oid) : GetUserId());
 }
 
-/* Primary key, and an index on the key by itself. */
+/*
+ * Gives a target that we made its primary key, and an index on the family's key, unless
+ * somebody has.  23505 when rows of others are duplicates.
+ */
 void
-TargetIndex(Family *family)
+ConsolidateIndexTarget(Family *family)
 {
-	int			level = NewGUCNestLevel();
-	SpiArg args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
+	int			level = SettingsBegin();
+	SpiArg		args[] = {SpiTextArg(family->schema), SpiTextArg(family->name)};
 	const char *name = free_name(family, psprintf("pk_%s", family->target));
 	char	   *keys = key_list(family);
 	UserCodeScope scope;
-	bool		asked,
-				primary,
-				on_key;
+	bool		asked;
+	bool		primary;
+	bool		on_key;
 
 	enter_for_index(family, &scope);
 	find_indexes(family, &primary, &on_key);
@@ -424,15 +423,15 @@ TargetIndex(Family *family)
 	UserCodeLeave(&scope);
 	SettingsEnd(level);
 	SpiQuery(psprintf("UPDATE %s.consolidate_target SET indexed = true"
-							  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
-							  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
-					 2, args);
+					  " WHERE source_schema OPERATOR(pg_catalog.=) $1"
+					  "  AND family OPERATOR(pg_catalog.=) $2", family->extschema),
+			 2, args);
 }
 
 static HTAB *
 sums_create(void)
 {
-	HASHCTL		ctl = {.keysize = sizeof(int64), .entrysize = sizeof(ProcessSum),
+	HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(ProcessSum),
 	.hcxt = CurrentMemoryContext};
 
 	return hash_create("aquacis processes", 1024, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -444,33 +443,29 @@ sums_create(void)
  * inserts them itself.  Rows and checksum are not filled in.
  */
 HTAB *
-TargetPresent(Family *family, List *sources)
+ConsolidateProcessesInTarget(Family *family, List *sources)
 {
 	HTAB	   *present = sums_create();
-	StringInfoData ids;
+	Datum	   *ids = palloc(sizeof(Datum) * list_length(sources));
+	int			nids = 0;
+	SpiArg		arg;
 	ListCell   *lc;
-	uint64		n,
-				i;
-	Oid			type = INT8ARRAYOID;
-	Datum		arg;
+	uint64		n;
 
-	initStringInfo(&ids);
-	appendStringInfoChar(&ids, '{');
 	foreach(lc, sources)
 	{
 		Source	   *source = lfirst(lc);
 
 		if (source->has_id && source->problem == NULL)
-			appendStringInfo(&ids, "%s%lld", ids.len > 1 ? "," : "",
-							 (long long) source->process_id);
+			ids[nids++] = Int64GetDatum(source->process_id);
 	}
-	appendStringInfoChar(&ids, '}');
-	arg = OidInputFunctionCall(F_ARRAY_IN, ids.data, INT8OID, -1);
-	n = UserCodeQuery(TargetUser(family, ACL_SELECT),
+	arg = SpiInt64ArrayArg(ids, nids);
+	n = UserCodeQuery(ConsolidateTargetUser(family, ACL_SELECT),
 					  psprintf("SELECT u.id FROM pg_catalog.unnest($1) u(id)"
 							   " WHERE EXISTS (SELECT FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) u.id)",
-							   target_name(family), PROCESS_COLUMN), 1, &type, &arg, NULL, false);
-	for (i = 0; i < n; i++)
+							   target_name(family), PROCESS_COLUMN),
+					  1, &arg.type, &arg.value, NULL, false);
+	for (uint64 i = 0; i < n; i++)
 	{
 		int64		id = SpiInt64(i, 1);
 
@@ -487,20 +482,18 @@ TargetPresent(Family *family, List *sources)
 static HTAB *
 read_sums(Family *family, const char *sql, Oid user)
 {
-	Shape	   *shape = &family->shape;
-	MemoryContext keep = CurrentMemoryContext;
-	MemoryContext work = AllocSetContextCreate(keep, "aquacis sums", ALLOCSET_DEFAULT_SIZES);
+	FamilyColumns *columns = &family->columns;
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext work = AllocSetContextCreate(oldcontext, "aquacis sums", ALLOCSET_DEFAULT_SIZES);
 	HTAB	   *sums = sums_create();
 	Portal		cursor = UserCodeCursor(user, sql);
 	Datum	   *values;
 	bool	   *nulls;
 
-	values = palloc(sizeof(Datum) * (shape->ncolumns + 1));
-	nulls = palloc(sizeof(bool) * (shape->ncolumns + 1));
+	values = palloc(sizeof(Datum) * (columns->ncolumns + 1));
+	nulls = palloc(sizeof(bool) * (columns->ncolumns + 1));
 	for (;;)
 	{
-		uint64		row;
-
 		UserCodeFetch(user, cursor, FETCH_ROWS);
 		if (SPI_processed == 0)
 		{
@@ -508,7 +501,7 @@ read_sums(Family *family, const char *sql, Oid user)
 			break;
 		}
 		MemoryContextSwitchTo(work);
-		for (row = 0; row < SPI_processed; row++)
+		for (uint64 row = 0; row < SPI_processed; row++)
 		{
 			ProcessSum *sum;
 			int64		process_id;
@@ -525,30 +518,26 @@ read_sums(Family *family, const char *sql, Oid user)
 			if (!found)
 				sum->rows = 0, sum->checksum = 0;
 			sum->rows++;
-			sum->checksum += ChecksumRow(shape, values + 1, nulls + 1);
+			sum->checksum += ConsolidateChecksumRow(columns, values + 1, nulls + 1);
 		}
-		MemoryContextSwitchTo(keep);
+		MemoryContextSwitchTo(oldcontext);
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(cursor);
-	MemoryContextSwitchTo(keep);
+	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(work);
 	return sums;
 }
 
 /* A query for process and columns of the target's rows, of one process or of all. */
 char *
-TargetQuery(Family *family, const int64 *only)
+ConsolidateTargetQuery(Family *family, const int64 *only)
 {
-	Shape	   *shape = &family->shape;
 	StringInfoData sql;
-	int			i;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s", PROCESS_COLUMN);
-	for (i = 0; i < shape->ncolumns; i++)
-		appendStringInfo(&sql, ", %s", quote_identifier(shape->columns[i].name));
-	appendStringInfo(&sql, " FROM %s", target_name(family));
+	appendStringInfo(&sql, "SELECT %s, %s FROM %s", PROCESS_COLUMN,
+					 ConsolidateColumnList(&family->columns), target_name(family));
 	if (only)
 		appendStringInfo(&sql, " WHERE %s OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8",
 						 PROCESS_COLUMN, *only);
@@ -557,23 +546,25 @@ TargetQuery(Family *family, const int64 *only)
 
 /* Rows and checksum of every process in the target, or of one. */
 HTAB *
-TargetSums(Family *family, const int64 *only)
+ConsolidateTargetSums(Family *family, const int64 *only)
 {
-	return read_sums(family, TargetQuery(family, only), TargetUser(family, ACL_SELECT));
+	return read_sums(family, ConsolidateTargetQuery(family, only),
+					 ConsolidateTargetUser(family, ACL_SELECT));
 }
 
 /*
  * What the target held of a source's process before it was taken; present comes
- * from TargetPresent (NULL: there is no target).  *stored: these very rows.
+ * from ConsolidateProcessesInTarget (NULL: there is no target).  *stored: these very rows.
  * Returns the problem, in words, when it is other rows, else NULL.
  *
  * A source that is stored is dropped without being copied, so the rows themselves are
- * compared.  The checksum, which costs less, says before whether that is worth while:
- * rows can be made up to a checksum.
+ * compared: somebody could make rows for a given checksum.  The checksum comes first
+ * because it costs less.
  */
 char *
-TargetHolds(Family *family, HTAB *present, const Source *source, Relation rel,
-			const SourceColumn *columns, Snapshot snapshot, const Contents *contents, bool *stored)
+ConsolidateCheckStored(Family *family, HTAB *present, const Source *source, Relation rel,
+					   const SourceColumn *from, Snapshot snapshot,
+					   const SourceContents *contents, bool *stored)
 {
 	HTAB	   *sums;
 	ProcessSum *found;
@@ -583,7 +574,7 @@ TargetHolds(Family *family, HTAB *present, const Source *source, Relation rel,
 	*stored = false;
 	if (present == NULL || !hash_search(present, &source->process_id, HASH_FIND, NULL))
 		return NULL;
-	sums = TargetSums(family, &source->process_id);
+	sums = ConsolidateTargetSums(family, &source->process_id);
 	found = hash_search(sums, &source->process_id, HASH_FIND, NULL);
 	rows = found ? found->rows : 0;
 	alike = found && rows == contents->rows - contents->nrejects &&
@@ -591,29 +582,28 @@ TargetHolds(Family *family, HTAB *present, const Source *source, Relation rel,
 	hash_destroy(sums);
 	if (rows == 0)
 		return NULL;
-	*stored = alike && SameRows(family, source, rel, columns, snapshot, contents);
+	*stored = alike && ConsolidateSameRows(family, source, rel, from, snapshot, contents);
 	return *stored ? NULL :
 		psprintf("the target already holds %lld rows of process %lld that are not these",
 				 (long long) rows, (long long) source->process_id);
 }
 
 /*
- * TargetSums of a table that holds the rows of one process and nothing else, its
+ * ConsolidateTargetSums of a table that holds the rows of one process and nothing else, its
  * values read as the target would hold them.  (A function of its own, because
  * what it reads is nobody's target.)
  */
 HTAB *
-TargetSumsOfSource(Family *family, const char *table, Oid owner, int64 process_id)
+ConsolidateTableSums(Family *family, const char *table, Oid owner, int64 process_id)
 {
-	Shape	   *shape = &family->shape;
+	FamilyColumns *columns = &family->columns;
 	StringInfoData sql;
-	int			i;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT " INT64_FORMAT "::pg_catalog.int8", process_id);
-	for (i = 0; i < shape->ncolumns; i++)
-		appendStringInfo(&sql, ", %s::%s", quote_identifier(shape->columns[i].name),
-						 format_type_extended(shape->columns[i].type, shape->columns[i].typmod,
+	for (int i = 0; i < columns->ncolumns; i++)
+		appendStringInfo(&sql, ", %s::%s", quote_identifier(columns->column[i].name),
+						 format_type_extended(columns->column[i].type, columns->column[i].typmod,
 											  FORMAT_TYPE_TYPEMOD_GIVEN |
 											  FORMAT_TYPE_FORCE_QUALIFY));
 	appendStringInfo(&sql, " FROM ONLY %s", table);

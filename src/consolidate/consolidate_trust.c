@@ -7,46 +7,45 @@
  * unless the caller trusts him (common/usercode.h).  The sources are never named in
  * SQL: they are scanned, so that nothing of theirs is planned.
  *
- * Moving rows gives nobody a right on them that he did not have.  Without that, who
- * may make a table in the schema could make the target first, and would read and
- * delete the rows of all; or make a source, and have rows of his own among those of
- * others.  So the target's owner has to be allowed to read and delete the source's
- * rows, and the source's owner to insert into the target.  The caller, superusers and
- * the schema's owner, who could drop the tables of both, need not be asked.
+ * Moving rows gives nobody a right on them that he did not have.  Otherwise anybody who
+ * can make a table in the schema could make the target first, and then read and delete
+ * everybody's rows; or make a source, and add rows of his own to those of others.
+ * So the target's owner must be allowed to read and delete the source's rows, and the
+ * source's owner to insert into the target.  The caller, superusers and the schema's
+ * owner, who could drop both tables, need no such right.
  *
- * Our own tables steer what is done.  They have to belong to somebody trusted, and
- * nobody else may hang a trigger on them, which a right that default privileges give
- * is enough for.
+ * Our own tables control what is done.  They must belong to a trusted role and have no
+ * triggers of other roles, which default privileges may allow to create some.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/table.h"
-#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_database.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
-#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
 #include "common/catalog.h"
+#include "common/usercode.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
+
+/* How many tables a role has. */
+typedef struct OwnerCount
+{
+	Oid			owner;			/* hash key */
+	int			tables;
+} OwnerCount;
 
 /* ---- the target --------------------------------------------------------------------- */
 
@@ -69,9 +68,8 @@ static void
 check_rights(Family *family, AclMode rights, Oid owner)
 {
 	static const AclMode each[] = {ACL_SELECT, ACL_INSERT, ACL_DELETE};
-	int			i;
 
-	for (i = 0; i < lengthof(each); i++)
+	for (int i = 0; i < lengthof(each); i++)
 		if ((rights & each[i]) != 0 &&
 			pg_class_aclcheck(family->target_oid, GetUserId(), each[i]) != ACLCHECK_OK)
 			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, family->target);
@@ -87,10 +85,11 @@ check_rights(Family *family, AclMode rights, Oid owner)
  * taken keeps new ones away until the end of the transaction.
  */
 void
-TargetRefuseTriggers(Family *family, LOCKMODE lockmode)
+ConsolidateCheckTargetTriggers(Family *family, LOCKMODE lockmode)
 {
 	List	   *tables = has_subclass(family->target_oid) ?
-		find_all_inheritors(family->target_oid, lockmode, NULL) : list_make1_oid(family->target_oid);
+		find_all_inheritors(family->target_oid, lockmode, NULL) :
+		list_make1_oid(family->target_oid);
 	Oid			user = CatalogOwner(family->target_oid);
 	ListCell   *lc;
 
@@ -114,11 +113,12 @@ TargetRefuseTriggers(Family *family, LOCKMODE lockmode)
 }
 
 /*
- * We know the target by its OID, but SQL by its name, which its schema's owner can give
- * to another.  The lock keeps the name its own until the transaction ends.
+ * We know the target by its OID, but SQL knows it by its name, which its schema's owner
+ * can give to another table: then 55000.  The lock keeps the name until the transaction
+ * ends.
  */
 void
-TargetCheckName(Family *family, LOCKMODE lockmode)
+ConsolidateCheckTargetName(Family *family, LOCKMODE lockmode)
 {
 	LockRelationOid(family->target_oid, lockmode);
 	if (get_namespace_oid(family->schema, true) != family->schema_oid ||
@@ -131,22 +131,22 @@ TargetCheckName(Family *family, LOCKMODE lockmode)
 }
 
 /*
- * As whom the target is worked on with these rights: its owner, who becomes the current
- * user there if he is not trusted (UserCodeEnter and its like).  42501 where that
- * cannot be done safely; 55000 when the target's name has become another's.
+ * The role as which the target is used with these rights: its owner, who becomes the
+ * current user for that if he is not trusted (UserCodeEnter and the like).  42501 where
+ * that is not safe; 55000 when another table has the target's name.
  *
- * The lock keeps its owner and, for writing, its triggers what they are until the
- * transaction ends; so each transaction asks again.
+ * The lock keeps its owner and, for writing, its triggers as they are until the
+ * transaction ends.  Every transaction repeats the check.
  */
 Oid
-TargetUser(Family *family, AclMode rights)
+ConsolidateTargetUser(Family *family, AclMode rights)
 {
 	List	   *tables;
 	Oid			stranger;
 	Oid			owner;
 	bool		writing = (rights & (ACL_INSERT | ACL_DELETE)) != 0;
 
-	TargetCheckName(family, writing ? RowExclusiveLock : AccessShareLock);
+	ConsolidateCheckTargetName(family, writing ? RowExclusiveLock : AccessShareLock);
 	owner = CatalogOwner(family->target_oid);
 	tables = has_subclass(family->target_oid) ?
 		find_all_inheritors(family->target_oid, NoLock, NULL) : list_make1_oid(family->target_oid);
@@ -160,14 +160,14 @@ TargetUser(Family *family, AclMode rights)
 				 errhint("ALTER TABLE ... OWNER TO the owner of the target.")));
 	check_rights(family, rights, owner);
 	if (writing)
-		TargetRefuseTriggers(family, RowExclusiveLock);
+		ConsolidateCheckTargetTriggers(family, RowExclusiveLock);
 	list_free(tables);
 	return owner;
 }
 
 /* ---- sources and target ------------------------------------------------------------ */
 
-/* An owner can give himself what he has revoked from himself. */
+/* An owner counts as having all rights: he can grant himself those that he lacks. */
 static bool
 may_insert(Family *family, Oid role, Oid target_owner)
 {
@@ -189,31 +189,34 @@ may_read_and_delete(Oid role, Oid relid, Oid owner)
  * right on them that he has not?  Returns the problem, in words, or NULL.
  */
 char *
-OwnersProblem(Family *family, Oid source, Oid target_owner)
+ConsolidateOwnersProblem(Family *family, Oid source, Oid target_owner)
 {
 	Oid			schema = CatalogSchemaOwner(family->schema_oid);
 	Oid			owner = CatalogOwner(source);
 
 	if (!UserCodeRoleIsTrusted(target_owner) && target_owner != schema &&
 		!may_read_and_delete(target_owner, source, owner))
-		return psprintf("its rows would go to role \"%s\", which owns the target and may not read and delete them now",
+		return psprintf("its rows would go to role \"%s\", which owns the target"
+						" and may not read and delete them now",
 						GetUserNameFromId(target_owner, false));
-	if (!UserCodeRoleIsTrusted(owner) && owner != schema && !may_insert(family, owner, target_owner))
+	if (!UserCodeRoleIsTrusted(owner) && owner != schema &&
+		!may_insert(family, owner, target_owner))
 		return psprintf("belongs to role \"%s\", which may not insert into the target",
 						GetUserNameFromId(owner, false));
 	return NULL;
 }
 
 /*
- * Whom a new target shall belong to: who owns most of the tables that go into it.
- * The caller, when that is he himself or a superuser, or when he cannot give it away.
+ * The owner of a new target: the role that owns most of the tables that go into it.  It
+ * is the caller if that role is himself or a superuser, or if he cannot give it away.
  */
 Oid
-TargetOwnerOf(Family *family, List *sources)
+ConsolidateNewTargetOwner(Family *family, List *sources)
 {
-	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(OwnerCount),
+	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(OwnerCount),
 	.hcxt = CurrentMemoryContext};
-	HTAB	   *owners = hash_create("aquacis owners", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	HTAB	   *owners = hash_create("aquacis owners", 16, &ctl,
+									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	OwnerCount *most = NULL;
 	ListCell   *lc;
 	Oid			owner;
@@ -243,8 +246,9 @@ TargetOwnerOf(Family *family, List *sources)
 /* ---- our own tables ------------------------------------------------------------------- */
 
 /*
- * A table that tells us what to do, or takes what we write.  Of an owner who is not
- * trusted, or with a trigger of somebody else, it would run code as the caller.
+ * Checks a table that tells us what to do, or takes what we write: 42501 when its owner
+ * is not trusted or somebody else has a trigger on it, whose code would run as the
+ * caller.
  */
 static void
 check_own_table(Oid relid, LOCKMODE lockmode)
@@ -275,19 +279,18 @@ check_own_table(Oid relid, LOCKMODE lockmode)
 }
 
 /*
- * To be called in each transaction before our tables are read, or written: then the
- * lock keeps triggers away until its end.
+ * Checks our own tables; to be called in each transaction before they are read or, with
+ * writing, written.  Then its locks keep new triggers away until the transaction ends.
  */
 void
-CheckOwnTables(Oid extnamespace, bool writing)
+ConsolidateCheckOwnTables(Oid extnamespace, bool writing)
 {
 	static const char *const tables[] = {
 		"consolidate_family", "consolidate_source", "consolidate_problem", "consolidate_run",
 		"consolidate_target", "consolidate_guard_schema"
 	};
-	int			i;
 
-	for (i = 0; i < lengthof(tables); i++)
+	for (int i = 0; i < lengthof(tables); i++)
 		check_own_table(get_relname_relid(tables[i], extnamespace),
 						writing ? RowExclusiveLock : AccessShareLock);
 }
@@ -316,9 +319,8 @@ static void
 check_writers(Datum acl_datum, const char *table)
 {
 	Acl		   *acl = DatumGetAclP(acl_datum);
-	int			i;
 
-	for (i = 0; i < ACL_NUM(acl); i++)
+	for (int i = 0; i < ACL_NUM(acl); i++)
 	{
 		AclItem    *item = &ACL_DAT(acl)[i];
 		Oid			role = item->ai_grantee;
@@ -327,7 +329,8 @@ check_writers(Datum acl_datum, const char *table)
 			(role == ACL_ID_PUBLIC || !trusts_writer(role)))
 			refuse_writer(table, role, role == ACL_ID_PUBLIC ?
 						  "REVOKE INSERT, UPDATE on it, look at column definition, and call again." :
-						  "Connect as that role, or REVOKE INSERT, UPDATE on it, look at column definition, and call again.");
+						  "Connect as that role, or REVOKE INSERT, UPDATE on it,"
+						  " look at column definition, and call again.");
 	}
 }
 
@@ -345,17 +348,18 @@ check_write_all_data(const char *table)
 
 		if (role != ROLE_PG_WRITE_ALL_DATA && !trusts_writer(role) &&
 			is_member_of_role_nosuper(role, ROLE_PG_WRITE_ALL_DATA))
-			refuse_writer(table, role, "It is a member of pg_write_all_data: REVOKE that, look at column definition, and call again.");
+			refuse_writer(table, role, "It is a member of pg_write_all_data: REVOKE that,"
+						  " look at column definition, and call again.");
 	}
 	CatalogEnd(&rows);
 }
 
 /*
- * Restoring runs the DDL that is written in consolidate_source, as the caller.
- * So nobody may write there whom the caller need not trust.
+ * Restoring runs the DDL that is written in consolidate_source, as the caller.  So 42501
+ * when a role that the caller need not trust may write to it.
  */
 void
-TrustRecords(Family *family)
+ConsolidateCheckRecordWriters(Family *family)
 {
 	const char *table = "consolidate_source";
 	Oid			relid = get_relname_relid(table, get_namespace_oid(family->extschema_name, false));
@@ -372,7 +376,8 @@ TrustRecords(Family *family)
 	ReleaseSysCache(tuple);
 	check_write_all_data(table);
 
-	CatalogBegin(&rows, AttributeRelationId, AttributeRelidNumIndexId, Anum_pg_attribute_attrelid, relid);
+	CatalogBegin(&rows, AttributeRelationId, AttributeRelidNumIndexId,
+				 Anum_pg_attribute_attrelid, relid);
 	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
 		acl = CatalogField(&rows, tuple, Anum_pg_attribute_attacl, &isnull);
@@ -383,11 +388,12 @@ TrustRecords(Family *family)
 }
 
 /*
- * consolidate_rejected was not there before us unless somebody put it there;
- * whoever owns it reads what is written to it.
+ * Raises 42501 unless consolidate_rejected is an ordinary table of a trusted role.  It is
+ * made when it is first needed, so somebody else may have made it before, and its owner
+ * reads what is written to it.
  */
 void
-TrustRejected(Oid relid)
+ConsolidateCheckRejectedTable(Oid relid)
 {
 	Oid			owner = CatalogOwner(relid);
 
