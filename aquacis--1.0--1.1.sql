@@ -7,6 +7,24 @@
 -- consolidate: per-process tables into one
 ------------------------------------------------------------------------------
 
+-- a short stable word beside the sentence; NULL in records of 1.0
+ALTER TABLE @extschema@.consolidate_problem ADD COLUMN problem_code text;
+
+-- The function returns problem_code, too.  The old one stays until its rights are copied.
+ALTER FUNCTION @extschema@.consolidate_plan(text, text) RENAME TO consolidate_plan_of_1_0;
+CREATE FUNCTION @extschema@.consolidate_plan(source_schema text, family text,
+	OUT table_name text, OUT process_id bigint, OUT row_count bigint, OUT byte_size bigint,
+	OUT problem text, OUT problem_code text) RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 100000;
+COMMENT ON FUNCTION @extschema@.consolidate_plan(text, text) IS
+E'dry run: the tables of a family, their rows, bytes, and what keeps each from being consolidated\n'
+'problem: a sentence, or NULL when the table is ready. problem_code: a word to group by, such as '
+'in_use, foreign_key, refused_rows. Changes nothing and does not wait: a table in use is reported '
+'so. Reads every row, as the run would.\n'
+'Errors: 3F000 no such schema; 42704 no such family.';
+REVOKE ALL ON FUNCTION @extschema@.consolidate_plan(text, text) FROM PUBLIC;
+
 -- a CALL inside of a transaction block is 25001, as in audit_maintain
 COMMENT ON PROCEDURE @extschema@.consolidate(text, text, integer, boolean, text, interval, boolean) IS
 E'move the tables of a family into its target, batch by batch\n'
@@ -43,3 +61,13 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 SELECT @extschema@.aquacis_revoke_default_rights();
 DROP FUNCTION @extschema@.aquacis_revoke_default_rights();
+
+-- What is left on the old function was granted by hand.
+CREATE FUNCTION @extschema@.aquacis_copy_rights(old regprocedure, new regprocedure) RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+SELECT @extschema@.aquacis_copy_rights(
+	'@extschema@.consolidate_plan_of_1_0(text, text)'::regprocedure,
+	'@extschema@.consolidate_plan(text, text)'::regprocedure);
+DROP FUNCTION @extschema@.aquacis_copy_rights(regprocedure, regprocedure);
+DROP FUNCTION @extschema@.consolidate_plan_of_1_0(text, text);

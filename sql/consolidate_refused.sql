@@ -90,9 +90,14 @@ RESET client_min_messages;
 
 SELECT table_name, process_id, row_count, problem FROM consolidate_plan('sucio', 'tmp_deuda')
 WHERE problem IS NOT NULL OR process_id < 20 OR process_id > 49;
+-- their codes
+CREATE TEMP TABLE planned AS SELECT * FROM consolidate_plan('sucio', 'tmp_deuda');
+SELECT problem_code, count(*), min(problem COLLATE "C") AS for_example FROM planned GROUP BY problem_code ORDER BY problem_code COLLATE "C";
 
 -- stop: those tables stay whole
 CALL consolidate('sucio', 'tmp_deuda');
+SELECT count(*), count(problem_code), count(*) FILTER (WHERE problem_code <> c.code) AS other_code
+FROM consolidate_problem, LATERAL (SELECT problem_code FROM planned WHERE table_name = source_table) c (code);
 SELECT state, tables_total, tables_done, tables_skipped, tables_left, rows_done, rows_rejected FROM consolidate_progress;
 SELECT jsonb_object_keys(problems) = 'tmp_deuda_10' AS found, problems ->> 'tmp_deuda_10' AS why FROM consolidate_progress ORDER BY 1 DESC LIMIT 1;
 SELECT relname, relkind FROM pg_class WHERE relnamespace = 'sucio'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')

@@ -55,7 +55,7 @@ my $postgis = $node->safe_psql('postgres',
 	q{SELECT count(*) FROM pg_available_extensions WHERE name = 'postgis'});
 SKIP:
 {
-	skip 'PostGIS is not installed', 3 unless $postgis;
+	skip 'PostGIS is not installed', 5 unless $postgis;
 	$node->safe_psql('postgres', 'CREATE DATABASE gis');
 	$node->safe_psql('gis', 'CREATE EXTENSION aquacis_postgis CASCADE');
 	is( $node->safe_psql('gis', q{
@@ -65,6 +65,17 @@ SKIP:
 	like($err, qr/aquacis_postgis depends on/, 'aquacis cannot go while aquacis_postgis is there');
 	$node->safe_psql('gis', 'DROP EXTENSION aquacis_postgis; CREATE EXTENSION aquacis_postgis');
 	pass('aquacis_postgis dropped and re-created');
+
+	# a type of that name, and a function that fits better, in the schema of the extension
+	$node->safe_psql('postgres', 'CREATE DATABASE planted');
+	$node->safe_psql('planted', q{
+		CREATE SCHEMA gis; CREATE EXTENSION postgis SCHEMA gis; CREATE EXTENSION aquacis;
+		CREATE TYPE public.geography AS (a int);
+		CREATE FUNCTION public.legacy_gps_to_geom(text, text) RETURNS int LANGUAGE sql AS 'SELECT 1/0'});
+	($ret, $out, $err) = $node->psql('planted', 'CREATE EXTENSION aquacis_postgis');
+	like($err, qr/PostGIS not found\nDETAIL:  The function returns type public\.geography/, 'a planted type is not taken for that of PostGIS');
+	$node->safe_psql('planted', 'DROP TYPE public.geography; CREATE EXTENSION aquacis_postgis');
+	is($node->safe_psql('planted', q{SELECT pg_get_function_result('legacy_gps_to_geom(varchar, varchar)'::regprocedure)}), 'gis.geography', '... which is found when it is gone');
 }
 
 # ---- what exists already is never adopted

@@ -5,7 +5,8 @@
 #      and a database in the middle of things carries on: proved on versions
 #      made up here, with update scripts that forget one thing each,
 #   4. the same for every update script of this tree,
-#   5. what default privileges gave is taken back, what was granted by hand stays.
+#   5. what default privileges gave is taken back, what was granted by hand stays,
+#   6. the library of this tree works with what older versions made.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -108,7 +109,7 @@ is(tree($release), '', 'the new one is released, too');
 is(tree(sub { $_[0]{'aquacis--1.0.sql'} .= ' ' }), 'aquacis--1.0.sql is not what was released', 'a released script that is changed is noticed');
 is(tree(sub { $release->(@_); $_[0]{'aquacis_postgis--1.0--1.1.sql'} .= "\n" }), 'aquacis_postgis--1.0--1.1.sql is not what was released',
 	'... and a released update script');
-is(tree(sub { $_[0]{'aquacis--1.0.sql'} = undef }), 'aquacis--1.0.sql was released and is gone', '... one that is gone');
+is(tree(sub { $_[0]{'aquacis--1.0.sql'} = undef }), qq{aquacis--1.0.sql was released and is gone\nno scripts make aquacis 1.1}, '... one that is gone');
 is(tree(sub { $release->(@_); $_[0]{'aquacis--1.2--1.1.sql'} = '' }), 'aquacis--1.2--1.1.sql has come after the release of 1.1', '... one that comes late');
 is(tree(sub { $_[0]{'aquacis--1.2.sql'} = '' }), 'aquacis--1.2.sql is not of version 1.1, nor was it released', '... one that nobody can have released');
 is(tree(sub { $_[0]{'aquacis_postgis--1.0--1.1.sql'} = undef }), 'no scripts make aquacis_postgis 1.1', '... and that the new version is not whole');
@@ -384,7 +385,7 @@ sub rights
 {
 	my ($db) = @_;
 	return $node->safe_psql($db, q{
-		SELECT string_agg(line, ', ' ORDER BY line) FROM (
+		SELECT string_agg(line, ', ' ORDER BY line COLLATE "C") FROM (
 			SELECT format('%s %s %s', coalesce(nullif(grantee, 0)::regrole::text, 'PUBLIC'), what, string_agg(privilege_type, ' ' ORDER BY privilege_type)) AS line
 			FROM (SELECT relname AS what, relacl AS acl, relowner AS owner FROM pg_class WHERE relnamespace = 'aq'::regnamespace AND relkind IN ('r', 'v')
 				UNION ALL SELECT proname, proacl, proowner FROM pg_proc
@@ -392,7 +393,7 @@ sub rights
 			WHERE grantee <> owner GROUP BY grantee, what) line});
 }
 $node->safe_psql('postgres', 'CREATE ROLE nobody_at_all');
-like(rights('rights'), qr/app consolidate EXECUTE.*app consolidate_source DELETE INSERT.*PUBLIC consolidate_run INSERT SELECT/, 'rights: 1.0 was open to whom default privileges favoured');
+like(rights('rights'), qr/PUBLIC consolidate_run INSERT SELECT.*app consolidate EXECUTE.*app consolidate_source DELETE INSERT/, 'rights: 1.0 was open to whom default privileges favoured');
 $node->safe_psql('rights', q{
 	GRANT SELECT ON aq.consolidate_progress TO lector WITH GRANT OPTION;
 	SET ROLE lector; GRANT SELECT ON aq.consolidate_progress TO app; RESET ROLE;
@@ -401,8 +402,8 @@ $node->safe_psql('rights', q{
 	GRANT EXECUTE ON FUNCTION aq.consolidate_plan(text, text) TO lector WITH GRANT OPTION;
 	ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM app;
 	SET ROLE boss; ALTER EXTENSION aquacis UPDATE});
-my $by_hand = join ', ', 'app consolidate_progress SELECT', 'lector consolidate_plan EXECUTE', 'lector consolidate_progress SELECT', 'lector consolidate_run SELECT',
-  'lector consolidate_source SELECT', 'PUBLIC audit_status SELECT';
+my $by_hand = join ', ', 'PUBLIC audit_status SELECT', 'app consolidate_progress SELECT', 'lector consolidate_plan EXECUTE', 'lector consolidate_progress SELECT',
+  'lector consolidate_run SELECT', 'lector consolidate_source SELECT';
 is(rights('rights'), $by_hand, 'rights: an update takes back what came by default, and leaves what was granted by hand');
 is($node->safe_psql('rights', q{SELECT has_function_privilege('app', 'aq.tariff_is_valid(jsonb)', 'EXECUTE'), count(*) FROM pg_proc WHERE proname ~ '^aquacis_'}), 't|0',
 	'rights: functions for everybody stay so, and nothing of the update is left');
@@ -410,6 +411,26 @@ $node->command_ok([ 'pg_dump', '-f', $node->basedir . '/rights.sql', '-d', $node
 $node->safe_psql('postgres', 'CREATE DATABASE rights_restored');
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $node->basedir . '/rights.sql', '-d', $node->connstr('rights_restored') ], 'rights: restore');
 is(rights('rights_restored'), $by_hand, 'rights: a dump has what was granted by hand');
+
+# ---- 6. new library, old SQL ----------------------------------------------------------
+# A problem is recorded with the columns that the table has, and planned with those that
+# the function declares.
+$node->safe_psql('postgres', 'CREATE DATABASE old');
+$node->safe_psql('old', q{
+	CREATE SCHEMA aq; CREATE EXTENSION aquacis SCHEMA aq VERSION '1.0'; CREATE SCHEMA cf;
+	CREATE TABLE cf.tmp_deuda_1 (importe numeric(18,2), numfacturas int, facsocemi int, faccnttnum int);
+	CREATE VIEW cf.uno AS SELECT * FROM cf.tmp_deuda_1});
+my $plan = q{SELECT to_jsonb(p) - 'byte_size' FROM aq.consolidate_plan('cf', 'tmp_deuda') p};
+my $problems = q{SELECT to_jsonb(p) - 'seen_at' FROM aq.consolidate_problem p};
+my ($planned, $problem) = ('"row_count": null, "process_id": 1, "table_name": "tmp_deuda_1"', '"family": "tmp_deuda", "problem": "view cf.uno depends on it", "process_id": 1');
+is($node->safe_psql('old', $plan), qq({"problem": "view cf.uno depends on it", $planned}), 'old SQL: a plan of 1.0');
+$node->safe_psql('old', q{CALL aq.consolidate('cf', 'tmp_deuda')});
+is($node->safe_psql('old', $problems), qq({$problem, "source_table": "tmp_deuda_1", "source_schema": "cf"}), 'old SQL: a problem of 1.0');
+$node->safe_psql('old', 'ALTER EXTENSION aquacis UPDATE');
+is($node->safe_psql('old', $problems), qq({$problem, "problem_code": null, "source_table": "tmp_deuda_1", "source_schema": "cf"}), 'updated: it is there');
+is($node->safe_psql('old', q{SELECT problem, problem_code FROM aq.consolidate_plan('cf', 'tmp_deuda')}), 'view cf.uno depends on it|dependent', 'updated: the plan has its code');
+$node->safe_psql('old', q{CALL aq.consolidate('cf', 'tmp_deuda')});
+is($node->safe_psql('old', $problems), qq({$problem, "problem_code": "dependent", "source_table": "tmp_deuda_1", "source_schema": "cf"}), 'updated: and so has the next run');
 
 $node->stop;
 done_testing();

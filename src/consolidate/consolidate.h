@@ -129,6 +129,40 @@ typedef enum RecordedState
 	RECORD_MOVED				/* moved: this table is a new one */
 } RecordedState;
 
+/* Kinds of problems for which a source is skipped, see consolidate_problem.c. */
+typedef enum ConsolidateProblemKind
+{
+	PROBLEM_COLUMNS,
+	PROBLEM_DEPENDENT,			/* a view, a constraint, ... depends on it */
+	PROBLEM_DROPPED,
+	PROBLEM_EXTENSION,			/* it or a part of it belongs to one */
+	PROBLEM_FAILED,				/* an error, by its message */
+	PROBLEM_FOREIGN_KEY,
+	PROBLEM_IN_TARGET,			/* other rows of its process */
+	PROBLEM_IN_USE,
+	PROBLEM_INVALID_INDEX,
+	PROBLEM_NO_PROCESS_ID,
+	PROBLEM_NO_RIGHT,			/* of the caller */
+	PROBLEM_NOT_A_TABLE,		/* or not an ordinary one */
+	PROBLEM_OTHER_NAME,			/* looks like one of the family */
+	PROBLEM_OWNER,				/* rows would get readers or writers that they have not */
+	PROBLEM_REFUSED_ROWS,
+	PROBLEM_RIGHTS,				/* granted in a way that cannot be restored */
+	PROBLEM_ROW_SECURITY,
+	PROBLEM_RULE,
+	PROBLEM_SAME_PROCESS,		/* as another table */
+	PROBLEM_SECURITY_LABEL,
+	PROBLEM_SUBSCRIPTION,
+	PROBLEM_TRIGGER,
+	PROBLEM_USER_CODE
+} ConsolidateProblemKind;
+
+typedef struct ConsolidateProblem
+{
+	const char *code;			/* to group by; a constant */
+	char	   *sentence;		/* after the table's name */
+} ConsolidateProblem;
+
 /* A table whose name the family's pattern matches. */
 typedef struct Source
 {
@@ -137,7 +171,7 @@ typedef struct Source
 	char	   *name;
 	bool		has_id;
 	int64		process_id;
-	char	   *problem;		/* found by its name alone, or NULL */
+	ConsolidateProblem *problem;	/* found by its name alone, or NULL */
 	int64		bytes;			/* of the main fork */
 	RecordedState recorded;
 	int64		recorded_rows;
@@ -215,8 +249,8 @@ extern void ConsolidateCheckColumns(Family *family);
 extern List *ConsolidateDeparseColumns(const FamilyColumns *columns);
 extern void ConsolidateTargetColumns(Family *family, Relation target);
 extern void ConsolidateFinishColumns(Family *family);
-extern char *ConsolidateMatchColumns(const FamilyColumns *columns, Relation source,
-									 SourceColumn *from);
+extern ConsolidateProblem *ConsolidateMatchColumns(const FamilyColumns *columns, Relation source,
+												   SourceColumn *from);
 extern void ConsolidateAppendName(StringInfo list, const char *name);
 extern char *ConsolidateColumnList(const FamilyColumns *columns);
 extern bool ConsolidateCoerce(const FamilyColumn *column, const SourceColumn *from, Datum in,
@@ -225,15 +259,20 @@ extern bool ConsolidateConvertRow(const FamilyColumns *columns, const SourceColu
 								  TupleTableSlot *slot, Datum *values, bool *nulls,
 								  RejectKind *kind, int *column);
 
+/* consolidate_problem.c */
+extern ConsolidateProblem *ConsolidateProblemOf(ConsolidateProblemKind kind, const char *format,...)
+			pg_attribute_printf(2, 3);
+
 /* consolidate_check.c */
-extern char *ConsolidateCheckRights(Oid relid);
-extern char *ConsolidateCheckSource(Relation source, int *locks);
+extern ConsolidateProblem *ConsolidateCheckRights(Oid relid);
+extern ConsolidateProblem *ConsolidateCheckSource(Relation source, int *locks);
 
 /* consolidate_trust.c */
 extern void ConsolidateCheckTargetName(Family *family, LOCKMODE lockmode);
 extern void ConsolidateCheckTargetTriggers(Family *family, LOCKMODE lockmode);
 extern Oid	ConsolidateTargetUser(Family *family, AclMode rights);
-extern char *ConsolidateOwnersProblem(Family *family, Oid source, Oid target_owner);
+extern ConsolidateProblem *ConsolidateOwnersProblem(Family *family, Oid source,
+													Oid target_owner);
 extern Oid	ConsolidateNewTargetOwner(Family *family, List *sources);
 extern void ConsolidateCheckOwnTables(Oid extnamespace, bool writing);
 extern void ConsolidateCheckRecordWriters(Family *family);
@@ -249,9 +288,10 @@ extern void ConsolidateIndexTarget(Family *family);
 extern HTAB *ConsolidateProcessesInTarget(Family *family, List *sources);
 extern char *ConsolidateTargetQuery(Family *family, const int64 *only);
 extern HTAB *ConsolidateTargetSums(Family *family, const int64 *only);
-extern char *ConsolidateCheckStored(Family *family, HTAB *present, const Source *source,
-									Relation rel, const SourceColumn *from, Snapshot snapshot,
-									const SourceContents *contents, bool *stored);
+extern ConsolidateProblem *ConsolidateCheckStored(Family *family, HTAB *present,
+												  const Source *source, Relation rel,
+												  const SourceColumn *from, Snapshot snapshot,
+												  const SourceContents *contents, bool *stored);
 extern HTAB *ConsolidateTableSums(Family *family, const char *table, Oid owner, int64 process_id);
 
 /* consolidate_lock.c */
@@ -268,7 +308,8 @@ extern void ConsolidateScanSource(const FamilyColumns *columns, Relation source,
 extern void ConsolidateForEachRow(const FamilyColumns *columns, Relation source,
 								  const SourceColumn *from, Snapshot snapshot,
 								  const SourceContents *contents, RowCallback callback, void *arg);
-extern char *ConsolidateContentsProblem(const FamilyColumns *columns, const Source *source,
+extern ConsolidateProblem *ConsolidateContentsProblem(const FamilyColumns *columns,
+													  const Source *source,
 										const SourceContents *contents, bool keep);
 extern char *ConsolidateRejectReason(const FamilyColumns *columns, const Reject *reject);
 

@@ -41,13 +41,17 @@
 #include "consolidate/consolidate.h"
 
 /* Before anything is locked: may this role read the table, and drop it? */
-char *
+ConsolidateProblem *
 ConsolidateCheckRights(Oid relid)
 {
 	if (!object_ownercheck(RelationRelationId, relid, GetUserId()))
-		return psprintf("role \"%s\" is not its owner", GetUserNameFromId(GetUserId(), false));
+		return ConsolidateProblemOf(PROBLEM_NO_RIGHT,
+									"role \"%s\" is not its owner",
+									GetUserNameFromId(GetUserId(), false));
 	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		return psprintf("role \"%s\" may not read it", GetUserNameFromId(GetUserId(), false));
+		return ConsolidateProblemOf(PROBLEM_NO_RIGHT,
+									"role \"%s\" may not read it",
+									GetUserNameFromId(GetUserId(), false));
 	return NULL;
 }
 
@@ -93,7 +97,7 @@ is_own_default(Form_pg_depend dep)
 }
 
 /* The problem that an object depends on the table; of a view, the view and not its rule. */
-static char *
+static ConsolidateProblem *
 describe_dependant(Form_pg_depend dep)
 {
 	ObjectAddress address = {dep->classid, dep->objid, dep->objsubid};
@@ -112,7 +116,8 @@ describe_dependant(Form_pg_depend dep)
 		}
 		CatalogEnd(&rows);
 	}
-	return psprintf("%s depends on it", getObjectDescription(&address, false));
+	return ConsolidateProblemOf(PROBLEM_DEPENDENT,
+								"%s depends on it", getObjectDescription(&address, false));
 }
 
 static bool
@@ -170,7 +175,7 @@ is_in_catalog(Oid catalog, Oid index, AttrNumber column, Oid relid)
 }
 
 /* Properties stored elsewhere in the catalogs, which ConsolidateDeparseTable does not write. */
-static char *
+static ConsolidateProblem *
 find_unwritten(Relation source)
 {
 	Oid			relid = RelationGetRelid(source);
@@ -178,25 +183,27 @@ find_unwritten(Relation source)
 	bool		isnull;
 
 	if (has_foreign_grants(source))
-		return "has rights granted by somebody other than its owner";
+		return ConsolidateProblemOf(PROBLEM_RIGHTS,
+									"has rights granted by somebody other than its owner");
 	if (is_in_catalog(SecLabelRelationId, SecLabelObjectIndexId, Anum_pg_seclabel_objoid, relid))
-		return "has a security label";
+		return ConsolidateProblemOf(PROBLEM_SECURITY_LABEL, "has a security label");
 	if (is_in_catalog(SubscriptionRelRelationId, SubscriptionRelSrrelidSrsubidIndexId,
 					  Anum_pg_subscription_rel_srrelid, relid))
-		return "is filled by a subscription";
+		return ConsolidateProblemOf(PROBLEM_SUBSCRIPTION, "is filled by a subscription");
 	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(source->rd_rel->reltype));
 	if (HeapTupleIsValid(tuple))
 	{
 		(void) SysCacheGetAttr(TYPEOID, tuple, Anum_pg_type_typacl, &isnull);
 		ReleaseSysCache(tuple);
 		if (!isnull)
-			return "has rights granted or revoked on its row type";
+			return ConsolidateProblemOf(PROBLEM_RIGHTS,
+										"has rights granted or revoked on its row type");
 	}
 	return NULL;
 }
 
 /* A deferrable key of its own has an internal trigger, and is no problem. */
-static char *
+static ConsolidateProblem *
 find_trigger(Relation source)
 {
 	for (int i = 0; source->trigdesc && i < source->trigdesc->numtriggers; i++)
@@ -204,16 +211,18 @@ find_trigger(Relation source)
 		Trigger    *trigger = &source->trigdesc->triggers[i];
 
 		if (!trigger->tgisinternal)
-			return psprintf("has a trigger (%s)", trigger->tgname);
+			return ConsolidateProblemOf(PROBLEM_TRIGGER,
+										"has a trigger (%s)", trigger->tgname);
 		if (OidIsValid(trigger->tgconstrrelid))
-			return psprintf("is part of a foreign key with \"%s\"",
-							get_rel_name(trigger->tgconstrrelid));
+			return ConsolidateProblemOf(PROBLEM_FOREIGN_KEY,
+										"is part of a foreign key with \"%s\"",
+										get_rel_name(trigger->tgconstrrelid));
 	}
 	return NULL;
 }
 
 /* The problem of an index that could not be made again as it is, or NULL. */
-static char *
+static ConsolidateProblem *
 check_index(Oid index)
 {
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
@@ -224,9 +233,12 @@ check_index(Oid index)
 	valid = ((Form_pg_index) GETSTRUCT(tuple))->indisvalid;
 	ReleaseSysCache(tuple);
 	if (!valid)
-		return psprintf("has an invalid index (%s)", get_rel_name(index));
+		return ConsolidateProblemOf(PROBLEM_INVALID_INDEX,
+									"has an invalid index (%s)", get_rel_name(index));
 	if (getAutoExtensionsOfObject(RelationRelationId, index) != NIL)
-		return psprintf("has an index (%s) that depends on an extension", get_rel_name(index));
+		return ConsolidateProblemOf(PROBLEM_EXTENSION,
+									"has an index (%s) that depends on an extension",
+									get_rel_name(index));
 	return NULL;
 }
 
@@ -235,12 +247,12 @@ check_index(Oid index)
  * in words, or NULL.  What belongs to the table and goes with it is counted in
  * *parts.
  */
-static char *
+static ConsolidateProblem *
 find_dependant(Oid classid, Oid objid, int *parts)
 {
 	CatalogRows rows;
 	HeapTuple	tuple;
-	char	   *found = NULL;
+	ConsolidateProblem *found = NULL;
 
 	CatalogBeginPair(&rows, DependRelationId, DependReferenceIndexId,
 					 Anum_pg_depend_refclassid, classid,
@@ -277,37 +289,38 @@ find_dependant(Oid classid, Oid objid, int *parts)
  * The table is open and locked (or, for the plan, locked weakly).  Returns
  * the problem, or NULL; then *locks is about how many locks its drop takes.
  */
-char *
+ConsolidateProblem *
 ConsolidateCheckSource(Relation source, int *locks)
 {
 	Form_pg_class form = source->rd_rel;
 	List	   *indexes;
 	ListCell   *lc;
-	char	   *dependant;
+	ConsolidateProblem *dependant;
+	char	   *user_code;
 	Oid			array_type;
 	int			parts = 0;
 
 	if (form->relkind != RELKIND_RELATION)
-		return "is not an ordinary table";
+		return ConsolidateProblemOf(PROBLEM_NOT_A_TABLE, "is not an ordinary table");
 	if (form->relpersistence == RELPERSISTENCE_TEMP)
-		return "is a temporary table";
+		return ConsolidateProblemOf(PROBLEM_NOT_A_TABLE, "is a temporary table");
 	if (form->relispartition)
-		return "is a partition";
+		return ConsolidateProblemOf(PROBLEM_NOT_A_TABLE, "is a partition");
 	if (form->relhassubclass && has_subclass(RelationGetRelid(source)))
-		return "has inheritance children";
+		return ConsolidateProblemOf(PROBLEM_NOT_A_TABLE, "has inheritance children");
 	if (has_superclass(RelationGetRelid(source)))
-		return "is an inheritance child";
+		return ConsolidateProblemOf(PROBLEM_NOT_A_TABLE, "is an inheritance child");
 	if (OidIsValid(form->reloftype))
-		return "is a typed table";
+		return ConsolidateProblemOf(PROBLEM_NOT_A_TABLE, "is a typed table");
 	/* relhasrules stays after the last rule has gone */
 	if (source->rd_rules != NULL)
-		return "has a rule";
+		return ConsolidateProblemOf(PROBLEM_RULE, "has a rule");
 	if (form->relrowsecurity || form->relforcerowsecurity)
-		return "has row security";
+		return ConsolidateProblemOf(PROBLEM_ROW_SECURITY, "has row security");
 	if ((dependant = find_trigger(source)) != NULL || (dependant = find_unwritten(source)) != NULL)
 		return dependant;
 	if (OidIsValid(getExtensionOfObject(RelationRelationId, RelationGetRelid(source))))
-		return "belongs to an extension";
+		return ConsolidateProblemOf(PROBLEM_EXTENSION, "belongs to an extension");
 
 	dependant = find_dependant(RelationRelationId, RelationGetRelid(source), &parts);
 	if (dependant == NULL)
@@ -330,13 +343,14 @@ ConsolidateCheckSource(Relation source, int *locks)
 	list_free(indexes);
 
 	/* the target gets columns of these types, and whoever inserts into it runs their code */
-	dependant = UserCodeInColumns(source, GetUserId());
-	if (dependant)
-		return dependant;
+	user_code = UserCodeInColumns(source, GetUserId());
+	if (user_code)
+		return ConsolidateProblemOf(PROBLEM_USER_CODE, "%s", user_code);
 
 	/* reading it would find nothing, and dropping it would drop what is there */
 	if (HypertableTakesRows(source))
-		return "is a table whose rows an extension keeps elsewhere (a hypertable?)";
+		return ConsolidateProblemOf(PROBLEM_NOT_A_TABLE,
+									"is a table whose rows an extension keeps elsewhere (a hypertable?)");
 
 	/* itself, its row type and array type, its toast table and that one's index */
 	*locks = 3 + parts + (OidIsValid(form->reltoastrelid) ? 2 : 0);

@@ -285,14 +285,14 @@ ConsolidateFinishColumns(Family *family)
  * Fills from (one entry per column of the family) for this source.  Returns NULL, or what
  * is wrong with it: all faults, since a renamed column causes two.
  */
-char *
+ConsolidateProblem *
 ConsolidateMatchColumns(const FamilyColumns *columns, Relation source, SourceColumn *from)
 {
 	TupleDesc	desc = RelationGetDescr(source);
 	StringInfoData faults;
 
 	if (columns->ncolumns == 0)
-		return pstrdup("has no columns");
+		return ConsolidateProblemOf(PROBLEM_COLUMNS, "has no columns");
 	initStringInfo(&faults);
 	memset(from, 0, sizeof(SourceColumn) * columns->ncolumns);
 	for (int i = 0; i < desc->natts; i++)
@@ -327,7 +327,7 @@ ConsolidateMatchColumns(const FamilyColumns *columns, Relation source, SourceCol
 		if (from[i].attno == 0)
 			appendStringInfo(&faults, "%scolumn \"%s\" is missing",
 							 faults.len ? ", " : "", columns->column[i].name);
-	return faults.len ? faults.data : NULL;
+	return faults.len ? ConsolidateProblemOf(PROBLEM_COLUMNS, "%s", faults.data) : NULL;
 }
 
 /* Adds a name, quoted where that is needed, to a list that commas separate. */

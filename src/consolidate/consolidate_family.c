@@ -143,7 +143,7 @@ compare_sources(const ListCell *a, const ListCell *b)
 	return strcmp(left->name, right->name);
 }
 
-static char *
+static ConsolidateProblem *
 relkind_problem(char relkind)
 {
 	switch (relkind)
@@ -151,15 +151,15 @@ relkind_problem(char relkind)
 		case 'r':
 			return NULL;
 		case 'p':
-			return "is a partitioned table";
+			return ConsolidateProblemOf(PROBLEM_NOT_A_TABLE, "is a partitioned table");
 		case 'v':
-			return "is a view";
+			return ConsolidateProblemOf(PROBLEM_NOT_A_TABLE, "is a view");
 		case 'm':
-			return "is a materialized view";
+			return ConsolidateProblemOf(PROBLEM_NOT_A_TABLE, "is a materialized view");
 		case 'f':
-			return "is a foreign table";
+			return ConsolidateProblemOf(PROBLEM_NOT_A_TABLE, "is a foreign table");
 		default:
-			return "is not a table";
+			return ConsolidateProblemOf(PROBLEM_NOT_A_TABLE, "is not a table");
 	}
 }
 
@@ -212,8 +212,9 @@ load_records(Family *family, List *sources)
 		source->recorded_rejects = SpiInt64(i, 5);
 		source->recorded_checksum = SpiText(i, 6);
 		if (source->problem == NULL && strcmp(table, source->name) != 0)
-			source->problem = psprintf("process %lld was consolidated from table \"%s\"",
-									   (long long) id, table);
+			source->problem = ConsolidateProblemOf(PROBLEM_SAME_PROCESS,
+												   "process %lld was consolidated from table \"%s\"",
+												   (long long) id, table);
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -255,10 +256,12 @@ ConsolidateFindSources(Family *family)
 		id = SpiText(i, 4);
 		source->has_id = id && parse_process_id(id, &source->process_id);
 		if (!source->has_id)
-			source->problem = id == NULL || id[0] == '\0' ? "its name has no process id" :
-				psprintf(strspn(id, "0123456789") == strlen(id) ?
-						 "process id \"%s\" does not fit bigint" :
-						 "process id \"%s\" is not a number without sign", id);
+			source->problem = id == NULL || id[0] == '\0' ?
+				ConsolidateProblemOf(PROBLEM_NO_PROCESS_ID, "its name has no process id") :
+				ConsolidateProblemOf(PROBLEM_NO_PROCESS_ID,
+									 strspn(id, "0123456789") == strlen(id) ?
+									 "process id \"%s\" does not fit bigint" :
+									 "process id \"%s\" is not a number without sign", id);
 		else
 			source->problem = relkind_problem(SpiText(i, 3)[0]);
 		path = SpiText(i, 5);
@@ -275,8 +278,9 @@ ConsolidateFindSources(Family *family)
 
 		if (previous && source->has_id && source->process_id == previous->process_id &&
 			source->problem == NULL)
-			source->problem = psprintf("process %lld is table \"%s\" already",
-									   (long long) source->process_id, previous->name);
+			source->problem = ConsolidateProblemOf(PROBLEM_SAME_PROCESS,
+												   "process %lld is table \"%s\" already",
+												   (long long) source->process_id, previous->name);
 		else
 			previous = source->has_id ? source : NULL;
 	}

@@ -34,7 +34,7 @@ typedef struct PlanLine
 	int64		rows;
 	int64		bytes;
 	bool		counted;
-	char	   *problem;
+	ConsolidateProblem *problem;
 } PlanLine;
 
 /* How many other transactions hold a lock that conflicts with an exclusive one? */
@@ -84,7 +84,8 @@ plan_open_source(Family *family, Source *source, Relation rel, Oid target_owner,
 	SettingsEnd(level);
 	holders = count_holders(source->oid);
 	if (line->problem == NULL && holders > 0)
-		line->problem = psprintf("is in use by %d other transaction(s)", holders);
+		line->problem = ConsolidateProblemOf(PROBLEM_IN_USE,
+											 "is in use by %d other transaction(s)", holders);
 }
 
 /* Opens a source if that is possible without waiting, and plans it. */
@@ -99,7 +100,8 @@ plan_source(Family *family, Source *source, Oid target_owner, HTAB *present, Pla
 		return;
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->oid)))
 	{
-		line->problem = "has been dropped by somebody else";
+		line->problem = ConsolidateProblemOf(PROBLEM_DROPPED,
+											 "has been dropped by somebody else");
 		return;
 	}
 	line->problem = ConsolidateCheckRights(source->oid);
@@ -107,13 +109,15 @@ plan_source(Family *family, Source *source, Oid target_owner, HTAB *present, Pla
 		return;
 	if (!ConditionalLockRelationOid(source->oid, AccessShareLock))
 	{
-		line->problem = psprintf("is in use by %d other transaction(s)",
-								 count_holders(source->oid));
+		line->problem = ConsolidateProblemOf(PROBLEM_IN_USE,
+											 "is in use by %d other transaction(s)",
+											 count_holders(source->oid));
 		return;
 	}
 	rel = try_relation_open(source->oid, NoLock);
 	if (rel == NULL)
-		line->problem = "has been dropped by somebody else";
+		line->problem = ConsolidateProblemOf(PROBLEM_DROPPED,
+											 "has been dropped by somebody else");
 	else
 	{
 		plan_open_source(family, source, rel, target_owner, present, line);
@@ -124,23 +128,27 @@ plan_source(Family *family, Source *source, Oid target_owner, HTAB *present, Pla
 	UnlockRelationOid(source->oid, AccessShareLock);
 }
 
+/* The function of interface 1.0 has no problem_code, the last field. */
 static void
 put_plan_line(ReturnSetInfo *result, const char *name, const Source *source, const PlanLine *line)
 {
-	Datum		values[5] = {0};
-	bool		nulls[5] = {false};
+	Datum		values[6] = {0};
+	bool		nulls[6] = {false};
 
 	values[0] = CStringGetTextDatum(name);
 	nulls[1] = source == NULL || !source->has_id;
 	nulls[2] = !line->counted;
 	nulls[3] = source == NULL;
-	nulls[4] = line->problem == NULL;
+	nulls[4] = nulls[5] = line->problem == NULL;
 	if (!nulls[1])
 		values[1] = Int64GetDatum(source->process_id);
 	values[2] = Int64GetDatum(line->rows);
 	values[3] = Int64GetDatum(line->bytes);
 	if (!nulls[4])
-		values[4] = CStringGetTextDatum(line->problem);
+	{
+		values[4] = CStringGetTextDatum(line->problem->sentence);
+		values[5] = CStringGetTextDatum(line->problem->code);
+	}
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
@@ -195,8 +203,10 @@ consolidate_plan(PG_FUNCTION_ARGS)
 	}
 	foreach(lc, ConsolidateFindLookalikes(family))
 	{
-		PlanLine	line = {.problem = psprintf("its name does not match %s", family->pattern)};
+		PlanLine	line = {0};
 
+		line.problem = ConsolidateProblemOf(PROBLEM_OTHER_NAME, "its name does not match %s",
+											family->pattern);
 		put_plan_line(result, lfirst(lc), NULL, &line);
 	}
 	SPI_finish();

@@ -7,6 +7,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "common/spi.h"
@@ -43,30 +44,44 @@ ConsolidateRecordRun(Run *run)
 					  family->extschema), lengthof(args), args);
 }
 
-/* Records why a source is skipped, and tells the caller. */
+/* consolidate_problem of interface 1.0 has no problem_code. */
+static bool
+has_problem_code(Run *run)
+{
+	Oid			relid = get_relname_relid("consolidate_problem", run->extnamespace);
+
+	return get_attnum(relid, "problem_code") != InvalidAttrNumber;
+}
+
+/* Records why a source is skipped, and tells the caller in a NOTICE. */
 void
-ConsolidateRecordProblem(Run *run, Source *source, const char *problem)
+ConsolidateRecordProblem(Run *run, Source *source, const ConsolidateProblem *problem)
 {
 	Family	   *family = run->family;
+	bool		coded = has_problem_code(run);
 	SpiArg		args[] = {
 		SpiTextArg(family->schema), SpiTextArg(family->name), SpiTextArg(source->name),
 		source->has_id ? SpiInt64Arg(source->process_id) : SpiNullArg(INT8OID),
-		SpiTextArg(problem)
+		SpiTextArg(problem->sentence), SpiTextArg(problem->code)
 	};
 
 	SpiQuery(psprintf("INSERT INTO %s.consolidate_problem"
-					  " (source_schema, family, source_table, process_id, problem)"
-					  " VALUES ($1, $2, $3, $4, $5)"
+					  " (source_schema, family, source_table, process_id, problem%s)"
+					  " VALUES ($1, $2, $3, $4, $5%s)"
 					  " ON CONFLICT (source_schema, family, source_table) DO UPDATE"
 					  " SET process_id = EXCLUDED.process_id, problem = EXCLUDED.problem,"
-					  "  seen_at = EXCLUDED.seen_at", family->extschema), lengthof(args), args);
+					  "  %s seen_at = EXCLUDED.seen_at", family->extschema,
+					  coded ? ", problem_code" : "", coded ? ", $6" : "",
+					  coded ? "problem_code = EXCLUDED.problem_code," : ""),
+			 coded ? lengthof(args) : lengthof(args) - 1, args);
 	source->state = SOURCE_SKIPPED;
 	run->tally.skipped++;
 	run->last_error = MemoryContextStrdup(run->context,
-										  psprintf("table \"%s\" %s", source->name, problem));
+										  psprintf("table \"%s\" %s", source->name,
+												   problem->sentence));
 	ereport(NOTICE,
 			(errmsg("consolidate: \"%s.%s\" skipped: %s", family->schema, source->name,
-					problem)));
+					problem->sentence)));
 }
 
 /*

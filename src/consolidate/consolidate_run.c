@@ -147,12 +147,13 @@ store_source(Batch *batch, Source *source, Relation rel, const SourceColumn *fro
 static Relation
 lock_source(Run *run, Source *source)
 {
-	const char *problem = source->problem;
+	const ConsolidateProblem *problem = source->problem;
 	Relation	rel;
 
 	if (problem == NULL)
 		problem = SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->oid)) ?
-			ConsolidateCheckRights(source->oid) : "has been dropped by somebody else";
+			ConsolidateCheckRights(source->oid) :
+			ConsolidateProblemOf(PROBLEM_DROPPED, "has been dropped by somebody else");
 	if (problem)
 	{
 		ConsolidateRecordProblem(run, source, problem);
@@ -171,7 +172,9 @@ lock_source(Run *run, Source *source)
 	if (rel)
 		relation_close(rel, NoLock);
 	UnlockRelationOid(source->oid, AccessExclusiveLock);
-	ConsolidateRecordProblem(run, source, "has been dropped or renamed by somebody else");
+	ConsolidateRecordProblem(run, source,
+							 ConsolidateProblemOf(PROBLEM_DROPPED,
+												  "has been dropped or renamed by somebody else"));
 	return NULL;
 }
 
@@ -180,17 +183,17 @@ lock_source(Run *run, Source *source)
  * its columns, its rows.  Returns the problem or NULL.  Fills from and contents; *stored:
  * its rows are in the target already; *locks: see ConsolidateCheckSource.
  */
-static char *
+static ConsolidateProblem *
 check_source(Run *run, Source *source, Relation rel, Snapshot snapshot, SourceColumn *from,
 			 SourceContents *contents, bool *stored, int *locks)
 {
 	Family	   *family = run->family;
 	FamilyColumns *columns = &family->columns;
-	char	   *problem = NULL;
+	ConsolidateProblem *problem = NULL;
 	int			level;
 
 	if (rel->rd_refcnt > 1 || AfterTriggerPendingOnRel(source->oid))
-		return "is in use by this session";
+		return ConsolidateProblemOf(PROBLEM_IN_USE, "is in use by this session");
 	if (OidIsValid(family->target_oid))
 		problem = ConsolidateOwnersProblem(family, source->oid, CatalogOwner(family->target_oid));
 	if (problem == NULL)
@@ -227,7 +230,7 @@ add_source(Batch *batch, Source *source)
 	SourceContents contents;
 	Relation	rel = lock_source(run, source);
 	Snapshot	snapshot;
-	char	   *problem;
+	ConsolidateProblem *problem;
 	bool		stored = false;
 	int			locks = 0;
 
@@ -351,8 +354,10 @@ blame_batch(Run *run, SourceState wanted, int first, int *next, ErrorData *error
 
 	if (only->alone)
 	{
-		ConsolidateRecordProblem(run, only, psprintf("failed: %s (SQLSTATE %s)", error->message,
-													 unpack_sql_state(error->sqlerrcode)));
+		ConsolidateRecordProblem(run, only,
+								 ConsolidateProblemOf(PROBLEM_FAILED, "failed: %s (SQLSTATE %s)",
+													  error->message,
+													  unpack_sql_state(error->sqlerrcode)));
 		ConsolidateRecordProgress(run, NULL);
 		*next = first + 1;
 		return;
@@ -484,7 +489,9 @@ run_over_busy(Run *run, TimestampTz since)
 
 		if (source->state != SOURCE_BUSY)
 			continue;
-		ConsolidateRecordProblem(run, source, "is in use by another session");
+		ConsolidateRecordProblem(run, source,
+								 ConsolidateProblemOf(PROBLEM_IN_USE,
+													  "is in use by another session"));
 		if (!run->options.skip_locked)
 		{
 			ConsolidateRecordProgress(run, "failed");

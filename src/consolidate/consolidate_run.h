@@ -68,7 +68,8 @@ typedef struct Batch
 
 extern void ConsolidateRecordRun(Run *run);
 extern void ConsolidateRecordProgress(Run *run, const char *state);
-extern void ConsolidateRecordProblem(Run *run, Source *source, const char *problem);
+extern void ConsolidateRecordProblem(Run *run, Source *source,
+									 const ConsolidateProblem *problem);
 extern void ConsolidateRecordSource(Batch *batch, Source *source, Relation rel, const char *state,
 									const SourceContents *contents);
 extern void ConsolidateWriteRecords(Batch *batch);

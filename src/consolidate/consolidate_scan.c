@@ -435,7 +435,7 @@ is_recorded(const Source *source, const SourceContents *contents)
  * Why the target would not take all rows of the source, or, with keep_rejects, the
  * target and consolidate_rejected; NULL when they would.
  */
-char *
+ConsolidateProblem *
 ConsolidateContentsProblem(const FamilyColumns *columns, const Source *source,
 						   const SourceContents *contents, bool keep_rejects)
 {
@@ -443,10 +443,13 @@ ConsolidateContentsProblem(const FamilyColumns *columns, const Source *source,
 	bool		recorded = is_recorded(source, contents);
 
 	if (!recorded && source->recorded != RECORD_NONE && source->recorded_rejects > 0)
-		return psprintf("process %lld was consolidated before, with other rows rejected",
-						(long long) source->process_id);
+		return ConsolidateProblemOf(PROBLEM_REFUSED_ROWS,
+									"process %lld was consolidated before, with other rows rejected",
+									(long long) source->process_id);
 	if (contents->too_many)
-		return psprintf("more than %d rows that the target would refuse", REJECTS_MAX);
+		return ConsolidateProblemOf(PROBLEM_REFUSED_ROWS,
+									"more than %d rows that the target would refuse",
+									REJECTS_MAX);
 	if (contents->nrejects == 0 || keep_rejects || recorded)
 		return NULL;
 	initStringInfo(&text);
@@ -460,6 +463,8 @@ ConsolidateContentsProblem(const FamilyColumns *columns, const Source *source,
 		appendStringInfo(&text, "%s%lld with a value that does not fit the target's type",
 						 text.len ? ", " : "",
 						 (long long) contents->count[REJECT_MISFIT]);
-	return psprintf("%lld of %lld rows refused: %s", (long long) contents->nrejects,
-					(long long) contents->rows, text.data);
+	return ConsolidateProblemOf(PROBLEM_REFUSED_ROWS,
+								"%lld of %lld rows refused: %s",
+								(long long) contents->nrejects,
+								(long long) contents->rows, text.data);
 }

@@ -561,7 +561,7 @@ ConsolidateTargetSums(Family *family, const int64 *only)
  * compared: somebody could make rows for a given checksum.  The checksum comes first
  * because it costs less.
  */
-char *
+ConsolidateProblem *
 ConsolidateCheckStored(Family *family, HTAB *present, const Source *source, Relation rel,
 					   const SourceColumn *from, Snapshot snapshot,
 					   const SourceContents *contents, bool *stored)
@@ -584,8 +584,9 @@ ConsolidateCheckStored(Family *family, HTAB *present, const Source *source, Rela
 		return NULL;
 	*stored = alike && ConsolidateSameRows(family, source, rel, from, snapshot, contents);
 	return *stored ? NULL :
-		psprintf("the target already holds %lld rows of process %lld that are not these",
-				 (long long) rows, (long long) source->process_id);
+		ConsolidateProblemOf(PROBLEM_IN_TARGET,
+							 "the target already holds %lld rows of process %lld that are not these",
+							 (long long) rows, (long long) source->process_id);
 }
 
 /*

@@ -188,7 +188,7 @@ may_read_and_delete(Oid role, Oid relid, Oid owner)
  * Would moving the rows of this source into a target of this owner give somebody a
  * right on them that he has not?  Returns the problem, in words, or NULL.
  */
-char *
+ConsolidateProblem *
 ConsolidateOwnersProblem(Family *family, Oid source, Oid target_owner)
 {
 	Oid			schema = CatalogSchemaOwner(family->schema_oid);
@@ -196,13 +196,15 @@ ConsolidateOwnersProblem(Family *family, Oid source, Oid target_owner)
 
 	if (!UserCodeRoleIsTrusted(target_owner) && target_owner != schema &&
 		!may_read_and_delete(target_owner, source, owner))
-		return psprintf("its rows would go to role \"%s\", which owns the target"
-						" and may not read and delete them now",
-						GetUserNameFromId(target_owner, false));
+		return ConsolidateProblemOf(PROBLEM_OWNER,
+									"its rows would go to role \"%s\", which owns the target"
+									" and may not read and delete them now",
+									GetUserNameFromId(target_owner, false));
 	if (!UserCodeRoleIsTrusted(owner) && owner != schema &&
 		!may_insert(family, owner, target_owner))
-		return psprintf("belongs to role \"%s\", which may not insert into the target",
-						GetUserNameFromId(owner, false));
+		return ConsolidateProblemOf(PROBLEM_OWNER,
+									"belongs to role \"%s\", which may not insert into the target",
+									GetUserNameFromId(owner, false));
 	return NULL;
 }
 
