@@ -288,10 +288,6 @@ extern void ConsolidateIndexTarget(Family *family);
 extern HTAB *ConsolidateProcessesInTarget(Family *family, List *sources);
 extern char *ConsolidateTargetQuery(Family *family, const int64 *only);
 extern HTAB *ConsolidateTargetSums(Family *family, const int64 *only);
-extern ConsolidateProblem *ConsolidateCheckStored(Family *family, HTAB *present,
-												  const Source *source, Relation rel,
-												  const SourceColumn *from, Snapshot snapshot,
-												  const SourceContents *contents, bool *stored);
 extern HTAB *ConsolidateTableSums(Family *family, const char *table, Oid owner, int64 process_id);
 
 /* consolidate_lock.c */
@@ -322,9 +318,10 @@ extern uint64 ConsolidateHashKey(const FamilyColumns *columns, const Datum *valu
 extern char *ConsolidateChecksumText(uint64 checksum);
 
 /* consolidate_compare.c */
-extern bool ConsolidateSameRows(Family *family, const Source *source, Relation rel,
-								const SourceColumn *from, Snapshot snapshot,
-								const SourceContents *contents);
+extern ConsolidateProblem *ConsolidateCheckStored(Family *family, HTAB *present,
+												  const Source *source, Relation rel,
+												  const SourceColumn *from, Snapshot snapshot,
+												  const SourceContents *contents, bool *stored);
 
 /* consolidate_copy.c */
 extern CopyState *ConsolidateCopyBegin(Family *family);

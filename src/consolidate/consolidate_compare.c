@@ -156,9 +156,9 @@ same_images(Images *a, Images *b)
 }
 
 /* The rows that are not rejected, against those of the process in the target. */
-bool
-ConsolidateSameRows(Family *family, const Source *source, Relation rel, const SourceColumn *from,
-					Snapshot snapshot, const SourceContents *contents)
+static bool
+same_rows(Family *family, const Source *source, Relation rel, const SourceColumn *from,
+		  Snapshot snapshot, const SourceContents *contents)
 {
 	Images		ours;
 	Images		theirs;
@@ -172,4 +172,41 @@ ConsolidateSameRows(Family *family, const Source *source, Relation rel, const So
 	tuplesort_end(ours.sort);
 	tuplesort_end(theirs.sort);
 	return same;
+}
+
+/*
+ * What the target held of a source's process before it was taken; present comes
+ * from ConsolidateProcessesInTarget (NULL: there is no target).  *stored: these very rows.
+ * Returns the problem, in words, when it is other rows, else NULL.
+ *
+ * A source that is stored is dropped without being copied, so the rows themselves are
+ * compared: somebody could make rows for a given checksum.  The checksum comes first
+ * because it costs less.
+ */
+ConsolidateProblem *
+ConsolidateCheckStored(Family *family, HTAB *present, const Source *source, Relation rel,
+					   const SourceColumn *from, Snapshot snapshot,
+					   const SourceContents *contents, bool *stored)
+{
+	HTAB	   *sums;
+	ProcessSum *found;
+	bool		alike;
+	int64		rows;
+
+	*stored = false;
+	if (present == NULL || !hash_search(present, &source->process_id, HASH_FIND, NULL))
+		return NULL;
+	sums = ConsolidateTargetSums(family, &source->process_id);
+	found = hash_search(sums, &source->process_id, HASH_FIND, NULL);
+	rows = found ? found->rows : 0;
+	alike = found && rows == contents->rows - contents->nrejects &&
+		found->checksum == contents->checksum;
+	hash_destroy(sums);
+	if (rows == 0)
+		return NULL;
+	*stored = alike && same_rows(family, source, rel, from, snapshot, contents);
+	return *stored ? NULL :
+		ConsolidateProblemOf(PROBLEM_IN_TARGET,
+							 "the target already holds %lld rows of process %lld that are not these",
+							 (long long) rows, (long long) source->process_id);
 }

@@ -553,43 +553,6 @@ ConsolidateTargetSums(Family *family, const int64 *only)
 }
 
 /*
- * What the target held of a source's process before it was taken; present comes
- * from ConsolidateProcessesInTarget (NULL: there is no target).  *stored: these very rows.
- * Returns the problem, in words, when it is other rows, else NULL.
- *
- * A source that is stored is dropped without being copied, so the rows themselves are
- * compared: somebody could make rows for a given checksum.  The checksum comes first
- * because it costs less.
- */
-ConsolidateProblem *
-ConsolidateCheckStored(Family *family, HTAB *present, const Source *source, Relation rel,
-					   const SourceColumn *from, Snapshot snapshot,
-					   const SourceContents *contents, bool *stored)
-{
-	HTAB	   *sums;
-	ProcessSum *found;
-	bool		alike;
-	int64		rows;
-
-	*stored = false;
-	if (present == NULL || !hash_search(present, &source->process_id, HASH_FIND, NULL))
-		return NULL;
-	sums = ConsolidateTargetSums(family, &source->process_id);
-	found = hash_search(sums, &source->process_id, HASH_FIND, NULL);
-	rows = found ? found->rows : 0;
-	alike = found && rows == contents->rows - contents->nrejects &&
-		found->checksum == contents->checksum;
-	hash_destroy(sums);
-	if (rows == 0)
-		return NULL;
-	*stored = alike && ConsolidateSameRows(family, source, rel, from, snapshot, contents);
-	return *stored ? NULL :
-		ConsolidateProblemOf(PROBLEM_IN_TARGET,
-							 "the target already holds %lld rows of process %lld that are not these",
-							 (long long) rows, (long long) source->process_id);
-}
-
-/*
  * ConsolidateTargetSums of a table that holds the rows of one process and nothing else, its
  * values read as the target would hold them.  (A function of its own, because
  * what it reads is nobody's target.)
