@@ -34,6 +34,7 @@
  *	consolidate_copy.c		rows into the target
  *	consolidate_reject.c	rejects into consolidate_rejected
  *	consolidate_deparse.c	the DDL that makes a source again
+ *	consolidate_problem.c	a code and a sentence for each problem
  *	consolidate_record.c	the records of a run
  *	consolidate_run.c		CALL consolidate(); consolidate_run.h is for these two alone
  *	consolidate_plan.c		consolidate_plan(), consolidate_verify()
