@@ -261,6 +261,20 @@ SQL
 	cmp_ok($audited - $plain, '<', 16 * 1024, "400,000 rows: $audited kB with the audit, $plain kB with an empty trigger");
 }
 
+# ---- a row that is too large for JSONB (256 MB) is refused, not stored in part
+{
+	sql('CREATE TABLE wide (id int PRIMARY KEY, a text, b text, c text)');
+	sql("SELECT audit_enable('wide')");
+	my $row = sub { my ($id, $mb) = @_; return "INSERT INTO wide SELECT $id, repeat('x', 100000000), repeat('y', 100000000), repeat('z', $mb * 1000000)" };
+	sql($row->(1, 60));
+	is(sql("SELECT length(new_data ->> 'a'), length(new_data ->> 'c') FROM audit_log WHERE table_name = 'wide'"), '100000000|60000000', '260 MB are logged');
+	$node->psql('postgres', "\\set VERBOSITY verbose\n" . $row->(2, 70), stderr => \my $err);
+	like($err, qr/54000: value is too large for jsonb\nDETAIL: .*\nHINT:  Exclude the largest columns from the audit\./, '270 MB are refused');
+	$node->psql('postgres', "\\set VERBOSITY verbose\nUPDATE wide SET a = repeat('v', 100000000), b = repeat('w', 100000000)", stderr => \$err);
+	like($err, qr/54000: value is too large for jsonb/, '... and so are changes of 400 MB');
+	is(sql("SELECT count(*) FROM audit_log WHERE table_name = 'wide'"), 1, '... with nothing logged');
+}
+
 # ---- pg_cron, in the end
 SKIP:
 {

@@ -23,6 +23,8 @@ JsonbWriterEnlarge(JsonbWriter *w, int size)
 				 w->hint ? errhint("%s", w->hint) : 0));
 	while (capacity < (Size) w->length + size)
 		capacity *= 2;
+	/* never larger than a value may be, so that what does not fit comes here */
+	capacity = Min(capacity, JENTRY_OFFLENMASK);
 	w->data = repalloc(w->data, capacity);
 	w->capacity = (int) capacity;
 }
