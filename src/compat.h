@@ -179,6 +179,11 @@ FindConfigOption(const char *name, int *place)
 #define VirtualTransactionProc(vxid) ProcNumberGetProc((vxid).procNumber)
 #endif
 
+/* 17: the right MAINTAIN */
+#ifndef ACL_MAINTAIN
+#define ACL_MAINTAIN ACL_NO_RIGHTS
+#endif
+
 /* 18: a table column's NOT NULL is a row of pg_constraint */
 #define NOT_NULL_IS_CONSTRAINT (PG_VERSION_NUM >= 180000)
 

@@ -34,7 +34,6 @@
 #include "common/hypertable.h"
 #include "common/names.h"
 #include "common/spi.h"
-#include "common/textarray.h"
 #include "common/usercode.h"
 #include "compat.h"
 
@@ -42,25 +41,6 @@ PG_FUNCTION_INFO_V1(audit_enable);
 PG_FUNCTION_INFO_V1(audit_disable);
 
 /* ---- arguments ------------------------------------------------------------------------ */
-
-/* Argument n, a text[] of column names, as a list; NIL for a null one. */
-static List *
-names_argument(FunctionCallInfo fcinfo, int n, const char *what)
-{
-	List	   *names = PG_ARGISNULL(n) ? NIL : TextArrayToList(PG_GETARG_ARRAYTYPE_P(n));
-	ListCell   *lc;
-
-	foreach(lc, names)
-	{
-		if (lfirst(lc) == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("column names must not be null"),
-					 errdetail("Element %d of \"%s\" is null.", foreach_current_index(lc) + 1, what),
-					 errhint("Leave the element out.")));
-	}
-	return names;
-}
 
 static void
 check_columns(Relation rel, List *names, const char *what)
@@ -342,9 +322,9 @@ audit_enable(PG_FUNCTION_ARGS)
 	ArgsRefuseNull(fcinfo, "audit_enable", arguments, lengthof(arguments));
 	relid = PG_GETARG_OID(0);
 	rel = open_audited(relid, ShareRowExclusiveLock);
-	args.key = names_argument(fcinfo, 1, "key");
-	args.exclude = names_argument(fcinfo, 2, "exclude");
-	args.redact = names_argument(fcinfo, 3, "redact");
+	args.key = ArgsNames(fcinfo, 1, "key");
+	args.exclude = ArgsNames(fcinfo, 2, "exclude");
+	args.redact = ArgsNames(fcinfo, 3, "redact");
 	args.log_name = "audit_log";
 	check_columns(rel, args.key, "key");
 	check_columns(rel, args.exclude, "exclude");

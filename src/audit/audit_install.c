@@ -20,6 +20,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "common/args.h"
 #include "audit/audit.h"
 #include "audit/audit_months.h"
 #include "common/catalog.h"
@@ -103,17 +104,14 @@ audit_install(PG_FUNCTION_ARGS)
 	Oid			nspoid = PG_ARGISNULL(0) ? get_func_namespace(fcinfo->flinfo->fn_oid)
 		: get_namespace_oid(NameStr(*PG_GETARG_NAME(0)), false);
 	bool		gin = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
-	int			months = PG_ARGISNULL(2) ? 3 : PG_GETARG_INT32(2);
+	int			months = 3;
 	Oid			logid;
 	int			now;
 	int			created = 0;
 
-	if (months < 0 || months > 1200)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("months must be between 0 and 1200"),
-				 errdetail("It is %d.", months),
-				 errhint("3 months ahead are enough when audit_maintain runs every day.")));
+	if (!PG_ARGISNULL(2))
+		months = ArgsInt(fcinfo, 2, "months", 0, 1200,
+						 "3 months ahead are enough when audit_maintain runs every day.");
 	SPI_connect();
 	if (!OidIsValid(get_relname_relid("audit_log", nspoid)))
 		create_log(nspoid, gin);

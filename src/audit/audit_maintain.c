@@ -322,15 +322,10 @@ static void
 check_arguments(FunctionCallInfo fcinfo, Maintain *m, int *months, TimestampTz *before,
 				TimestampTz now)
 {
-	const char *expired;
+	static const char *const expired[] = {"detach", "drop"};
 
-	*months = PG_ARGISNULL(0) ? 3 : PG_GETARG_INT32(0);
-	if (*months < 0 || *months > 1200)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("months_ahead must be between 0 and 1200"),
-				 errdetail("It is %d.", *months),
-				 errhint("3 are enough when audit_maintain runs every day.")));
+	*months = PG_ARGISNULL(0) ? 3 : ArgsInt(fcinfo, 0, "months_ahead", 0, 1200,
+											"3 are enough when audit_maintain runs every day.");
 	*before = PG_INT64_MIN;
 	if (!PG_ARGISNULL(1))
 	{
@@ -341,18 +336,13 @@ check_arguments(FunctionCallInfo fcinfo, Maintain *m, int *months, TimestampTz *
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("keep must be a positive interval"),
-					 errdetail("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out,
+					 errdetail("keep is %s.", DatumGetCString(DirectFunctionCall1(interval_out,
 																				PG_GETARG_DATUM(1)))),
 					 errhint("Write keep => '5 years'.")));
 	}
-	expired = PG_ARGISNULL(2) ? "detach" : text_to_cstring(PG_GETARG_TEXT_PP(2));
-	m->drop = strcmp(expired, "drop") == 0;
-	if (!m->drop && strcmp(expired, "detach") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("expired must be 'detach' or 'drop'"),
-				 errdetail("It is \"%s\".", expired),
-				 errhint("A detached month stays as a table of its own.")));
+	m->drop = !PG_ARGISNULL(2) &&
+		ArgsWord(fcinfo, 2, "expired", expired, lengthof(expired),
+				 "A detached month stays as a table of its own.") == 1;
 	m->lock_wait = PG_ARGISNULL(3) ? "2s" : text_to_cstring(PG_GETARG_TEXT_PP(3));
 	if (!PG_ARGISNULL(4))
 		m->logid = PG_GETARG_OID(4);

@@ -19,6 +19,7 @@
 #include "common/names.h"
 #include "common/rights.h"
 #include "common/spi.h"
+#include "compat.h"
 
 /*
  * Rights in the words of GRANT and REVOKE, separated by commas, each followed by suffix
@@ -35,9 +36,7 @@ RightsText(AclMode rights, const char *suffix)
 		{ACL_INSERT, "INSERT"}, {ACL_SELECT, "SELECT"}, {ACL_UPDATE, "UPDATE"},
 		{ACL_DELETE, "DELETE"}, {ACL_TRUNCATE, "TRUNCATE"}, {ACL_REFERENCES, "REFERENCES"},
 		{ACL_TRIGGER, "TRIGGER"}, {ACL_EXECUTE, "EXECUTE"}, {ACL_USAGE, "USAGE"},
-#ifdef ACL_MAINTAIN
 		{ACL_MAINTAIN, "MAINTAIN"},
-#endif
 	};
 	StringInfoData text;
 

@@ -84,7 +84,7 @@ check_key(List *key)
 	{
 		char	   *column = list_nth(key, i);
 
-		if (column == NULL || column[0] == '\0')
+		if (column[0] == '\0')
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("key columns of a family must have names")));
@@ -198,7 +198,7 @@ consolidate_define(PG_FUNCTION_ARGS)
 	ArgsRefuseNull(fcinfo, "consolidate_define", names, lengthof(names));
 	family = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	check_pattern(PG_GETARG_TEXT_PP(1));
-	key = TextArrayToList(PG_GETARG_ARRAYTYPE_P(3));
+	key = ArgsNames(fcinfo, 3, "key");
 	check_key(key);
 	target = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	if (target[0] == '\0' || strlen(target) >= NAMEDATALEN || has_schema(target))

@@ -39,6 +39,7 @@
 
 #include "common/catalog.h"
 #include "common/names.h"
+#include "common/rights.h"
 #include "common/settings.h"
 #include "common/textarray.h"
 #include "compat.h"
@@ -77,31 +78,6 @@ append_options(StringInfo sql, Datum options, const char *prefix, const char **s
 	}
 }
 
-static void
-append_privileges(StringInfo sql, AclMode mode, const char *columns)
-{
-	static const struct
-	{
-		AclMode		bit;
-		const char *name;
-	}			names[] = {
-		{ACL_INSERT, "INSERT"}, {ACL_SELECT, "SELECT"}, {ACL_UPDATE, "UPDATE"},
-		{ACL_DELETE, "DELETE"}, {ACL_TRUNCATE, "TRUNCATE"}, {ACL_REFERENCES, "REFERENCES"},
-		{ACL_TRIGGER, "TRIGGER"},
-#ifdef ACL_MAINTAIN
-		{ACL_MAINTAIN, "MAINTAIN"},
-#endif
-	};
-	const char *separator = "";
-
-	for (int i = 0; i < lengthof(names); i++)
-		if (mode & names[i].bit)
-		{
-			appendStringInfo(sql, "%s%s%s", separator, names[i].name, columns);
-			separator = ", ";
-		}
-}
-
 /* The GRANTs that give a table without any rights this ACL. */
 static void
 append_grants(Writer *writer, Acl *acl, const char *columns)
@@ -116,11 +92,9 @@ append_grants(Writer *writer, Acl *acl, const char *columns)
 
 			if (mode == 0)
 				continue;
-			appendStringInfoString(&writer->after, "GRANT ");
-			append_privileges(&writer->after, mode, columns);
-			appendStringInfo(&writer->after, " ON TABLE %s TO %s%s;\n", writer->name,
-							 items[i].ai_grantee == ACL_ID_PUBLIC ? "PUBLIC" :
-							 quote_identifier(GetUserNameFromId(items[i].ai_grantee, false)),
+			appendStringInfo(&writer->after, "GRANT %s ON TABLE %s TO %s%s;\n",
+							 RightsText(mode, columns), writer->name,
+							 RightsRole(items[i].ai_grantee),
 							 with_option ? " WITH GRANT OPTION" : "");
 		}
 }
@@ -314,7 +288,7 @@ append_table(Writer *writer, HeapTuple class_tuple)
 						 quote_identifier(get_tablespace_name(form->reltablespace)));
 	appendStringInfoString(sql, ";\n");
 	appendStringInfo(sql, "ALTER TABLE %s OWNER TO %s;\n", writer->name,
-					 quote_identifier(GetUserNameFromId(form->relowner, false)));
+					 RightsRole(form->relowner));
 }
 
 /* ---- constraints and indexes ------------------------------------------------------ */
@@ -498,7 +472,7 @@ ConsolidateDeparseTable(Relation source, char **before, char **after)
 	{
 		/* the owner, too, has what the ACL says and no more */
 		appendStringInfo(&writer.after, "REVOKE ALL ON TABLE %s FROM %s;\n", writer.name,
-						 quote_identifier(GetUserNameFromId(form->relowner, false)));
+						 RightsRole(form->relowner));
 		append_grants(&writer, DatumGetAclP(acl), "");
 	}
 	append_all_column_extras(&writer);

@@ -31,6 +31,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "common/args.h"
 #include "common/spi.h"
 #include "compat.h"
 #include "consolidate/consolidate.h"
@@ -91,14 +92,11 @@ consolidate_guard(PG_FUNCTION_ARGS)
 		quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)));
 	SpiArg		args[2];
 	const char *schema = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	const char *mode = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	static const char *const modes[] = {"off", "warn", "block"};
+	const char *mode;
 	bool		any;
 
-	if (strcmp(mode, "off") != 0 && strcmp(mode, "warn") != 0 && strcmp(mode, "block") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("mode must be \"off\", \"warn\" or \"block\""),
-				 errdetail("It is \"%s\".", mode)));
+	mode = modes[ArgsWord(fcinfo, 1, "mode", modes, lengthof(modes), NULL)];
 	(void) get_namespace_oid(schema, false);
 
 	args[0] = SpiTextArg(schema);

@@ -480,12 +480,7 @@ consolidate_restore(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("consolidate_restore");
 	ArgsRequireNonatomic(fcinfo, "consolidate_restore");
 	ArgsRefuseNull(fcinfo, "consolidate_restore", names, lengthof(names));
-	batch = PG_GETARG_INT32(3);
-	if (batch < 1 || batch > 60)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("batch must be between 1 and 60"),
-				 errdetail("It is %d.", batch)));
+	batch = ArgsInt(fcinfo, 3, "batch", 1, 60, NULL);
 	force = PG_GETARG_BOOL(4);
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);

@@ -603,26 +603,15 @@ read_options(FunctionCallInfo fcinfo, RunOptions *options)
 {
 	static const char *const names[] = {"source_schema", "family", "batch", "drop_source",
 	"on_reject", "lock_wait", "skip_locked"};
-	char	   *on_reject;
+	static const char *const on_reject[] = {"stop", "keep"};
 	Interval   *wait;
 
 	ArgsRefuseNull(fcinfo, "consolidate", names, lengthof(names));
-	options->batch = PG_GETARG_INT32(2);
-	if (options->batch < 1 || options->batch > 1000)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("batch must be between 1 and 1000"),
-				 errdetail("It is %d.", options->batch),
-				 errhint("50 to 100 tables per commit cost least.")));
+	options->batch = ArgsInt(fcinfo, 2, "batch", 1, 1000, "50 to 100 tables per commit cost least.");
 	options->drop_source = PG_GETARG_BOOL(3);
-	on_reject = text_to_cstring(PG_GETARG_TEXT_PP(4));
-	options->keep_rejects = strcmp(on_reject, "keep") == 0;
-	if (!options->keep_rejects && strcmp(on_reject, "stop") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("on_reject must be \"stop\" or \"keep\""),
-				 errdetail("It is \"%s\".", on_reject),
-				 errhint("\"keep\" moves refused rows into consolidate_rejected; \"stop\" skips their table.")));
+	options->keep_rejects =
+		ArgsWord(fcinfo, 4, "on_reject", on_reject, lengthof(on_reject),
+				 "\"keep\" moves refused rows into consolidate_rejected; \"stop\" skips their table.") == 1;
 	wait = PG_GETARG_INTERVAL_P(5);
 	options->lock_wait_ms = wait->time / 1000 +
 		((int64) wait->month * DAYS_PER_MONTH + wait->day) * (SECS_PER_DAY * INT64CONST(1000));
@@ -630,7 +619,7 @@ read_options(FunctionCallInfo fcinfo, RunOptions *options)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("lock_wait must not be negative"),
-				 errdetail("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out,
+				 errdetail("lock_wait is %s.", DatumGetCString(DirectFunctionCall1(interval_out,
 																			IntervalPGetDatum(wait))))));
 	options->skip_locked = PG_GETARG_BOOL(6);
 }

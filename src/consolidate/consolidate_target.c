@@ -81,7 +81,7 @@ give_away(Family *family, Oid owner)
 {
 	if (owner != GetUserId())
 		SpiRun(psprintf("ALTER TABLE %s OWNER TO %s", target_name(family),
-						quote_identifier(GetUserNameFromId(owner, false))));
+						RightsRole(owner)));
 }
 
 /*
