@@ -235,8 +235,10 @@ missing_column(Relation rel, List *names)
 	ListCell   *lc;
 
 	foreach(lc, names)
+	{
 		if (get_attnum(RelationGetRelid(rel), lfirst(lc)) <= 0)
 			return lfirst(lc);
+	}
 	return NULL;
 }
 

@@ -364,8 +364,10 @@ AuditLeafLock(AuditLog *log)
 	if (!OidIsValid(leaf->relid))
 		return;
 	foreach(lc, leaf->ancestors)
+	{
 		if (lfirst_oid(lc) != log->relid)
 			LockRelationOid(lfirst_oid(lc), RowExclusiveLock);
+	}
 	if (leaf->relid != log->relid)
 		LockRelationOid(leaf->relid, RowExclusiveLock);
 }

@@ -120,8 +120,10 @@ free_old(void)
 	ListCell   *lc;
 
 	foreach(lc, old_plans)
+	{
 		if (lfirst(lc))
 			AuditSpiFree(lfirst(lc));
+	}
 	foreach(lc, old_contexts)
 		MemoryContextDelete(lfirst(lc));
 	list_free(old_plans);

@@ -156,9 +156,11 @@ count_rows(Oid logid, Oid relid, int64 *count)
 		return false;
 	*count = 0;
 	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+	{
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE ||
 			!count_table(lfirst_oid(lc), count))
 			return false;
+	}
 	return true;
 }
 

@@ -67,28 +67,36 @@ SpiQuery(const char *sql, int nargs, const SpiArg *args)
 SpiArg
 SpiTextArg(const char *text)
 {
-	return (SpiArg) {TEXTOID, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL};
+	SpiArg		arg = {TEXTOID, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL};
+
+	return arg;
 }
 
 /* A bigint parameter. */
 SpiArg
 SpiInt64Arg(int64 value)
 {
-	return (SpiArg) {INT8OID, Int64GetDatum(value), false};
+	SpiArg		arg = {INT8OID, Int64GetDatum(value), false};
+
+	return arg;
 }
 
 /* A parameter of type text[], of a List of char *. */
 SpiArg
 SpiTextListArg(List *texts)
 {
-	return (SpiArg) {TEXTARRAYOID, TextArrayOfList(texts), false};
+	SpiArg		arg = {TEXTARRAYOID, TextArrayOfList(texts), false};
+
+	return arg;
 }
 
 /* A parameter of type text[], of n text datums. */
 SpiArg
 SpiTextArrayArg(Datum *texts, int n)
 {
-	return (SpiArg) {TEXTARRAYOID, TextArrayOfDatums(texts, n), false};
+	SpiArg		arg = {TEXTARRAYOID, TextArrayOfDatums(texts, n), false};
+
+	return arg;
 }
 
 /* A parameter of type bigint[], of n bigint datums. */
@@ -97,22 +105,27 @@ SpiInt64ArrayArg(Datum *values, int n)
 {
 	ArrayType  *array = construct_array(values, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
 										TYPALIGN_DOUBLE);
+	SpiArg		arg = {INT8ARRAYOID, PointerGetDatum(array), false};
 
-	return (SpiArg) {INT8ARRAYOID, PointerGetDatum(array), false};
+	return arg;
 }
 
 /* A parameter of any type, not null. */
 SpiArg
 SpiDatumArg(Oid type, Datum value)
 {
-	return (SpiArg) {type, value, false};
+	SpiArg		arg = {type, value, false};
+
+	return arg;
 }
 
 /* A null of that type. */
 SpiArg
 SpiNullArg(Oid type)
 {
-	return (SpiArg) {type, (Datum) 0, true};
+	SpiArg		arg = {type, (Datum) 0, true};
+
+	return arg;
 }
 
 /*

@@ -133,10 +133,12 @@ read_consumption(Datum datum, TariffRequest *request)
 static bool
 exceeds(const TariffNumber *number, int limit)
 {
+	TariffDec	dec = {limit, 0};
+
 	if (number->big)
 		return DatumGetInt32(DirectFunctionCall2(numeric_cmp, PointerGetDatum(number->big),
 												 NumericGetDatum(int64_to_numeric(limit)))) > 0;
-	return TariffDecCompare(number->dec, (TariffDec) {limit, 0}) > 0;
+	return TariffDecCompare(number->dec, dec) > 0;
 }
 
 /*
