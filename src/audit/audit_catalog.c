@@ -463,7 +463,7 @@ Oid
 AuditResolveLog(const AuditArgs *args, Oid fnoid, Oid relid, bool missing_ok)
 {
 	Oid			nspoid = args->log_schema ? get_namespace_oid(args->log_schema, true)
-		: get_func_namespace(fnoid);
+	: get_func_namespace(fnoid);
 	Oid			named = OidIsValid(nspoid) ? get_relname_relid(args->log_name, nspoid) : InvalidOid;
 	Oid			bound = args->bound_log;
 
@@ -497,7 +497,7 @@ AuditHasName(Oid logid, const AuditArgs *args, Oid fnoid)
 {
 	const char *name = get_rel_name(logid);
 	Oid			nspoid = args->log_schema ? get_namespace_oid(args->log_schema, true)
-		: get_func_namespace(fnoid);
+	: get_func_namespace(fnoid);
 
 	return name != NULL && strcmp(name, args->log_name) == 0 && get_rel_namespace(logid) == nspoid;
 }

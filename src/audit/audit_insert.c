@@ -263,7 +263,7 @@ open_indexes(AuditLog *log, AuditLeaf *leaf, Relation part)
 		/* evaluated here, and not a second time in ExecInsertIndexTuples */
 		if (rri->ri_IndexRelationInfo[i]->ii_Predicate != NIL)
 			leaf->predicates[i] = ExecPrepareQual(rri->ri_IndexRelationInfo[i]->ii_Predicate,
-													leaf->estate);
+												  leaf->estate);
 		rri->ri_IndexRelationInfo[i]->ii_Predicate = NIL;
 		i++;
 		index_close(index, NoLock);
@@ -337,7 +337,7 @@ AuditLeafOpen(AuditLog *log, TimestampTz at)
 			leaf->rri = makeNode(ResultRelInfo);
 			InitResultRelInfo(leaf->rri, part, 0, NULL, 0);
 			leaf->slot = MakeTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(part)),
-											  table_slot_callbacks(part));
+											table_slot_callbacks(part));
 			direct = map_attributes(log, leaf, root, part) && open_indexes(log, leaf, part);
 		}
 		table_close(part, NoLock);

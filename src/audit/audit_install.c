@@ -102,7 +102,7 @@ Datum
 audit_install(PG_FUNCTION_ARGS)
 {
 	Oid			nspoid = PG_ARGISNULL(0) ? get_func_namespace(fcinfo->flinfo->fn_oid)
-		: get_namespace_oid(NameStr(*PG_GETARG_NAME(0)), false);
+	: get_namespace_oid(NameStr(*PG_GETARG_NAME(0)), false);
 	bool		gin = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 	int			months = 3;
 	Oid			logid;

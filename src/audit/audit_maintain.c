@@ -165,6 +165,7 @@ static void
 create_index(Maintain *m, Datum arg)
 {
 	Oid			relid = DatumGetObjectId(arg);
+
 	/* conflicts with itself, so that of two callers the second finds the index */
 	Relation	rel = try_table_open(relid, ShareUpdateExclusiveLock);
 	AuditColumns columns;
@@ -337,7 +338,7 @@ check_arguments(FunctionCallInfo fcinfo, Maintain *m, int *months, TimestampTz *
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("keep must be a positive interval"),
 					 errdetail("keep is %s.", DatumGetCString(DirectFunctionCall1(interval_out,
-																				PG_GETARG_DATUM(1)))),
+																				  PG_GETARG_DATUM(1)))),
 					 errhint("Write keep => '5 years'.")));
 	}
 	m->drop = !PG_ARGISNULL(2) &&

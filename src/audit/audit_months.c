@@ -195,7 +195,7 @@ take_rows(Oid logid, Oid default_part, const char *from, const char *to)
 	const char *column = time_column(logid);
 	Oid			owner = CatalogOwner(logid);
 	bool		own = pg_class_aclcheck(default_part, owner, ACL_DELETE) == ACLCHECK_OK &&
-		pg_class_aclcheck(default_part, owner, ACL_SELECT) == ACLCHECK_OK;
+	pg_class_aclcheck(default_part, owner, ACL_SELECT) == ACLCHECK_OK;
 
 	/* without rights on the partition, through the log: no other partition has such rows */
 	return psprintf("DELETE FROM %s WHERE %s OPERATOR(pg_catalog.>=) %s "

@@ -241,6 +241,6 @@ void
 AuditSessionInit(void)
 {
 	session_cxt = AllocSetContextCreate(TopMemoryContext, "aquacis audit user",
-									ALLOCSET_SMALL_SIZES);
+										ALLOCSET_SMALL_SIZES);
 	CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
 }

@@ -649,6 +649,7 @@ UserCodeCursor(Oid owner, const char *sql)
 	MemoryContext caller = CurrentMemoryContext;
 	UserCodeScope scope;
 	SPIPlanPtr	plan = prepare_as(&scope, owner, sql, 0, NULL);
+
 	/* not "read only": that would need a snapshot, which a new transaction has not */
 	Portal		cursor = SPI_cursor_open(NULL, plan, NULL, NULL, false);
 

@@ -307,7 +307,7 @@ extern void ConsolidateForEachRow(const FamilyColumns *columns, Relation source,
 								  const SourceContents *contents, RowCallback callback, void *arg);
 extern ConsolidateProblem *ConsolidateContentsProblem(const FamilyColumns *columns,
 													  const Source *source,
-										const SourceContents *contents, bool keep);
+													  const SourceContents *contents, bool keep);
 extern char *ConsolidateRejectReason(const FamilyColumns *columns, const Reject *reject);
 
 /* consolidate_checksum.c */

@@ -213,9 +213,9 @@ ConsolidateHashKey(const FamilyColumns *columns, const Datum *values)
 	{
 		const FamilyColumn *column = &columns->column[columns->key[i]];
 		uint64		hash =
-			DatumGetUInt64(FunctionCall2Coll(&column->cache->hash_extended_proc_finfo,
-											 column->collation, values[columns->key[i]],
-											 UInt64GetDatum(0)));
+		DatumGetUInt64(FunctionCall2Coll(&column->cache->hash_extended_proc_finfo,
+										 column->collation, values[columns->key[i]],
+										 UInt64GetDatum(0)));
 
 		sum = mix(sum + hash + 1);
 	}

@@ -253,8 +253,8 @@ flush(CopyState *copy)
 		if (copy->result->ri_NumIndices > 0)
 		{
 			List	   *recheck PG_USED_FOR_ASSERTS_ONLY =
-				ExecInsertIndexTuples(copy->result, copy->slots[i], copy->estate, false, false,
-									  NULL, NIL, false);
+			ExecInsertIndexTuples(copy->result, copy->slots[i], copy->estate, false, false,
+								  NULL, NIL, false);
 
 			/* a deferrable key has a trigger, and its table is not plain */
 			Assert(recheck == NIL);

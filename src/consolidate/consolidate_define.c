@@ -187,7 +187,7 @@ Datum
 consolidate_define(PG_FUNCTION_ARGS)
 {
 	const char *extschema =
-		quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)));
+	quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)));
 	char	   *family;
 	char	   *target;
 	List	   *key;

@@ -350,7 +350,7 @@ append_index_statistics(Writer *writer, Oid index, const char *name)
 	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
 		int			statistics = is_column(tuple) ?
-			statistics_target(tuple, RelationGetDescr(rows.catalog)) : -1;
+		statistics_target(tuple, RelationGetDescr(rows.catalog)) : -1;
 
 		if (statistics >= 0)
 			appendStringInfo(&writer->after, "ALTER INDEX %s ALTER COLUMN %d SET STATISTICS %d;\n",
@@ -376,7 +376,7 @@ append_indexes(Writer *writer)
 		Form_pg_index form;
 		const char *name = get_rel_name(oid);
 		const char *qualified =
-			quote_qualified_identifier(get_namespace_name(RelationGetNamespace(writer->rel)), name);
+		quote_qualified_identifier(get_namespace_name(RelationGetNamespace(writer->rel)), name);
 
 		if (!HeapTupleIsValid(tuple))
 			elog(ERROR, "cache lookup failed for index %u", oid);
@@ -448,7 +448,7 @@ ConsolidateDeparseTable(Relation source, char **before, char **after)
 	HeapTuple	class_tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(source)));
 	Writer		writer = {.rel = source};
 	bool		deparse = constr != NULL || form->relhasindex || form->relchecks > 0 ||
-		has_collations(source);
+	has_collations(source);
 	int			level;
 	Datum		acl;
 	bool		isnull;

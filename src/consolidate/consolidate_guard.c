@@ -89,7 +89,7 @@ Datum
 consolidate_guard(PG_FUNCTION_ARGS)
 {
 	const char *extschema =
-		quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)));
+	quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)));
 	SpiArg		args[2];
 	const char *schema = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	static const char *const modes[] = {"off", "warn", "block"};

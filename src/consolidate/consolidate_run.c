@@ -620,7 +620,7 @@ read_options(FunctionCallInfo fcinfo, RunOptions *options)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("lock_wait must not be negative"),
 				 errdetail("lock_wait is %s.", DatumGetCString(DirectFunctionCall1(interval_out,
-																			IntervalPGetDatum(wait))))));
+																				   IntervalPGetDatum(wait))))));
 	options->skip_locked = PG_GETARG_BOOL(6);
 }
 

@@ -99,7 +99,7 @@ suspect_add(HTAB **suspects, int64 key)
 
 	if (*suspects == NULL)
 	{
-		HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(Suspect),
+		HASHCTL		ctl = {.keysize = sizeof(int64), .entrysize = sizeof(Suspect),
 		.hcxt = CurrentMemoryContext};
 
 		*suspects = hash_create("aquacis duplicate keys", 256, &ctl,

@@ -322,8 +322,8 @@ ask_for_worker(Family *family)
 {
 	Relation	target = table_open(family->target_oid, AccessShareLock);
 	bool		ask = target->rd_rel->relkind == RELKIND_RELATION &&
-		RelationGetParallelWorkers(target, -1) == -1 &&
-		RelationGetNumberOfBlocks(target) >= (BlockNumber) min_parallel_table_scan_size;
+	RelationGetParallelWorkers(target, -1) == -1 &&
+	RelationGetNumberOfBlocks(target) >= (BlockNumber) min_parallel_table_scan_size;
 
 	table_close(target, AccessShareLock);
 	if (ask)
@@ -365,7 +365,7 @@ may_be_null(Family *family, const char *column)
 {
 	HeapTuple	tuple = SearchSysCacheAttName(family->target_oid, column);
 	bool		result = !HeapTupleIsValid(tuple) ||
-		!((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
+	!((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
 
 	if (HeapTupleIsValid(tuple))
 		ReleaseSysCache(tuple);
@@ -431,7 +431,7 @@ ConsolidateIndexTarget(Family *family)
 static HTAB *
 sums_create(void)
 {
-	HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(ProcessSum),
+	HASHCTL		ctl = {.keysize = sizeof(int64), .entrysize = sizeof(ProcessSum),
 	.hcxt = CurrentMemoryContext};
 
 	return hash_create("aquacis processes", 1024, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);

@@ -88,8 +88,8 @@ void
 ConsolidateCheckTargetTriggers(Family *family, LOCKMODE lockmode)
 {
 	List	   *tables = has_subclass(family->target_oid) ?
-		find_all_inheritors(family->target_oid, lockmode, NULL) :
-		list_make1_oid(family->target_oid);
+	find_all_inheritors(family->target_oid, lockmode, NULL) :
+	list_make1_oid(family->target_oid);
 	Oid			user = CatalogOwner(family->target_oid);
 	ListCell   *lc;
 
@@ -215,7 +215,7 @@ ConsolidateOwnersProblem(Family *family, Oid source, Oid target_owner)
 Oid
 ConsolidateNewTargetOwner(Family *family, List *sources)
 {
-	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(OwnerCount),
+	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(OwnerCount),
 	.hcxt = CurrentMemoryContext};
 	HTAB	   *owners = hash_create("aquacis owners", 16, &ctl,
 									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);

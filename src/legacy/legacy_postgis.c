@@ -130,7 +130,7 @@ learn_image(PostgisState *state)
 		char	   *theirs = DatumGetPointer(call_postgis(state, probes[i]));
 		char	   *ours = DatumGetPointer(fill_image(state, probes[i]));
 		bool		equal = VARSIZE_ANY(theirs) == state->image_size &&
-			memcmp(theirs, ours, state->image_size) == 0;
+		memcmp(theirs, ours, state->image_size) == 0;
 
 		pfree(theirs);
 		pfree(ours);

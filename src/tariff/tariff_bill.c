@@ -138,7 +138,7 @@ write_water_detail(JsonbWriter *w, const TariffEntry *entry, const TariffRequest
 {
 	const Tariff *tariff = &entry->tariff;
 	bool		rounded = tariff->rounding != TARIFF_ROUND_NONE;
-	JsonbWriterKey	keys[7];
+	JsonbWriterKey keys[7];
 	int			n = 0;
 
 	keys[n++] = (JsonbWriterKey) JSONB_KEY("mode");

@@ -151,7 +151,7 @@ refuse(const TariffCache *cache, const TariffEntry *entry, List *faults)
 			 errmsg("invalid tariff%s", TariffQuotedName(&entry->tariff)),
 			 errdetail("%s", detail.data),
 			 cache->concepts ? errhint("Put the concepts into the tariff and call tariff_errors "
-								"to see every fault.") :
+									   "to see every fault.") :
 			 errhint("Call tariff_errors to see every fault.")));
 }
 

@@ -134,11 +134,11 @@ TariffOutcome
 TariffNumericCharge(TariffEntry *entry, const TariffRequest *request, Datum *charge)
 {
 	TariffNumericCx cx = {0};
-	big_Water water;
+	big_Water	water;
 
 	prepare(entry);
 	if (big_price_water(&cx, &entry->tariff, entry->numeric_due, request,
-							&water) == TARIFF_PRICE_BEYOND)
+						&water) == TARIFF_PRICE_BEYOND)
 		return TARIFF_BEYOND;
 	*charge = trimmed(water.charge, 2);
 	return TARIFF_DONE;

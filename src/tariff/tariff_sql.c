@@ -151,7 +151,7 @@ read_request(FunctionCallInfo fcinfo, TariffRequest *request)
 	static const char *const iva_hint = "A rate is a fraction: 0.16 is 16 %.";
 	static const char *const discount_hint = "The discount is a percentage from 0 to 100.";
 	static const char *const period_hint =
-		"The period factor is a number above 0; 2 bills two months with a monthly tariff.";
+	"The period factor is a number above 0; 2 bills two months with a monthly tariff.";
 
 	if (PG_ARGISNULL(ARG_TARIFF) || PG_ARGISNULL(ARG_CONSUMPTION) ||
 		PG_ARGISNULL(ARG_UNITS) || PG_ARGISNULL(ARG_PERIOD))
