@@ -227,7 +227,7 @@ add_source(Batch *batch, Source *source)
 {
 	Run		   *run = batch->run;
 	SourceColumn *from = palloc(sizeof(SourceColumn) * run->family->columns.ncolumns);
-	SourceContents contents;
+	SourceContents contents = {0};
 	Relation	rel = lock_source(run, source);
 	Snapshot	snapshot;
 	ConsolidateProblem *problem;
