@@ -50,10 +50,10 @@ SELECT command FROM (
 	FROM generate_series(0, :rounds) r, variants, unnest('{1,3,10,50,100}'::int[]) k
 	WHERE k <> 3
 	ORDER BY r, a, n) q \gexec
--- one row, a hundred, all rows a statement
+-- one row, a hundred, all rows per statement
 SELECT command FROM (
 	SELECT r, size AS a, n, format('CALL growth.run(%L, %L, %s, %L, %L, 2000)',
-		format('UPDATE of 1 in 20 columns, %s rows a statement', to_char(size, 'FM9,999')), variant, r,
+		format('UPDATE of 1 in 20 columns, %s rows per statement', to_char(size, 'FM9,999')), variant, r,
 		format('DO $do$BEGIN FOR i IN 0..%s LOOP UPDATE growth.c20_%s SET c10 = c10 + 1 WHERE c1 >= 100001 + i * %s AND c1 < 100001 + (i + 1) * %3$s; END LOOP; END$do$',
 			2000 / size - 1, variant, size), log) AS command
 	FROM generate_series(0, :rounds) r, variants, unnest('{1,100,2000}'::int[]) size

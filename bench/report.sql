@@ -6,22 +6,22 @@ SET search_path = bench;
 \pset tuples_only on
 CREATE TEMP TABLE comparison (ord serial, section text, pattern text, alternative text, label text, baseline text, unit text);
 INSERT INTO comparison (section, pattern, alternative, label, baseline, unit) VALUES
-	('Audit: what a row costs beyond the unaudited statement', 'audit, %', 'plpgsql', 'the PL/pgSQL function replaced', 'both', 'µs a row'),
-	('Audit: what a row costs beyond the unaudited statement', 'audit, %', 'supa', 'supa_audit''s way', 'both', 'µs a row'),
-	('Audit: what a row costs beyond the unaudited statement', 'audit, %', 'hstore', 'the hstore trigger''s way', 'both', 'µs a row'),
-	('Audit: what a row costs beyond the unaudited statement', 'audit, %', 'gin', 'ours, GIN index on the open month', 'both', 'µs a row'),
-	('Audit: what a row costs beyond the unaudited statement', 'audit, UPDATE %', 'bare', 'the log''s rows, inserted by one INSERT', 'ours', 'µs a row'),
-	('Audit: the whole statement beside the unaudited one', 'audit, %', 'none', 'unaudited', NULL, 'µs a row'),
-	('Audit: columns of the table', 'UPDATE of 3 in (5|20|50|105|350) columns', 'plpgsql', 'the PL/pgSQL function replaced', 'both', 'µs a row'),
-	('Audit: changed columns', 'UPDATE of (1|3|10|50|100) in 105 columns', 'plpgsql', 'the PL/pgSQL function replaced', 'both', 'µs a row'),
-	('Audit: rows a statement', 'UPDATE of 1 in 20 columns, % a statement', 'plpgsql', 'the PL/pgSQL function replaced', 'both', 'µs a row'),
-	('Audit: partitions of the log', 'UPDATE of 3 in 20 columns, % partitions', 'plpgsql', 'the PL/pgSQL function replaced', 'both', 'µs a row'),
+	('Audit: what a row costs beyond the unaudited statement', 'audit, %', 'plpgsql', 'the PL/pgSQL function replaced', 'both', 'µs per row'),
+	('Audit: what a row costs beyond the unaudited statement', 'audit, %', 'supa', 'supa_audit''s way', 'both', 'µs per row'),
+	('Audit: what a row costs beyond the unaudited statement', 'audit, %', 'hstore', 'the hstore trigger''s way', 'both', 'µs per row'),
+	('Audit: what a row costs beyond the unaudited statement', 'audit, %', 'gin', 'ours, GIN index on the open month', 'both', 'µs per row'),
+	('Audit: what a row costs beyond the unaudited statement', 'audit, UPDATE %', 'bare', 'the log''s rows, inserted by one INSERT', 'ours', 'µs per row'),
+	('Audit: the whole statement beside the unaudited one', 'audit, %', 'none', 'unaudited', NULL, 'µs per row'),
+	('Audit: columns of the table', 'UPDATE of 3 in (5|20|50|105|350) columns', 'plpgsql', 'the PL/pgSQL function replaced', 'both', 'µs per row'),
+	('Audit: changed columns', 'UPDATE of (1|3|10|50|100) in 105 columns', 'plpgsql', 'the PL/pgSQL function replaced', 'both', 'µs per row'),
+	('Audit: rows per statement', 'UPDATE of 1 in 20 columns, % per statement', 'plpgsql', 'the PL/pgSQL function replaced', 'both', 'µs per row'),
+	('Audit: partitions of the log', 'UPDATE of 3 in 20 columns, % partitions', 'plpgsql', 'the PL/pgSQL function replaced', 'both', 'µs per row'),
 	('Audit: partitions of the log', 'first write of a session, %', 'plpgsql', 'the PL/pgSQL function replaced', NULL, 'µs'),
 	('Audit: concurrent writers', 'transactions, %', 'plpgsql', 'the PL/pgSQL function replaced', NULL, 'µs between commits'),
 	('Audit: concurrent writers', 'transactions, %', 'none', 'unaudited', NULL, 'µs between commits'),
 	('Memory', 'memory, audited %', 'empty', 'an empty trigger', NULL, 'MB'),
 	('Memory', 'memory, consolidate%', 'same', 'the plan''s scripts', NULL, 'MB'),
-	('Consolidate', 'consolidate of one table, %', 'same', 'the plan''s scripts, with the index that ours has', NULL, 'µs a row'),
+	('Consolidate', 'consolidate of one table, %', 'same', 'the plan''s scripts, with the index that ours has', NULL, 'µs per row'),
 	('Consolidate', 'consolidate, %', 'blocks', 'the plan''s scripts, DO blocks', NULL, 's'),
 	('Consolidate', 'consolidate, %', 'same', 'the same, with the index that ours has', NULL, 's'),
 	('Consolidate', 'consolidate_verify, %', 'plain', 'count and hash by process', NULL, 's'),
@@ -91,7 +91,7 @@ SELECT line FROM (
 			pg_temp.short((array_agg(other ORDER BY n))[1]), pg_temp.short((array_agg(other ORDER BY n DESC))[1]),
 			pg_temp.short((array_agg(other ORDER BY n DESC))[1] / nullif((array_agg(other ORDER BY n))[1], 0)))))
 	FROM (SELECT *, pg_temp.by_number(what) AS n FROM median WHERE NOT noise) m
-	WHERE (section IN ('Audit: columns of the table', 'Audit: changed columns', 'Audit: rows a statement', 'Audit: partitions of the log',
+	WHERE (section IN ('Audit: columns of the table', 'Audit: changed columns', 'Audit: rows per statement', 'Audit: partitions of the log',
 			'Audit: concurrent writers') AND label <> 'unaudited'
 		OR label = 'PL/pgSQL loop' AND what ~ '^tariff_charge' OR label ~ 'DO blocks')
 	GROUP BY ord, section, unit HAVING count(*) > 1

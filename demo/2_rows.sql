@@ -1,7 +1,7 @@
 -- Step 2: rows.  Everything follows from the row's number n, so that two runs
 -- give the same database.
 --
--- Eight tables have one row an account and belong together (contrato, persona,
+-- Eight tables have one row per account and belong together (contrato, persona,
 -- direccion, geolocalizacion, ptoserv, vgiss_lectuacom, factura, linfactura);
 -- what matters in them has a recipe below.  Every other column of the 1,470
 -- tables gets a plausible value of its type, with the NULLs, blanks and

@@ -36,7 +36,7 @@ SELECT family AS family, to_char(count(*), '999,999') AS tables,
 FROM demo.family, LATERAL consolidate_plan('cf_quere_pro', family) p
 GROUP BY family ORDER BY count(*) DESC;
 
-\echo 'CALL consolidate(''cf_quere_pro'', family, on_reject => ''keep''), 50 tables a commit:'
+\echo 'CALL consolidate(''cf_quere_pro'', family, on_reject => ''keep''), 50 tables per commit:'
 CALL consolidate('cf_quere_pro', 'tmp_deuda', on_reject => 'keep');
 CALL consolidate('cf_quere_pro', 'aux_varscreditored', on_reject => 'keep');
 CALL consolidate('cf_quere_pro', 'tmpbb', on_reject => 'keep');

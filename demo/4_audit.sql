@@ -79,7 +79,7 @@ FROM audit_history('contrato', '100042');
 
 -- ---- what full-row copies of the same changes would have taken ------------------
 --
--- The 230 his* tables keep a whole row a change.  The log alone gives those rows
+-- The 230 his* tables keep a whole row per change.  The log alone gives those rows
 -- back: the row as it is now, with the old values put back change by change.  They
 -- are inserted for real, into tables without any index.
 

@@ -19,7 +19,7 @@ CREATE TABLE nuevo.toma (
     cargo_fijo       numeric(12,2),
     precio_m3        numeric(12,2)
 );
-COMMENT ON TABLE nuevo.toma IS 'One row an account, from contrato, persona, ptoserv, direccion, geolocalizacion and linfactura';
+COMMENT ON TABLE nuevo.toma IS 'One row per account, from contrato, persona, ptoserv, direccion, geolocalizacion and linfactura';
 
 -- What the legacy tables know of an account, joined once.
 CREATE TABLE demo.legacy_account AS

@@ -28,7 +28,7 @@ SELECT * FROM (VALUES
     (30, 'A DAY''S CHANGES', 'full-row copies', 'audit_log'),
     (31, 'rows', demo.shown(demo.figure('copy rows')), demo.shown(demo.figure('audit rows'))),
     (32, 'bytes', demo.shown_bytes(demo.figure('copy bytes')), demo.shown_bytes(demo.figure('audit bytes'))),
-    (33, 'bytes a change', demo.shown(demo.figure('copy bytes') / nullif(demo.figure('copy rows'), 0)),
+    (33, 'bytes per change', demo.shown(demo.figure('copy bytes') / nullif(demo.figure('copy rows'), 0)),
                            demo.shown(demo.figure('audit bytes') / nullif(demo.figure('audit rows'), 0))),
     (34, 'indexes', 'none', demo.shown_bytes(demo.figure('audit index bytes'))),
     (35, 'saved without a change', demo.shown(demo.figure('unchanged rows')), demo.shown(demo.figure('unchanged rows logged'))),

@@ -74,7 +74,7 @@ is( sql(q{SELECT count(*)
 
 step('2_rows.sql');
 step('fill.sql', '-v', "share=$_") for 0, 1;
-is(sql("SELECT count(*) FROM $_"), $accounts, "$_ has a row an account") for qw(contrato ptoserv direccion vgiss_lectuacom);
+is(sql("SELECT count(*) FROM $_"), $accounts, "$_ has a row per account") for qw(contrato ptoserv direccion vgiss_lectuacom);
 is( sql(q{SELECT count(*) FROM contrato JOIN ptoserv ON ptosid = cnttptosid JOIN direccion ON dirid = ptosdirid
 	      JOIN persona ON prsid = cnttfprsid}),
 	$accounts, 'contract, service point, address and person belong together');
@@ -161,7 +161,7 @@ is( sql(q{SELECT count(*) FROM demo.legacy_account JOIN nuevo.toma ON cuenta = c
 # ---- bills --------------------------------------------------------------------------------
 
 step('6_bill.sql');
-is(figure('bills'), figure('accounts'), 'figure: a bill an account');
+is(figure('bills'), figure('accounts'), 'figure: a bill per account');
 is(figure('bills total'), sql('SELECT sum(total) FROM nuevo.recibo'), 'figure: their total');
 is( sql(q{SELECT count(*) FROM nuevo.recibo
 	      WHERE total <> (SELECT sum((l ->> 'total')::numeric) FROM jsonb_array_elements(recibo -> 'lines') l)}),

@@ -62,7 +62,7 @@
 #include "consolidate/consolidate.h"
 #include "consolidate/consolidate_run.h"
 
-#define LOCKS_MAX		600		/* well below what 64 locks a transaction provide for */
+#define LOCKS_MAX		600		/* well below what 64 locks per transaction provide for */
 #define BATCH_MS		1000
 #define BATCH_BYTES		(16 * 1024 * 1024)
 #define NOTICE_MS		1000
