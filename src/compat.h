@@ -108,7 +108,7 @@ object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 /*
  * 16: GetConfigOption() finds a setting by its hash.  Before, it searches a sorted array.
  * *place remembers the last position there, so that a repeated look-up is one comparison:
- * the audit looks up three settings per row.
+ * the audit looks up three settings per row.  It goes when 15 is no longer supported.
  */
 #if PG_VERSION_NUM >= 160000
 #define FindConfigOption(name, place) ((void) (place), GetConfigOption(name, true, false))
