@@ -324,7 +324,7 @@ call_with_variables(FmgrInfo *function, Datum value)
 {
 	static Variables fixed = {1, USE_ISO_DATES, INTSTYLE_POSTGRES, BYTEA_OUTPUT_HEX, NULL};
 	Variables	session;
-	Datum		result;
+	volatile Datum result;		/* set in PG_TRY, read behind it */
 
 	/* the one zone that needs no file; its offset is what is written */
 	if (unlikely(fixed.timezone == NULL))
