@@ -171,7 +171,8 @@ fresh('trial');
 my $state = q{SELECT current_user, current_setting('search_path'), current_setting('transaction_isolation'), current_setting('transaction_read_only'),
 	current_setting('role'), (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_cursors),
 	(SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'object');};
-my $memory = q{SELECT count(*), sum(total_bytes) FROM pg_backend_memory_contexts WHERE name NOT IN ('ErrorContext', 'MessageContext');};
+# (used_bytes: a context gets its memory in blocks of up to 1 MB, and a single new one is no growth)
+my $memory = q{SELECT count(*), sum(used_bytes) FROM pg_backend_memory_contexts WHERE name NOT IN ('ErrorContext', 'MessageContext');};
 my $script = "\\set ON_ERROR_STOP 0\nSET client_min_messages = error;\n$state\n";
 for my $i (1 .. 4 * $rounds)
 {
