@@ -95,8 +95,8 @@ is_plain(CachedPlan *cached, Oid relid)
 }
 
 /* True if a planner hook is installed, so that an extension could redirect rows. */
-bool
-HypertableIsPossible(void)
+static bool
+is_possible(void)
 {
 	return planner_hook != NULL;
 }
@@ -116,7 +116,7 @@ HypertableTakesRows(Relation rel)
 	SPIPlanPtr	plan;
 	bool		plain;
 
-	if (!HypertableIsPossible())
+	if (!is_possible())
 		return false;
 
 	/* its locks are given back: a plan of thousands of tables must not hold them all */
@@ -149,7 +149,7 @@ HypertableTakesRows(Relation rel)
 Oid
 HypertableInvalidation(void)
 {
-	Oid			nspoid = HypertableIsPossible() ? get_namespace_oid("_timescaledb_cache", true) : InvalidOid;
+	Oid			nspoid = is_possible() ? get_namespace_oid("_timescaledb_cache", true) : InvalidOid;
 
 	return OidIsValid(nspoid) ? get_relname_relid("cache_inval_hypertable", nspoid) : InvalidOid;
 }
@@ -194,7 +194,7 @@ HypertableOf(Oid relid)
 {
 	Oid			parent = InvalidOid;
 
-	if (HypertableIsPossible() && !get_rel_relispartition(relid))
+	if (is_possible() && !get_rel_relispartition(relid))
 		parent = only_parent(relid);
 	return OidIsValid(parent) && HypertableIs(parent) ? parent : InvalidOid;
 }

@@ -7,7 +7,6 @@
 
 #include "utils/relcache.h"
 
-extern bool HypertableIsPossible(void);
 extern bool HypertableTakesRows(Relation rel);
 extern Oid	HypertableInvalidation(void);
 extern bool HypertableIs(Oid relid);

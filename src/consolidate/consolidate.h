@@ -254,8 +254,6 @@ extern ConsolidateProblem *ConsolidateMatchColumns(const FamilyColumns *columns,
 												   SourceColumn *from);
 extern void ConsolidateAppendName(StringInfo list, const char *name);
 extern char *ConsolidateColumnList(const FamilyColumns *columns);
-extern bool ConsolidateCoerce(const FamilyColumn *column, const SourceColumn *from, Datum in,
-							  Datum *out);
 extern bool ConsolidateConvertRow(const FamilyColumns *columns, const SourceColumn *from,
 								  TupleTableSlot *slot, Datum *values, bool *nulls,
 								  RejectKind *kind, int *column);
@@ -269,6 +267,7 @@ extern ConsolidateProblem *ConsolidateCheckRights(Oid relid);
 extern ConsolidateProblem *ConsolidateCheckSource(Relation source, int *locks);
 
 /* consolidate_trust.c */
+extern void ConsolidateCheckTargetRights(Family *family, AclMode rights);
 extern void ConsolidateCheckTargetName(Family *family, LOCKMODE lockmode);
 extern void ConsolidateCheckTargetTriggers(Family *family, LOCKMODE lockmode);
 extern Oid	ConsolidateTargetUser(Family *family, AclMode rights);

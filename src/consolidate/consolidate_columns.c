@@ -6,7 +6,7 @@
  * family's own definition (or that of most sources) when there is not.  Every
  * source is then matched by column name.  A value is copied as it is or, among
  * the exact numbers and among text and varchar, converted when nothing of it
- * gets lost; ConsolidateCoerce returns false for a value that does not fit, and raises
+ * gets lost; coerce returns false for a value that does not fit, and raises
  * no error.
  */
 #include "postgres.h"
@@ -462,8 +462,8 @@ coerce_number(const FamilyColumn *column, Oid from, Datum in, Datum *out)
  * *out is the value, not null, as the target holds it; false: the target cannot hold it.
  * It may point into in, and else lives in the current memory context.
  */
-bool
-ConsolidateCoerce(const FamilyColumn *column, const SourceColumn *from, Datum in, Datum *out)
+static bool
+coerce(const FamilyColumn *column, const SourceColumn *from, Datum in, Datum *out)
 {
 	switch (from->coercion)
 	{
@@ -511,8 +511,8 @@ ConsolidateConvertRow(const FamilyColumns *columns, const SourceColumn *from, Tu
 		}
 		else if (from[i].coercion == COERCE_NOTHING)
 			values[i] = slot->tts_values[attno - 1];
-		else if (fits && !ConsolidateCoerce(&columns->column[i], &from[i],
-											slot->tts_values[attno - 1], &values[i]))
+		else if (fits && !coerce(&columns->column[i], &from[i],
+								 slot->tts_values[attno - 1], &values[i]))
 		{
 			*kind = REJECT_MISFIT;
 			*column = i;

@@ -259,10 +259,7 @@ ConsolidateCheckTarget(Family *family)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("target \"%s.%s\" cannot take rows", family->schema, family->target),
 				 errdetail_relkind_not_supported(kind)));
-	/* each by itself: of several rights together, one would be enough */
-	if (pg_class_aclcheck(family->target_oid, GetUserId(), ACL_INSERT) != ACLCHECK_OK ||
-		pg_class_aclcheck(family->target_oid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, family->target);
+	ConsolidateCheckTargetRights(family, ACL_SELECT | ACL_INSERT);
 	if (check_enable_rls(family->target_oid, InvalidOid, true) == RLS_ENABLED)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

@@ -61,11 +61,11 @@ refuse_row_security(Family *family, Oid role)
 
 /*
  * Rights of the caller on the target: what runs as its owner, and rows that are put into
- * it without the executor, would not be asked.  Policies that would be passed over are
- * refused.
+ * it without the executor, would not be asked.  Each right by itself: of several together,
+ * one would be enough for pg_class_aclcheck().  42501 for one that is missing.
  */
-static void
-check_rights(Family *family, AclMode rights, Oid owner)
+void
+ConsolidateCheckTargetRights(Family *family, AclMode rights)
 {
 	static const AclMode each[] = {ACL_SELECT, ACL_INSERT, ACL_DELETE};
 
@@ -73,6 +73,12 @@ check_rights(Family *family, AclMode rights, Oid owner)
 		if ((rights & each[i]) != 0 &&
 			pg_class_aclcheck(family->target_oid, GetUserId(), each[i]) != ACLCHECK_OK)
 			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, family->target);
+}
+
+/* Raises 42501 for policies of the target that would be passed over. */
+static void
+refuse_policies(Family *family, Oid owner)
+{
 	if (check_enable_rls(family->target_oid, InvalidOid, true) == RLS_ENABLED)
 		refuse_row_security(family, GetUserId());
 	if (check_enable_rls(family->target_oid, owner, true) == RLS_ENABLED)
@@ -158,7 +164,8 @@ ConsolidateTargetUser(Family *family, AclMode rights)
 						GetUserNameFromId(CatalogOwner(stranger), false)),
 				 errdetail("Its partition or child \"%s\" belongs to that role.", get_rel_name(stranger)),
 				 errhint("ALTER TABLE ... OWNER TO the owner of the target.")));
-	check_rights(family, rights, owner);
+	ConsolidateCheckTargetRights(family, rights);
+	refuse_policies(family, owner);
 	if (writing)
 		ConsolidateCheckTargetTriggers(family, RowExclusiveLock);
 	list_free(tables);

@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
+#include "common/textarray.h"
 #include "compat.h"
 #include "tariff/tariff.h"
 #include "tariff/tariff_price.h"
@@ -441,7 +442,7 @@ tariff_errors(PG_FUNCTION_ARGS)
 	texts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Datum) * n);
 	for (int i = 0; i < n; i++)
 		texts[i] = CStringGetTextDatum(list_nth(faults, i));
-	PG_RETURN_ARRAYTYPE_P(construct_array(texts, n, TEXTOID, -1, false, TYPALIGN_INT));
+	PG_RETURN_DATUM(TextArrayOfDatums(texts, n));
 }
 
 Datum
