@@ -4,6 +4,109 @@
 \echo Use "CREATE EXTENSION aquacis" or "ALTER EXTENSION aquacis UPDATE" to load this file. \quit
 
 ------------------------------------------------------------------------------
+-- audit: the log and its tables
+------------------------------------------------------------------------------
+
+-- Transactions in a BRIN index of the log: audit_changes and audit_undo look for them.
+CREATE OPERATOR CLASS @extschema@.xid8_minmax_ops FOR TYPE xid8 USING brin AS
+	OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >,
+	FUNCTION 1 pg_catalog.brin_minmax_opcinfo(internal),
+	FUNCTION 2 pg_catalog.brin_minmax_add_value(internal, internal, internal, internal),
+	FUNCTION 3 pg_catalog.brin_minmax_consistent(internal, internal, internal),
+	FUNCTION 4 pg_catalog.brin_minmax_union(internal, internal, internal);
+COMMENT ON OPERATOR CLASS @extschema@.xid8_minmax_ops USING brin IS
+'lowest and highest transaction of a range of blocks';
+COMMENT ON OPERATOR FAMILY @extschema@.xid8_minmax_ops USING brin IS
+'made with the operator class of that name';
+
+-- Which table is which: see src/audit/audit_registry.c.
+CREATE SEQUENCE @extschema@.audit_table_id_seq AS integer;
+COMMENT ON SEQUENCE @extschema@.audit_table_id_seq IS
+'ids of audited tables; it starts at random, so that ids of an earlier installation are not '
+'used again';
+SELECT pg_catalog.setval('@extschema@.audit_table_id_seq',
+	1 + pg_catalog.floor(pg_catalog.random() * 2000000000)::integer);
+
+CREATE TABLE @extschema@.audit_table (
+	id           integer PRIMARY KEY DEFAULT pg_catalog.nextval('@extschema@.audit_table_id_seq'),
+	relid        regclass,
+	table_schema text NOT NULL,
+	table_name   text NOT NULL,
+	enabled_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	disabled_at  timestamptz,
+	continues    integer,
+	names_before boolean NOT NULL,
+	keys         text[] NOT NULL
+);
+COMMENT ON TABLE @extschema@.audit_table IS
+'audited tables by id, which is table_id in the log: the table (a number: it is gone), its name '
+'when it got the id, since when, until when, the table whose history it carries on, whether '
+'entries without an id under that name are its own, and the columns of its key, one list each '
+'time that they changed';
+GRANT SELECT ON @extschema@.audit_table TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.audit_table', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.audit_table_id_seq', '');
+
+-- audit_enable gets one more argument.
+ALTER FUNCTION @extschema@.audit_enable(regclass, text[], text[], text[], regclass, boolean)
+	RENAME TO audit_enable_of_1_0;
+CREATE FUNCTION @extschema@.audit_enable(audited_table regclass, key text[] DEFAULT NULL,
+	exclude text[] DEFAULT NULL, redact text[] DEFAULT NULL, log regclass DEFAULT NULL,
+	replica boolean DEFAULT false, images boolean DEFAULT false) RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.audit_enable(regclass, text[], text[], text[], regclass, boolean,
+	boolean) IS
+E'attach the audit triggers to a table, replacing those of an earlier call\n'
+'key: columns that identify a row (NULL: primary key, else replica identity). exclude: columns '
+'that are not looked at; an UPDATE of them alone logs nothing. redact: columns whose change is '
+'logged, their values never. log: another log table. replica: fire in replicated changes too '
+'(ENABLE ALWAYS). images: TRUNCATE logs each row that it removes. Gives the table an id '
+'(audit_table), which it keeps. Takes SHARE ROW EXCLUSIVE on the table. For the table''s owner.\n'
+'Errors: 42703 unknown column; 55000 no key; 42809 not a table; 42501 not the owner, or a system '
+'table; 22023 contradicting lists; 42804 a log without room for the key.';
+REVOKE ALL ON FUNCTION @extschema@.audit_enable(regclass, text[], text[], text[], regclass, boolean,
+	boolean) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.audit_continue(audited_table regclass, former_id integer) RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.audit_continue(regclass, integer) IS
+E'say that a table carries on the history of a former one, which was dropped\n'
+'audited_table: a table that is or was audited. former_id: id of the former one in audit_table; '
+'0: entries without an id, of version 1.0, under the name that the table had when it got its id. '
+'Nothing in the log changes. For the table''s owner.\n'
+'Errors: 42704 no such id; 55000 never audited, the former table is still there, or a circle; '
+'42501 not the owner.';
+REVOKE ALL ON FUNCTION @extschema@.audit_continue(regclass, integer) FROM PUBLIC;
+
+
+------------------------------------------------------------------------------
+-- audit: what is audited
+------------------------------------------------------------------------------
+
+
+------------------------------------------------------------------------------
+-- audit: care of the log
+------------------------------------------------------------------------------
+
+
+------------------------------------------------------------------------------
+-- audit: reading back
+------------------------------------------------------------------------------
+
+
+------------------------------------------------------------------------------
+-- audit: undo
+------------------------------------------------------------------------------
+
+
+------------------------------------------------------------------------------
+-- audit: feed
+------------------------------------------------------------------------------
+
+
+------------------------------------------------------------------------------
 -- consolidate: per-process tables into one
 ------------------------------------------------------------------------------
 
@@ -69,5 +172,9 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 SELECT @extschema@.aquacis_copy_rights(
 	'@extschema@.consolidate_plan_of_1_0(text, text)'::regprocedure,
 	'@extschema@.consolidate_plan(text, text)'::regprocedure);
+SELECT @extschema@.aquacis_copy_rights(
+	'@extschema@.audit_enable_of_1_0(regclass, text[], text[], text[], regclass, boolean)'::regprocedure,
+	'@extschema@.audit_enable(regclass, text[], text[], text[], regclass, boolean, boolean)'::regprocedure);
 DROP FUNCTION @extschema@.aquacis_copy_rights(regprocedure, regprocedure);
+DROP FUNCTION @extschema@.audit_enable_of_1_0(regclass, text[], text[], text[], regclass, boolean);
 DROP FUNCTION @extschema@.consolidate_plan_of_1_0(text, text);

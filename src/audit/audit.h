@@ -5,28 +5,32 @@
  * Floors: a file calls only files of lower floors.  The part has no circle.
  *
  *	  5	audit_init.c		start-up; what reaches the caches from outside
+ *		audit_history.c		audit_history
  *		audit_trigger.c		fn_audit_trigger: what is logged
  *
- *	  4	audit_enable.c		audit_enable, audit_disable
+ *	  4	audit_enable.c		audit_enable, audit_disable, audit_continue
  *		audit_install.c		audit_install
+ *		audit_key.c			a record's key, given as text, as a condition
  *		audit_maintain.c	audit_maintain
  *		audit_status.c		audit_status
  *		audit_log.c			a log and how it is written to (AuditLog)
  *
  *	  3	audit_check.c		can this table be the log of that one?
- *		audit_history.c		audit_history
  *		audit_insert.c		a row straight into its partition
  *		audit_months.c		monthly partitions
+ *		audit_read.c		which entries of which log are those of a table
  *		audit_table.c		what is known of an audited table (AuditTable)
  *
  *	  2	audit_catalog.c		trigger, key and log of a table, as the catalogs have them
  *		audit_convert.c		values to JSON, whatever the session's settings
  *		audit_insert_spi.c	a row through the executor, for other logs
+ *		audit_registry.c	the ids of audited tables
  *		audit_route.c		which partition of the log takes a row
  *		audit_session.c		user, session and context of a change
  *
  *	  1	audit.c				what the caches share
  *		audit_args.c		the trigger's arguments
+ *		audit_clock.c		when a change was written
  *		audit_columns.c		which column of a log takes what
  *		audit_compare.c		which columns have other bytes than before
  *		audit_jsonb.c		JSONB objects with prepared keys
@@ -40,12 +44,14 @@
 #include "commands/trigger.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
 #include "utils/numeric.h"
 #include "utils/relcache.h"
 
 #include "common/jsonbwriter.h"
+#include "common/spi.h"
 
 /* ---- the trigger's arguments (audit_args.c) ------------------------------ */
 
@@ -56,6 +62,8 @@ typedef struct AuditArgs
 	List	   *redact;
 	char	   *log_schema;		/* NULL: the trigger function's schema */
 	char	   *log_name;		/* never NULL */
+	int32		id;				/* of the table (audit_registry.c); 0: none */
+	bool		images;			/* TRUNCATE logs each row */
 	Oid			tgoid;			/* the trigger, none of its clones; InvalidOid: there is none */
 	Oid			bound_log;		/* what audit_enable() was given; InvalidOid: not known */
 } AuditArgs;
@@ -63,6 +71,8 @@ typedef struct AuditArgs
 extern void AuditParseArgs(int nargs, char **args, AuditArgs *out);
 extern bool AuditReadArgs(HeapTuple tuple, TupleDesc desc, AuditArgs *out);
 extern char *AuditColumnList(List *names);
+extern List *AuditParseColumnList(const char *list);
+extern bool AuditParseInteger(const char *text, int64 *value);
 
 /* ---- what the catalogs say of an audited table (audit_catalog.c) ------------ */
 
@@ -120,6 +130,7 @@ typedef struct AuditColumn
 	int16		typlen;
 	bool		typbyval;
 	bool		redact;
+	bool		in_key;
 	AuditConvert convert;
 	int			pins;			/* AuditPins, of AS_OUTPUT and AS_TO_JSONB */
 	Oid			typid;			/* declared type */
@@ -215,6 +226,7 @@ typedef struct AuditTable
 
 	Datum		schema_name;	/* text */
 	Datum		table_name;		/* text */
+	int32		id;				/* table_id of the entries; 0: none */
 	int			natts;
 	int			ncols;			/* columns that are logged */
 	AuditColumn *cols;			/* in the order of a jsonb object's keys */
@@ -250,7 +262,7 @@ typedef enum AuditField
 	AUDIT_CHANGED_AT, AUDIT_XACT_ID, AUDIT_XACT_SEQ, AUDIT_TABLE_SCHEMA, AUDIT_TABLE_NAME,
 	AUDIT_RECORD_ID, AUDIT_RECORD_KEY, AUDIT_KEY_TEXT, AUDIT_ACTION, AUDIT_OLD_DATA, AUDIT_NEW_DATA,
 	AUDIT_CHANGED_FIELDS, AUDIT_USER_ID, AUDIT_DB_USER, AUDIT_SESSION_USER, AUDIT_SESSION_ID,
-	AUDIT_APP_CONTEXT,
+	AUDIT_APP_CONTEXT, AUDIT_WRITTEN_AT, AUDIT_TABLE_ID, AUDIT_NEW_KEY,
 	AUDIT_NFIELDS
 } AuditField;
 
@@ -351,8 +363,63 @@ extern void AuditCheckHypertableOwner(Relation rel, Oid trgoid);
 /* ---- user, session and context of a change (audit_session.c) --------------------- */
 
 extern void AuditSessionInit(void);
-extern bool AuditParseInteger(const char *text, int64 *value);
 extern void AuditFillSession(AuditRow *row, const AuditColumns *columns);
+
+/* ---- when a change was written (audit_clock.c) ---------------------------------- */
+
+extern TimestampTz AuditWrittenAt(const TriggerData *trigdata);
+extern void AuditClockEndXact(void);
+
+/* ---- which table is which (audit_registry.c) --------------------------------------- */
+
+/* a row of audit_table */
+typedef struct AuditRegistered
+{
+	int32		id;
+	Oid			relid;			/* InvalidOid: not known; may be gone */
+	char	   *schema;			/* names when the table got its id */
+	char	   *name;
+	bool		disabled;
+	bool		names_before;	/* entries without an id under that name are its own */
+	int32		continues;		/* id of the table whose history it carries on; 0: none */
+	List	   *keys;			/* lists of the columns that were its key, the latest last */
+} AuditRegistered;
+
+extern bool AuditRegistryById(Oid fnoid, int32 id, AuditRegistered *out);
+extern List *AuditRegistryByTable(Oid fnoid, Oid relid);
+extern List *AuditRegistryByName(Oid fnoid, const char *schema, const char *name);
+extern int32 AuditRegister(Oid fnoid, Oid relid, List *key, const AuditArgs *before);
+extern void AuditUnregister(Oid fnoid, Oid relid);
+extern uint64 AuditRegistryRun(Oid fnoid, const char *command, int nargs, const SpiArg *args);
+
+/* ---- reading (audit_read.c, audit_key.c) ------------------------------------------- */
+
+/* which entries of which log are those of a table */
+typedef struct AuditScope
+{
+	Oid			relid;			/* the table as named; InvalidOid: there is none of that name */
+	Oid			rootid;			/* where the trigger was made; relid if it has none */
+	char	   *schema;			/* of rootid; NULL: any (a table that is gone, named without) */
+	char	   *name;
+	AuditArgs	args;			/* of the trigger */
+	bool		audited;		/* it has one */
+	List	   *ids;			/* of int: the table's, and those that it continues */
+	List	   *registered;		/* of AuditRegistered *, in the order of ids */
+	bool		by_name;		/* entries without an id under schema.name are its own */
+	bool		any_id;			/* all entries under that name are: nothing else is known */
+	Oid			logid;
+	AuditColumns columns;		/* of the log */
+} AuditScope;
+
+extern void AuditScopeOfTable(Oid relid, Oid fnoid, AuditScope *scope);
+extern void AuditScopeOfName(text *name, Oid fnoid, AuditScope *scope);
+extern Relation AuditOpenLog(AuditScope *scope);
+extern Relation AuditOpenLogById(Oid logid, AuditColumns *columns);
+extern void AuditAppendScope(StringInfo q, const AuditScope *scope);
+extern void AuditAppendKey(StringInfo q, const AuditScope *scope, const char *key);
+extern const char *AuditReadColumn(const AuditColumns *columns, AuditField field);
+extern const char *AuditReadColumnAs(const AuditColumns *columns, AuditField field, Oid typid);
+extern const char *AuditReadOrder(const AuditColumns *columns, bool descending);
 
 /* ---- start-up (audit_init.c) ------------------------------------------------------ */
 

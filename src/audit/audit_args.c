@@ -2,7 +2,7 @@
  * audit_args.c
  *	  The arguments of fn_audit_trigger.
  *
- *	  [key columns] ['exclude=a,b'] ['redact=c'] ['log=schema.table']
+ *	  [key columns] ['exclude=a,b'] ['redact=c'] ['log=schema.table'] ['id=17'] ['images']
  *
  * Columns are separated by commas and taken as they stand, case included; a
  * name that holds a comma, a quote or blanks is written in double quotes.
@@ -112,6 +112,15 @@ AuditColumnList(List *names)
 	return out.data;
 }
 
+/* The names in a list that AuditColumnList() has made.  In the current context. */
+List *
+AuditParseColumnList(const char *list)
+{
+	Fault		fault;
+
+	return parse_columns(list, &fault);
+}
+
 static void
 parse_log(const char *value, AuditArgs *out, Fault *fault)
 {
@@ -127,6 +136,34 @@ parse_log(const char *value, AuditArgs *out, Fault *fault)
 	}
 	out->log_name = llast(names);
 	out->log_schema = list_length(names) == 2 ? linitial(names) : NULL;
+}
+
+/* A bigint, blanks around it allowed; false when text is none. */
+bool
+AuditParseInteger(const char *text, int64 *value)
+{
+	char	   *end;
+
+	errno = 0;
+	*value = strtoll(text, &end, 10);
+	while (*end == ' ')
+		end++;
+	return errno == 0 && end != text && *end == '\0';
+}
+
+static void
+parse_id(const char *value, AuditArgs *out, Fault *fault)
+{
+	int64		id;
+
+	if (AuditParseInteger(value, &id) && id > 0 && id <= PG_INT32_MAX)
+	{
+		out->id = (int32) id;
+		return;
+	}
+	fault->message = "invalid id of the table in an argument of fn_audit_trigger";
+	fault->detail = psprintf("\"id=%s\" is not an integer from 1 to %d.", value, PG_INT32_MAX);
+	fault->hint = "Leave it out, or call audit_enable().";
 }
 
 /* All arguments of a trigger.  Stops at the first that cannot be read, which fills *fault. */
@@ -147,13 +184,17 @@ parse_args(int nargs, char **args, AuditArgs *out, Fault *fault)
 			out->redact = arg[7] ? parse_columns(arg + 7, fault) : NIL;
 		else if (strncmp(arg, "log=", 4) == 0)
 			parse_log(arg + 4, out, fault);
+		else if (strncmp(arg, "id=", 3) == 0)
+			parse_id(arg + 3, out, fault);
+		else if (strcmp(arg, "images") == 0)
+			out->images = true;
 		else if (i == 0)
 			out->key = arg[strspn(arg, " ")] ? parse_columns(arg, fault) : NIL;
 		else
 		{
 			fault->message = "unknown argument of fn_audit_trigger";
 			fault->detail = psprintf("Argument %d is \"%s\".", i + 1, arg);
-			fault->hint = "Key columns come first; then exclude=..., redact=... and log=... .";
+			fault->hint = "Key columns come first; then exclude=..., redact=..., log=..., id=... and images.";
 		}
 	}
 }

@@ -33,6 +33,9 @@ const Oid	AuditFieldTypes[AUDIT_NFIELDS] = {
 	[AUDIT_SESSION_USER] = TEXTOID,
 	[AUDIT_SESSION_ID] = INT8OID,
 	[AUDIT_APP_CONTEXT] = JSONBOID,
+	[AUDIT_WRITTEN_AT] = TIMESTAMPTZOID,
+	[AUDIT_TABLE_ID] = INT4OID,
+	[AUDIT_NEW_KEY] = JSONBOID,
 };
 
 static const struct
@@ -58,6 +61,9 @@ static const struct
 	{"session_id", AUDIT_SESSION_ID},
 	{"sesid", AUDIT_SESSION_ID},
 	{"app_context", AUDIT_APP_CONTEXT},
+	{"written_at", AUDIT_WRITTEN_AT},
+	{"table_id", AUDIT_TABLE_ID},
+	{"new_key", AUDIT_NEW_KEY},
 };
 
 /* Which form of the key a column of this type can hold: object, integer or text. */

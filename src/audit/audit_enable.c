@@ -1,6 +1,7 @@
 /*
  * audit_enable.c
- *	  audit_enable and audit_disable: the triggers of a table.
+ *	  audit_enable and audit_disable: the triggers of a table; audit_continue: whose
+ *	  history it carries on.
  *
  * They write CREATE TRIGGER and DROP TRIGGER statements and run them as the
  * caller, so that only the owner of a table can audit it, or stop doing so.
@@ -39,6 +40,7 @@
 
 PG_FUNCTION_INFO_V1(audit_enable);
 PG_FUNCTION_INFO_V1(audit_disable);
+PG_FUNCTION_INFO_V1(audit_continue);
 
 /* ---- arguments ------------------------------------------------------------------------ */
 
@@ -188,14 +190,18 @@ warn_of_earlier_trigger(Oid relid, const char *ours)
 }
 
 static void
-add_argument(StringInfo args, const char *option, List *names)
+add_option(StringInfo args, const char *option)
 {
-	if (names == NIL)
-		return;
 	if (args->len > 0)
 		appendStringInfoString(args, ", ");
-	appendStringInfoString(args,
-						   quote_literal_cstr(psprintf("%s%s", option, AuditColumnList(names))));
+	appendStringInfoString(args, quote_literal_cstr(option));
+}
+
+static void
+add_argument(StringInfo args, const char *option, List *names)
+{
+	if (names != NIL)
+		add_option(args, psprintf("%s%s", option, AuditColumnList(names)));
 }
 
 static void
@@ -300,8 +306,46 @@ tell_log_owner(Relation rel, Oid logid, Oid fnoid)
 			 errdetail("It owns log \"%s\".", get_rel_name(logid))));
 }
 
+/* The arguments of the trigger, as SQL: literals separated by commas. */
+static char *
+trigger_arguments(const AuditArgs *args, Oid logid)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	add_argument(&text, "", args->key);
+	add_argument(&text, "exclude=", args->exclude);
+	add_argument(&text, "redact=", args->redact);
+	if (args->log_schema)
+		add_option(&text, psprintf("log=%s", NamesQualified(logid)));
+	if (args->id != 0)
+		add_option(&text, psprintf("id=%d", args->id));
+	if (args->images)
+		add_option(&text, "images");
+	return text.data;
+}
+
 /*
- * audit_enable(table, key, exclude, redact, log, replica)
+ * Makes the triggers of a table, within an SPI connection.  args->id is 0 with a library
+ * that is newer than the extension in this database.
+ */
+static void
+create_triggers(Oid relid, Oid logid, Oid trgoid, const AuditArgs *args, bool replica)
+{
+	char	   *function = quote_qualified_identifier(get_namespace_name(get_func_namespace(trgoid)),
+													  "fn_audit_trigger");
+	char	   *text = trigger_arguments(args, logid);
+
+	create_trigger(relid, logid, "", "INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function, text,
+				   replica);
+	if (AuditCanLogTruncate(relid, logid))
+		create_trigger(relid, logid, "_truncate", "TRUNCATE ON %s FOR EACH STATEMENT", function, text,
+					   replica);
+	warn_of_earlier_trigger(relid, trigger_name(get_rel_name(relid), ""));
+}
+
+/*
+ * audit_enable(table, key, exclude, redact, log, replica, images)
  *
  * Called again, it replaces what an earlier call set up.
  */
@@ -311,10 +355,11 @@ audit_enable(PG_FUNCTION_ARGS)
 	Oid			relid;
 	Relation	rel;
 	AuditArgs	args = {0};
-	StringInfoData text;
+	AuditArgs	before;
+	bool		audited;
+	Oid			root;
+	List	   *key;
 	Oid			trgoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
-	char	   *function = quote_qualified_identifier(get_namespace_name(get_func_namespace(trgoid)),
-													  "fn_audit_trigger");
 	Oid			logid;
 	bool		replica = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
 	static const char *const arguments[] = {"audited_table"};
@@ -325,47 +370,34 @@ audit_enable(PG_FUNCTION_ARGS)
 	args.key = ArgsNames(fcinfo, 1, "key");
 	args.exclude = ArgsNames(fcinfo, 2, "exclude");
 	args.redact = ArgsNames(fcinfo, 3, "redact");
+	args.images = PG_NARGS() > 6 && !PG_ARGISNULL(6) && PG_GETARG_BOOL(6);
 	args.log_name = "audit_log";
 	check_columns(rel, args.key, "key");
 	check_columns(rel, args.exclude, "exclude");
 	check_columns(rel, args.redact, "redact");
 	refuse_overlap(args.exclude, args.redact, "a column cannot be both excluded and redacted");
-	refuse_overlap(AuditKeyNames(rel, args.key), args.exclude,
+	key = AuditKeyNames(rel, args.key);
+	refuse_overlap(key, args.exclude,
 				   "a key column cannot be excluded from the audit");
-	refuse_overlap(AuditKeyNames(rel, args.key), args.redact,
+	refuse_overlap(key, args.redact,
 				   "a key column cannot be redacted");
 	logid = choose_log(fcinfo, &args, relid);
 	AuditRefuseOwnLog(rel, logid);
 
-	initStringInfo(&text);
-	add_argument(&text, "", args.key);
-	add_argument(&text, "exclude=", args.exclude);
-	add_argument(&text, "redact=", args.redact);
-	if (args.log_schema)
-	{
-		if (text.len > 0)
-			appendStringInfoString(&text, ", ");
-		appendStringInfoString(&text, quote_literal_cstr(psprintf("log=%s",
-																  NamesQualified(logid))));
-	}
-
-	AuditCheckLog(rel, AuditKeyNames(rel, args.key), logid);
+	AuditCheckLog(rel, key, logid);
 	tell_log_owner(rel, logid, fcinfo->flinfo->fn_oid);
 	AuditCheckHypertableOwner(rel, trgoid);
 
 	/* DDL refuses a table that its session has open; the lock stays */
 	table_close(rel, NoLock);
 	SPI_connect();
+	audited = AuditFindTrigger(relid, trgoid, &before, &root) && root == relid;
 	drop_triggers(relid, trgoid);
 	if (!audited_through_parent(relid, trgoid, logid))
 	{
 		drop_triggers_of_partitions(relid, trgoid, logid);
-		create_trigger(relid, logid, "", "INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function,
-					   text.data, replica);
-		if (AuditCanLogTruncate(relid, logid))
-			create_trigger(relid, logid, "_truncate", "TRUNCATE ON %s FOR EACH STATEMENT", function,
-						   text.data, replica);
-		warn_of_earlier_trigger(relid, trigger_name(get_rel_name(relid), ""));
+		args.id = AuditRegister(trgoid, relid, key, audited ? &before : NULL);
+		create_triggers(relid, logid, trgoid, &args, replica);
 	}
 	SPI_finish();
 	PG_RETURN_VOID();
@@ -383,6 +415,71 @@ audit_disable(PG_FUNCTION_ARGS)
 	if (drop_triggers(relid, trgoid) == 0)
 		ereport(NOTICE,
 				(errmsg("table \"%s\" is not audited", get_rel_name(relid))));
+	AuditUnregister(trgoid, relid);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/*
+ * The row of the table that has a history to be carried on; 42704 when there is none,
+ * 55000 when that table is still there, or its history is carried on already.
+ */
+static void
+check_former(Oid fnoid, Oid relid, int32 id, int32 former)
+{
+	AuditRegistered row;
+
+	if (!AuditRegistryById(fnoid, former, &row))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("no table was ever audited under the id %d", former),
+				 errhint("SELECT id, table_schema, table_name FROM audit_table lists them.")));
+	if (row.relid != relid && OidIsValid(row.relid) && get_rel_relkind(row.relid) != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" cannot carry on the history of table %d", get_rel_name(relid), former),
+				 errdetail("That is \"%s\", which is still there.", get_rel_name(row.relid)),
+				 errhint("Drop that table first.")));
+	/* along the chain, so that it has no circle */
+	while (row.id != id && row.continues != 0 && AuditRegistryById(fnoid, row.continues, &row))
+		;
+	if (row.id == id)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a table cannot carry on its own history"),
+				 errdetail("Table %d is \"%s\", or carries it on.", former, get_rel_name(relid)),
+				 errhint("SELECT id, table_schema, table_name, continues FROM audit_table.")));
+}
+
+/*
+ * audit_continue(table, former_id): the entries of a former table, which is gone, belong to
+ * the history of this one.  former_id 0: entries without an id under its first name.
+ */
+Datum
+audit_continue(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	int32		former = PG_GETARG_INT32(1);
+	Oid			fnoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
+	List	   *rows;
+	SpiArg		args[2];
+
+	table_close(open_audited(relid, AccessShareLock), NoLock);
+	rows = AuditRegistryByTable(fnoid, relid);
+	if (rows == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" has never been audited", get_rel_name(relid)),
+				 errhint("Call audit_enable(%s) first.", NamesLiteral(relid))));
+	args[0] = SpiDatumArg(INT4OID, Int32GetDatum(((AuditRegistered *) llast(rows))->id));
+	args[1] = SpiDatumArg(INT4OID, Int32GetDatum(former));
+	if (former != 0)
+		check_former(fnoid, relid, ((AuditRegistered *) llast(rows))->id, former);
+	SPI_connect();
+	if (former != 0)
+		AuditRegistryRun(fnoid, "UPDATE %s SET continues = $2 WHERE id OPERATOR(pg_catalog.=) $1", 2, args);
+	else
+		AuditRegistryRun(fnoid, "UPDATE %s SET names_before = true WHERE id OPERATOR(pg_catalog.=) $1", 1, args);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -68,6 +68,7 @@ transaction_ended(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
 			AuditEndXact();
+			AuditClockEndXact();
 			if (event == XACT_EVENT_ABORT)
 				forget_after_error();
 			AuditTableEndXact();

@@ -174,6 +174,7 @@ never_null(AuditField field)
 		case AUDIT_USER_ID:
 		case AUDIT_DB_USER:
 		case AUDIT_SESSION_USER:
+		case AUDIT_WRITTEN_AT:
 			return true;
 		default:
 			return false;

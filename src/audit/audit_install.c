@@ -45,17 +45,24 @@ have_lz4(void)
 /*
  * Creates the log and its DEFAULT partition.  Within an SPI connection.
  *
- * Every change maintains the indexes of the current month, so there are few, and they are
- * cheap to descend: the integer comes first, the collation is "C", and rows that nobody
- * searches this way are left out (user 'system' stands for unattended jobs).  A time
- * range is found by the primary key.  A record_key can be too large for an index, so its
- * hash is indexed.  Two changes of a record have different times, so a search for
- * duplicates in full pages (deduplicate_items) would find none.
+ * Every change maintains the indexes of the current month, so there are few, and their
+ * entries are small.  A record is found by its key and the table's id, whose collation is
+ * none.  A time or a transaction is found by one BRIN index: entries are only appended.
+ * There is no primary key: entries are different by construction, and nobody refers to
+ * them.  Rows that nobody searches by user are left out of that index (user 'system'
+ * stands for unattended jobs).  A record_key can be too large for an index, so its hash
+ * is indexed.
+ *
+ * Without a key, a published table takes no DELETE.  Rows leave the DEFAULT partition
+ * that way (audit_months.c), so its identity is the whole row.
  */
 static void
-create_log(Oid nspoid, bool gin)
+create_log(Oid nspoid, Oid our_nspoid, bool gin)
 {
 	const char *schema = quote_identifier(get_namespace_name(nspoid));
+	/* the operator class came with interface 1.1 */
+	const char *by_xact = OidIsValid(get_relname_relid("audit_table", our_nspoid)) ?
+		psprintf(", xact_id %s.xid8_minmax_ops", quote_identifier(get_namespace_name(our_nspoid))) : "";
 	const char *log = psprintf("%s.audit_log", schema);
 	const char *packed = have_lz4() ? " COMPRESSION lz4" : "";
 	char	   *spare;
@@ -77,14 +84,18 @@ create_log(Oid nspoid, bool gin)
 					"session_user_name pg_catalog.text, "
 					"session_id pg_catalog.int8, "
 					"app_context pg_catalog.jsonb%s, "
-					"PRIMARY KEY (changed_at, xact_id, xact_seq)) PARTITION BY RANGE (changed_at)",
+					"written_at pg_catalog.timestamptz, "
+					"table_id pg_catalog.int4, "
+					"new_key pg_catalog.jsonb) PARTITION BY RANGE (changed_at)",
 					log, packed, packed, packed, packed));
 	RightsOfOwnerAlone(get_relname_relid("audit_log", nspoid));
-	SpiRun(psprintf("CREATE INDEX ON %s (record_id, table_name, changed_at) "
-					"WITH (deduplicate_items = off) WHERE record_id IS NOT NULL", log));
-	SpiRun(psprintf("CREATE INDEX ON %s "
-					"(pg_catalog.jsonb_hash_extended(record_key, 0), table_name, changed_at) "
+	SpiRun(psprintf("CREATE INDEX ON %s USING brin (changed_at, written_at%s) WITH (autosummarize = on)", log,
+					by_xact));
+	SpiRun(psprintf("CREATE INDEX ON %s (record_id, table_id) WHERE record_id IS NOT NULL", log));
+	SpiRun(psprintf("CREATE INDEX ON %s (pg_catalog.jsonb_hash_extended(record_key, 0), table_id) "
 					"WHERE record_key IS NOT NULL", log));
+	SpiRun(psprintf("CREATE INDEX ON %s (pg_catalog.jsonb_hash_extended(new_key, 0), table_id) "
+					"WHERE new_key IS NOT NULL", log));
 	SpiRun(psprintf("CREATE INDEX ON %s (user_id, changed_at) "
 					"WHERE user_id OPERATOR(pg_catalog.<>) 'system'", log));
 	if (gin)
@@ -93,6 +104,7 @@ create_log(Oid nspoid, bool gin)
 	spare = ChooseRelationName("audit_log", NULL, "default", nspoid, false);
 	SpiRun(psprintf("CREATE TABLE %s.%s PARTITION OF %s DEFAULT", schema, quote_identifier(spare), log));
 	RightsOfOwnerAlone(get_relname_relid(spare, nspoid));
+	SpiRun(psprintf("ALTER TABLE %s.%s REPLICA IDENTITY FULL", schema, quote_identifier(spare)));
 }
 
 /*
@@ -114,7 +126,7 @@ audit_install(PG_FUNCTION_ARGS)
 						 "3 months ahead are enough when audit_maintain runs every day.");
 	SPI_connect();
 	if (!OidIsValid(get_relname_relid("audit_log", nspoid)))
-		create_log(nspoid, gin);
+		create_log(nspoid, get_func_namespace(fcinfo->flinfo->fn_oid), gin);
 	logid = get_relname_relid("audit_log", nspoid);
 	if (CatalogOwner(logid) != GetUserId() &&
 		!AuditTrustsLog(logid, InvalidOid, fcinfo->flinfo->fn_oid))

@@ -98,19 +98,6 @@ convert_user(const char *name, Datum *value)
 	return true;
 }
 
-/* A bigint, blanks around it allowed; false when text is none. */
-bool
-AuditParseInteger(const char *text, int64 *value)
-{
-	char	   *end;
-
-	errno = 0;
-	*value = strtoll(text, &end, 10);
-	while (*end == ' ')
-		end++;
-	return errno == 0 && end != text && *end == '\0';
-}
-
 static bool
 convert_int8(const char *text, Datum *value)
 {

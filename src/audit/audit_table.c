@@ -150,6 +150,7 @@ describe_columns(AuditTable *table, Relation rel, const AuditArgs *args, List *k
 
 			AuditInitColumn(col, att, rel->rd_rel->relowner, table->cxt);
 			col->redact = list_has(args->redact, name);
+			col->in_key = list_has(key, name);
 		}
 	}
 	qsort(table->cols, table->ncols, sizeof(AuditColumn), AuditCompareColumns);
@@ -206,6 +207,18 @@ check_redacted(Relation rel, List *names, List *key)
 }
 
 /*
+ * The id that a trigger's argument says, if the registry says so, too; else 0, and the
+ * entries are known by the table's name.
+ */
+static int32
+confirmed_id(Oid fnoid, int32 id, Oid rootid)
+{
+	AuditRegistered row;
+
+	return id != 0 && AuditRegistryById(fnoid, id, &row) && row.relid == rootid ? id : 0;
+}
+
+/*
  * Builds an entry, or builds it again.  It is valid afterwards unless an invalidation came
  * in meanwhile.  The old context is freed at once, or at the end of the transaction if the
  * entry is in use.
@@ -256,6 +269,7 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 	check_redacted(rel, args.redact, key);
 	describe_columns(table, rel, &args, key);
 	describe_key(table, RelationGetDescr(rel));
+	table->id = confirmed_id(fnoid, args.id, rootid);
 	table->row_size = 1024;
 	MemoryContextSwitchTo(oldcontext);
 	table->valid = !table->stale;

@@ -60,6 +60,7 @@ typedef struct Firing
 {
 	AuditTable	table;
 	const AuditColumn *column;	/* NULL: none */
+	bool		key_changed;	/* by this UPDATE */
 } Firing;
 
 static inline void
@@ -163,7 +164,10 @@ diff_row(Firing *firing, TriggerData *trigdata, Datum *result)
 		convert(firing, col, c->oldval, c->oldnull, &olds[n]);
 		convert(firing, col, c->newval, c->newnull, &news[n]);
 		if (!AuditSameValue(&olds[n], &news[n]))
+		{
 			changed[n++] = col;
+			firing->key_changed |= col->in_key;
+		}
 	}
 	if (n == 0)
 		return false;
@@ -328,7 +332,7 @@ action_datum(char action)
 }
 
 static void
-fill_rest(AuditTable *table, const AuditLog *log, char action, AuditRow *row)
+fill_rest(AuditTable *table, const AuditLog *log, const TriggerData *trigdata, char action, AuditRow *row)
 {
 	row->values[AUDIT_ACTION] = action_datum(action);
 	row->nulls[AUDIT_ACTION] = false;
@@ -347,6 +351,16 @@ fill_rest(AuditTable *table, const AuditLog *log, char action, AuditRow *row)
 	{
 		row->values[AUDIT_XACT_SEQ] = Int32GetDatum(AuditNextXactSeq());
 		row->nulls[AUDIT_XACT_SEQ] = false;
+	}
+	if (log->columns.attnum[AUDIT_WRITTEN_AT])
+	{
+		row->values[AUDIT_WRITTEN_AT] = TimestampTzGetDatum(AuditWrittenAt(trigdata));
+		row->nulls[AUDIT_WRITTEN_AT] = false;
+	}
+	if (table->id != 0)
+	{
+		row->values[AUDIT_TABLE_ID] = Int32GetDatum(table->id);
+		row->nulls[AUDIT_TABLE_ID] = false;
 	}
 	AuditFillSession(row, &log->columns);
 }
@@ -380,7 +394,13 @@ describe_change(Firing *firing, AuditLog *log, TriggerData *trigdata, AuditRow *
 	}
 	if (action != 'T')
 		fill_key(firing, log, slot, row);
-	fill_rest(&firing->table, log, action, row);
+	if (firing->key_changed && log->columns.attnum[AUDIT_NEW_KEY])
+	{
+		slot_getsomeattrs(trigdata->tg_newslot, firing->table.last_key);
+		row->values[AUDIT_NEW_KEY] = key_object(firing, trigdata->tg_newslot);
+		row->nulls[AUDIT_NEW_KEY] = false;
+	}
+	fill_rest(&firing->table, log, trigdata, action, row);
 	return true;
 }
 
@@ -422,6 +442,7 @@ fn_audit_trigger(PG_FUNCTION_ARGS)
 	table->in_use++;
 	firing.table = *table;
 	firing.column = NULL;
+	firing.key_changed = false;
 	context.callback = name_converted;
 	context.arg = &firing;
 	context.previous = error_context_stack;

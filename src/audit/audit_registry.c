@@ -1,0 +1,302 @@
+/*
+ * audit_registry.c
+ *	  The ids of audited tables, kept in the table audit_table.
+ *
+ * A table is known by a small number, its id.  audit_enable() gives it one, which is an
+ * argument of its trigger (id=17) and is written into every entry (table_id).  So its
+ * entries are its own whatever it and its schema are called, and a new table under
+ * an old name has another id.  Numbers are never used twice, also not after DROP EXTENSION
+ * and CREATE EXTENSION: the sequence starts at random.
+ *
+ * audit_table says to which table an id belongs, as regclass, so that a dump carries
+ * it over by name.  The trigger's argument alone is not believed: whoever can make a
+ * trigger on a table of his own could put his entries into the history of another.
+ *
+ * What survives what:
+ *	- rename, SET SCHEMA, rename of the schema, any ALTER TABLE: all
+ *	- audit_disable, then audit_enable: the id, found by the table's OID
+ *	- pg_dump and restore, pg_upgrade: all; of a dropped table, a number in place of a name
+ *	- DROP and CREATE: a new id; audit_continue() joins the old one
+ *	- DROP EXTENSION ... CASCADE: the ids are forgotten, and audit_continue() joins them
+ *
+ * The table is the extension's.  Roles who audit their own tables need no rights on
+ * it: these functions write it as its owner.  Nothing but values comes from the caller.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "audit/audit.h"
+#include "common/catalog.h"
+#include "common/names.h"
+#include "common/spi.h"
+#include "common/textarray.h"
+
+/* columns of audit_table, as the extension script has them */
+enum
+{
+	COLUMN_ID = 1, COLUMN_RELID, COLUMN_SCHEMA, COLUMN_NAME, COLUMN_ENABLED_AT, COLUMN_DISABLED_AT,
+	COLUMN_CONTINUES, COLUMN_NAMES_BEFORE, COLUMN_KEYS, NCOLUMNS = COLUMN_KEYS
+};
+
+/* audit_table in the schema of a function of ours; InvalidOid before interface 1.1. */
+static Oid
+registry_table(Oid fnoid)
+{
+	return get_relname_relid("audit_table", get_func_namespace(fnoid));
+}
+
+static char *
+text_of(Datum value)
+{
+	return TextDatumGetCString(value);
+}
+
+/* A row of audit_table, in the current context. */
+static void
+read_row(HeapTuple tuple, TupleDesc desc, AuditRegistered *out)
+{
+	Datum		values[NCOLUMNS + 1];
+	bool		nulls[NCOLUMNS + 1];
+
+	for (int i = 1; i <= NCOLUMNS; i++)
+		values[i] = heap_getattr(tuple, i, desc, &nulls[i]);
+	out->id = DatumGetInt32(values[COLUMN_ID]);
+	out->relid = nulls[COLUMN_RELID] ? InvalidOid : DatumGetObjectId(values[COLUMN_RELID]);
+	out->schema = text_of(values[COLUMN_SCHEMA]);
+	out->name = text_of(values[COLUMN_NAME]);
+	out->disabled = !nulls[COLUMN_DISABLED_AT];
+	out->names_before = DatumGetBool(values[COLUMN_NAMES_BEFORE]);
+	out->continues = nulls[COLUMN_CONTINUES] ? 0 : DatumGetInt32(values[COLUMN_CONTINUES]);
+	out->keys = nulls[COLUMN_KEYS] ? NIL : TextArrayToList(DatumGetArrayTypeP(values[COLUMN_KEYS]));
+}
+
+/*
+ * The rows that a condition finds, the latest id last, as a list of AuditRegistered in the
+ * current context.  They are read by scanning the table: it has as many rows as there are
+ * audited tables.  The latest committed rows, and our own.
+ */
+typedef bool (*Wanted) (const AuditRegistered *row, const void *arg);
+
+static int
+by_id(const ListCell *a, const ListCell *b)
+{
+	return ((AuditRegistered *) lfirst(a))->id - ((AuditRegistered *) lfirst(b))->id;
+}
+
+static List *
+find_rows(Oid fnoid, Wanted wanted, const void *arg)
+{
+	Oid			relid = registry_table(fnoid);
+	Relation	rel = OidIsValid(relid) ? try_table_open(relid, AccessShareLock) : NULL;
+	List	   *found = NIL;
+	SysScanDesc scan;
+	Snapshot	snapshot;
+	HeapTuple	tuple;
+
+	if (rel == NULL)
+		return NIL;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		AuditRegistered *row = palloc(sizeof(AuditRegistered));
+
+		read_row(tuple, RelationGetDescr(rel), row);
+		if (wanted(row, arg))
+			found = lappend(found, row);
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	list_sort(found, by_id);
+	return found;
+}
+
+/*
+ * The table of an id; false when there is none.  By the primary key: the trigger asks once
+ * per session and table.  What *out points to is in the current context.
+ */
+bool
+AuditRegistryById(Oid fnoid, int32 id, AuditRegistered *out)
+{
+	Oid			relid = registry_table(fnoid);
+	Relation	rel = OidIsValid(relid) ? try_table_open(relid, AccessShareLock) : NULL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	Snapshot	snapshot;
+	HeapTuple	tuple;
+
+	if (rel == NULL)
+		return false;
+	ScanKeyInit(&key, COLUMN_ID, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(id));
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = systable_beginscan(rel, RelationGetPrimaryKeyIndex(rel), true, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		read_row(tuple, RelationGetDescr(rel), out);
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return HeapTupleIsValid(tuple);
+}
+
+static bool
+has_relid(const AuditRegistered *row, const void *arg)
+{
+	return row->relid == *(const Oid *) arg;
+}
+
+/* The rows of a table, the latest last: one, or none.  A list of AuditRegistered. */
+List *
+AuditRegistryByTable(Oid fnoid, Oid relid)
+{
+	return find_rows(fnoid, has_relid, &relid);
+}
+
+typedef struct TableName
+{
+	const char *schema;			/* NULL: any */
+	const char *name;
+} TableName;
+
+static bool
+has_name(const AuditRegistered *row, const void *arg)
+{
+	const TableName *wanted = arg;
+
+	return strcmp(row->name, wanted->name) == 0 &&
+		(wanted->schema == NULL || strcmp(row->schema, wanted->schema) == 0);
+}
+
+/* The rows of all tables that had this name when they got their id; schema NULL: any. */
+List *
+AuditRegistryByName(Oid fnoid, const char *schema, const char *name)
+{
+	TableName	wanted = {schema, name};
+
+	return find_rows(fnoid, has_name, &wanted);
+}
+
+/* ---- writing ------------------------------------------------------------------------- */
+
+/* Runs a command on audit_table as its owner, within an SPI connection.  Returns its row count. */
+uint64
+AuditRegistryRun(Oid fnoid, const char *command, int nargs, const SpiArg *args)
+{
+	Oid			relid = registry_table(fnoid);
+	Oid			user;
+	int			context;
+	uint64		n;
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the extension aquacis is older than its library"),
+				 errdetail("Its schema has no table \"audit_table\"."),
+				 errhint("ALTER EXTENSION aquacis UPDATE.")));
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(CatalogOwner(relid), context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	n = SpiQuery(psprintf(command, NamesQualified(relid)), nargs, args);
+	SetUserIdAndSecContext(user, context);
+	return n;
+}
+
+/* Is the table that has this id, and is not the given one, still there? */
+static bool
+belongs_to_other(const AuditRegistered *row, Oid relid)
+{
+	return row->relid != relid && OidIsValid(row->relid) && get_rel_relkind(row->relid) != '\0';
+}
+
+/* A NOTICE for a table that was dropped, had the name of this one, and has a history. */
+static void
+tell_former(Oid fnoid, Oid relid)
+{
+	char	   *name = get_rel_name(relid);
+	ListCell   *lc;
+
+	foreach(lc, AuditRegistryByName(fnoid, get_namespace_name(get_rel_namespace(relid)), name))
+	{
+		AuditRegistered *row = lfirst(lc);
+
+		if (row->relid == relid || belongs_to_other(row, relid))
+			continue;
+		ereport(NOTICE,
+				(errmsg("a table of the name \"%s\" was audited before as table %d", name, row->id),
+				 errdetail("It is gone, and its history is not shown as that of the new one."),
+				 errhint("If the new table carries it on: SELECT audit_continue(%s, %d).",
+						 NamesLiteral(relid), row->id)));
+	}
+}
+
+static int32
+insert_row(Oid fnoid, Oid relid, const char *key, bool names_before)
+{
+	SpiArg		args[5] = {
+		SpiDatumArg(OIDOID, ObjectIdGetDatum(relid)),
+		SpiTextArg(get_namespace_name(get_rel_namespace(relid))),
+		SpiTextArg(get_rel_name(relid)),
+		SpiTextArg(key),
+		SpiDatumArg(BOOLOID, BoolGetDatum(names_before))
+	};
+
+	tell_former(fnoid, relid);
+	AuditRegistryRun(fnoid, "INSERT INTO %s (relid, table_schema, table_name, keys, names_before) "
+					 "VALUES ($1, $2, $3, ARRAY[$4], $5) RETURNING id::pg_catalog.int8", 5, args);
+	return (int32) SpiInt64(0, 1);
+}
+
+/*
+ * The id of a table that is being audited, within an SPI connection: the one that it has
+ * or had, else a new one.  before: the arguments of the trigger that it has now, NULL if it
+ * has none.  A trigger without an id says that entries under the table's name are its own.
+ * 0 where the extension of this database is older than its library.
+ */
+int32
+AuditRegister(Oid fnoid, Oid relid, List *key, const AuditArgs *before)
+{
+	List	   *rows = AuditRegistryByTable(fnoid, relid);
+	char	   *columns = AuditColumnList(key);
+	AuditRegistered *row;
+
+	if (!OidIsValid(registry_table(fnoid)))
+		return 0;
+	if (rows == NIL)
+		return insert_row(fnoid, relid, columns, before != NULL && before->id == 0);
+	row = llast(rows);
+	if (row->disabled || strcmp(llast(row->keys), columns) != 0)
+	{
+		SpiArg		args[2] = {
+			SpiDatumArg(INT4OID, Int32GetDatum(row->id)), SpiTextArg(columns)
+		};
+
+		AuditRegistryRun(fnoid, "UPDATE %s SET disabled_at = NULL, keys = CASE WHEN "
+						 "keys[pg_catalog.cardinality(keys)] OPERATOR(pg_catalog.=) $2 THEN keys "
+						 "ELSE keys OPERATOR(pg_catalog.||) $2 END WHERE id OPERATOR(pg_catalog.=) $1", 2, args);
+	}
+	return row->id;
+}
+
+/* Notes that a table is not audited any more, within an SPI connection.  Its id stays its own. */
+void
+AuditUnregister(Oid fnoid, Oid relid)
+{
+	SpiArg		args[1] = {SpiDatumArg(OIDOID, ObjectIdGetDatum(relid))};
+
+	if (OidIsValid(registry_table(fnoid)))
+		AuditRegistryRun(fnoid, "UPDATE %s SET disabled_at = pg_catalog.now() WHERE relid "
+						 "OPERATOR(pg_catalog.=) $1 AND disabled_at IS NULL", 1, args);
+}
