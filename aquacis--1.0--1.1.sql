@@ -28,7 +28,7 @@ SELECT pg_catalog.setval('@extschema@.audit_table_id_seq',
 	1 + pg_catalog.floor(pg_catalog.random() * 2000000000)::integer);
 
 CREATE TABLE @extschema@.audit_table (
-	id           integer PRIMARY KEY DEFAULT pg_catalog.nextval('@extschema@.audit_table_id_seq'),
+	id           integer PRIMARY KEY,
 	relid        regclass,
 	table_schema text NOT NULL,
 	table_name   text NOT NULL,

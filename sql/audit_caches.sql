@@ -1,5 +1,6 @@
 -- What is kept from row to row, and what happens to it when something changes in between.
 SET client_min_messages = warning;
+CALL forget_audited();
 SELECT audit_install(gin => true, months => 0);
 CREATE VIEW logged AS SELECT table_name, record_id, action, coalesce(new_data, changed_fields) AS data FROM audit_log ORDER BY xact_id, xact_seq;
 

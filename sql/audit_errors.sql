@@ -1,5 +1,6 @@
 -- Every refusal, with its SQLSTATE.
 SET client_min_messages = warning;
+CALL forget_audited();
 CREATE TABLE aq_e (id int PRIMARY KEY, v int, "V" int);
 -- before there is a log
 \set VERBOSITY terse

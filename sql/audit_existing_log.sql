@@ -1,5 +1,6 @@
 -- Logs that were found, not made: by the names of their columns.
 SET client_min_messages = warning;
+CALL forget_audited();
 SELECT audit_install();
 CREATE SEQUENCE aq_ids;
 CREATE TABLE aq_t (id int PRIMARY KEY DEFAULT nextval('aq_ids'), v text);

@@ -1,5 +1,6 @@
 -- Finding a record again: in logs of other types, by keys of any kind.
 SET client_min_messages = warning;
+CALL forget_audited();
 SET TimeZone = 'America/Mexico_City';
 SELECT audit_install(months => 0);
 -- times without a zone, a number as text, the key as json

@@ -1,6 +1,7 @@
 -- What others put in the way of the audit: objects that are not there, planted logs,
 -- rights by default, broken triggers, logs that move.
 SET client_min_messages = warning;
+CALL forget_audited();
 CREATE ROLE aq_mallory;
 CREATE ROLE aq_app;
 CREATE SCHEMA aq_h;

@@ -1,5 +1,6 @@
 -- Who did it: the settings of the application, the roles.
 SET client_min_messages = warning;
+CALL forget_audited();
 SELECT audit_install();
 RESET client_min_messages;
 CREATE SCHEMA aq_s;

@@ -1,5 +1,6 @@
 -- What is logged does not follow the settings of whoever makes the change.
 SET client_min_messages = warning;
+CALL forget_audited();
 SELECT audit_install(months => 0);
 CREATE ROLE aq_writer;
 CREATE ROLE aq_typist;

@@ -1,5 +1,6 @@
 -- What the application must not notice, and what nobody can get around.
 SET client_min_messages = warning;
+CALL forget_audited();
 SELECT audit_install();
 CREATE ROLE aq_app;
 CREATE ROLE aq_owner;

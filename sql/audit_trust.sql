@@ -1,5 +1,6 @@
 -- Whose code a log brings along, and with whose rights it runs.
 SET client_min_messages = warning;
+CALL forget_audited();
 SELECT audit_install(months => 0);
 CREATE ROLE aq_keeper;
 CREATE SCHEMA aq_k;
@@ -53,7 +54,7 @@ INSERT INTO aq_t VALUES (5, 1);
 SELECT record_id, code FROM aq_k.log WHERE code IS NOT NULL;
 
 -- tables of others: refused before they are locked
-GRANT EXECUTE ON FUNCTION audit_enable(regclass, text[], text[], text[], regclass, boolean), audit_disable(regclass) TO aq_keeper;
+GRANT EXECUTE ON FUNCTION audit_enable(regclass, text[], text[], text[], regclass, boolean, boolean), audit_disable(regclass) TO aq_keeper;
 DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO aq_keeper', current_schema()); END $$;
 SET ROLE aq_keeper;
 SELECT audit_enable('aq_t');
@@ -68,6 +69,6 @@ DROP SEQUENCE aq_other_seq;
 DROP FUNCTION aq_nothing();
 DROP CAST (text AS aq_k.tag);
 DO $$ BEGIN EXECUTE format('REVOKE ALL ON SCHEMA %I FROM aq_keeper', current_schema()); END $$;
-REVOKE ALL ON FUNCTION audit_enable(regclass, text[], text[], text[], regclass, boolean), audit_disable(regclass) FROM aq_keeper;
+REVOKE ALL ON FUNCTION audit_enable(regclass, text[], text[], text[], regclass, boolean, boolean), audit_disable(regclass) FROM aq_keeper;
 DROP SCHEMA aq_k CASCADE;
 DROP ROLE aq_keeper;

@@ -1,5 +1,6 @@
 -- When the rows of a statement are in the log: who looks sees those that were changed before.
 SET client_min_messages = warning;
+CALL forget_audited();
 SELECT audit_install();
 CREATE VIEW logged AS SELECT xact_seq, table_name, record_id, action FROM audit_log ORDER BY xact_id, xact_seq;
 CREATE TABLE aq_a (id int PRIMARY KEY, v int);

@@ -25,3 +25,9 @@ BEGIN
 	DELETE FROM consolidate_target;
 	DELETE FROM consolidate_family WHERE NOT builtin;
 END $$;
+-- what the tests of audit begin with: ids from 1, whatever was audited before
+CREATE PROCEDURE forget_audited() LANGUAGE plpgsql AS $$
+BEGIN
+	DELETE FROM audit_table;
+	ALTER SEQUENCE audit_table_id_seq RESTART 1;
+END $$;

@@ -221,31 +221,34 @@ belongs_to_other(const AuditRegistered *row, Oid relid)
 	return row->relid != relid && OidIsValid(row->relid) && get_rel_relkind(row->relid) != '\0';
 }
 
-/* A NOTICE for a table that was dropped, had the name of this one, and has a history. */
+/* A NOTICE when a table that was dropped had the name of this one, and has a history. */
 static void
 tell_former(Oid fnoid, Oid relid)
 {
 	char	   *name = get_rel_name(relid);
+	AuditRegistered *former = NULL;
 	ListCell   *lc;
 
 	foreach(lc, AuditRegistryByName(fnoid, get_namespace_name(get_rel_namespace(relid)), name))
 	{
-		AuditRegistered *row = lfirst(lc);
-
-		if (row->relid == relid || belongs_to_other(row, relid))
-			continue;
+		if (!belongs_to_other(lfirst(lc), relid))
+			former = lfirst(lc);
+	}
+	if (former != NULL)
 		ereport(NOTICE,
-				(errmsg("a table of the name \"%s\" was audited before as table %d", name, row->id),
+				(errmsg("a table of the name \"%s\" was audited before, as table %d", name, former->id),
 				 errdetail("It is gone, and its history is not shown as that of the new one."),
 				 errhint("If the new table carries it on: SELECT audit_continue(%s, %d).",
-						 NamesLiteral(relid), row->id)));
-	}
+						 NamesLiteral(relid), former->id)));
 }
 
 static int32
 insert_row(Oid fnoid, Oid relid, const char *key, bool names_before)
 {
-	SpiArg		args[5] = {
+	Oid			sequence = get_relname_relid("audit_table_id_seq", get_func_namespace(fnoid));
+	int32		id = (int32) AuditNextval(sequence);
+	SpiArg		args[6] = {
+		SpiDatumArg(INT4OID, Int32GetDatum(id)),
 		SpiDatumArg(OIDOID, ObjectIdGetDatum(relid)),
 		SpiTextArg(get_namespace_name(get_rel_namespace(relid))),
 		SpiTextArg(get_rel_name(relid)),
@@ -254,9 +257,9 @@ insert_row(Oid fnoid, Oid relid, const char *key, bool names_before)
 	};
 
 	tell_former(fnoid, relid);
-	AuditRegistryRun(fnoid, "INSERT INTO %s (relid, table_schema, table_name, keys, names_before) "
-					 "VALUES ($1, $2, $3, ARRAY[$4], $5) RETURNING id::pg_catalog.int8", 5, args);
-	return (int32) SpiInt64(0, 1);
+	AuditRegistryRun(fnoid, "INSERT INTO %s (id, relid, table_schema, table_name, keys, names_before) "
+					 "VALUES ($1, $2, $3, $4, ARRAY[$5], $6)", 6, args);
+	return id;
 }
 
 /*
