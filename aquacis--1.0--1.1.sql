@@ -36,13 +36,14 @@ CREATE TABLE @extschema@.audit_table (
 	disabled_at  timestamptz,
 	continues    integer,
 	names_before boolean NOT NULL,
-	keys         text[] NOT NULL
+	keys         text[] NOT NULL,
+	log          regclass
 );
 COMMENT ON TABLE @extschema@.audit_table IS
 'audited tables by id, which is table_id in the log: the table (a number: it is gone), its name '
 'when it got the id, since when, until when, the table whose history it carries on, whether '
-'entries without an id under that name are its own, and the columns of its key, one list each '
-'time that they changed';
+'entries without an id under that name are its own, the columns of its key, one list each time '
+'that they changed, and the log';
 GRANT SELECT ON @extschema@.audit_table TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.audit_table', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.audit_table_id_seq', '');

@@ -381,6 +381,7 @@ typedef struct AuditRegistered
 	char	   *name;
 	bool		disabled;
 	bool		names_before;	/* entries without an id under that name are its own */
+	Oid			log;			/* that it was last audited into; InvalidOid: not known */
 	int32		continues;		/* id of the table whose history it carries on; 0: none */
 	List	   *keys;			/* lists of the columns that were its key, the latest last */
 } AuditRegistered;
@@ -388,7 +389,7 @@ typedef struct AuditRegistered
 extern bool AuditRegistryById(Oid fnoid, int32 id, AuditRegistered *out);
 extern List *AuditRegistryByTable(Oid fnoid, Oid relid);
 extern List *AuditRegistryByName(Oid fnoid, const char *schema, const char *name);
-extern int32 AuditRegister(Oid fnoid, Oid relid, List *key, const AuditArgs *before);
+extern int32 AuditRegister(Oid fnoid, Oid relid, Oid logid, List *key, const AuditArgs *before);
 extern void AuditUnregister(Oid fnoid, Oid relid);
 extern uint64 AuditRegistryRun(Oid fnoid, const char *command, int nargs, const SpiArg *args);
 
@@ -417,6 +418,7 @@ extern Relation AuditOpenLog(AuditScope *scope);
 extern Relation AuditOpenLogById(Oid logid, AuditColumns *columns);
 extern void AuditAppendScope(StringInfo q, const AuditScope *scope);
 extern void AuditAppendKey(StringInfo q, const AuditScope *scope, const char *key);
+extern bool AuditAppendNewKey(StringInfo q, const AuditScope *scope, const char *key);
 extern const char *AuditReadColumn(const AuditColumns *columns, AuditField field);
 extern const char *AuditReadColumnAs(const AuditColumns *columns, AuditField field, Oid typid);
 extern const char *AuditReadOrder(const AuditColumns *columns, bool descending);

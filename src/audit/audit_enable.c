@@ -396,7 +396,7 @@ audit_enable(PG_FUNCTION_ARGS)
 	if (!audited_through_parent(relid, trgoid, logid))
 	{
 		drop_triggers_of_partitions(relid, trgoid, logid);
-		args.id = AuditRegister(trgoid, relid, key, audited ? &before : NULL);
+		args.id = AuditRegister(trgoid, relid, logid, key, audited ? &before : NULL);
 		create_triggers(relid, logid, trgoid, &args, replica);
 	}
 	SPI_finish();

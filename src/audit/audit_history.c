@@ -2,7 +2,9 @@
  * audit_history.c
  *	  audit_history: the changes of one record, newest first.
  *
- * What belongs to the record is said by audit_read.c and audit_key.c.
+ * What belongs to the record is said by audit_read.c and audit_key.c.  A record that got its
+ * key by an UPDATE was another key before: its entries up to that UPDATE belong to the
+ * history, too.  They are looked for backward, from key to key.
  */
 #include "postgres.h"
 
@@ -13,6 +15,7 @@
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "audit/audit.h"
@@ -32,12 +35,95 @@ each_of(const AuditColumns *columns, AuditField field)
 					"OPERATOR(pg_catalog.=) 'object' THEN %s END)", value, value);
 }
 
-/* The query: a row per column of each change. */
-static char *
-write_query(const AuditScope *scope, const char *key)
+/* a key that the record had before, until an entry gave it the next one */
+typedef struct FormerKey
+{
+	char	   *key;
+	char	   *entry;			/* its (written_at, xact_id, xact_seq), as SQL */
+} FormerKey;
+
+/* What an entry of ours is compared by; entries of before 1.1 have no written_at. */
+static const char *
+position_of(const AuditColumns *columns)
+{
+	return psprintf("(coalesce(%s, '-infinity'), %s, %s)", AuditReadColumn(columns, AUDIT_WRITTEN_AT),
+					AuditReadColumn(columns, AUDIT_XACT_ID), AuditReadColumn(columns, AUDIT_XACT_SEQ));
+}
+
+/* no record changes its key that often; a limit for keys that go round */
+#define MAX_FORMER_KEYS 100
+
+/*
+ * Appends to `former` the keys that records had until an entry gave them this key; only
+ * entries before `until`, if that is given.  Within an SPI connection.
+ */
+static List *
+add_former_keys(List *former, const AuditScope *scope, Oid owner, const char *key, const char *until)
 {
 	const AuditColumns *columns = &scope->columns;
 	StringInfoData q;
+	uint64		n;
+
+	initStringInfo(&q);
+	appendStringInfo(&q, "SELECT coalesce(%s::pg_catalog.text, %s::pg_catalog.text), "
+					 "pg_catalog.format('(%%L::pg_catalog.timestamptz, %%L::pg_catalog.xid8, %%L::pg_catalog.int4)', "
+					 "%s, %s, %s) FROM %s l WHERE ",
+					 AuditReadColumnAs(columns, AUDIT_RECORD_ID, INT8OID),
+					 AuditReadColumnAs(columns, AUDIT_RECORD_KEY, JSONBOID),
+					 AuditReadColumn(columns, AUDIT_WRITTEN_AT), AuditReadColumn(columns, AUDIT_XACT_ID),
+					 AuditReadColumn(columns, AUDIT_XACT_SEQ), NamesQualified(columns->relid));
+	if (!AuditAppendNewKey(&q, scope, key))
+		return former;
+	if (until)
+		appendStringInfo(&q, " AND %s OPERATOR(pg_catalog.<) %s", position_of(columns), until);
+	appendStringInfoString(&q, " AND ");
+	AuditAppendScope(&q, scope);
+	n = UserCodeQuery(owner, q.data, 0, NULL, NULL, NULL, true);
+	for (uint64 i = 0; i < n; i++)
+	{
+		FormerKey  *one = palloc(sizeof(FormerKey));
+
+		one->key = SpiText(i, 1);
+		one->entry = SpiText(i, 2);
+		former = lappend(former, one);
+	}
+	return former;
+}
+
+/*
+ * All keys that the record had before, as a list of FormerKey.  NIL unless the log has the
+ * columns of ours, with our types.  Within an SPI connection.
+ */
+static List *
+former_keys(const AuditScope *scope, Oid owner, const char *key)
+{
+	static const AuditField needed[] = {AUDIT_NEW_KEY, AUDIT_WRITTEN_AT, AUDIT_XACT_ID, AUDIT_XACT_SEQ};
+	List	   *former;
+
+	for (int i = 0; i < lengthof(needed); i++)
+	{
+		AttrNumber	attnum = scope->columns.attnum[needed[i]];
+
+		if (attnum == 0 || get_atttype(scope->columns.relid, attnum) != AuditFieldTypes[needed[i]])
+			return NIL;
+	}
+	former = add_former_keys(NIL, scope, owner, key, NULL);
+	for (int i = 0; i < list_length(former) && list_length(former) < MAX_FORMER_KEYS; i++)
+	{
+		FormerKey  *one = list_nth(former, i);
+
+		former = add_former_keys(former, scope, owner, one->key, one->entry);
+	}
+	return former;
+}
+
+/* The query: a row per column of each change. */
+static char *
+write_query(const AuditScope *scope, const char *key, List *former)
+{
+	const AuditColumns *columns = &scope->columns;
+	StringInfoData q;
+	ListCell   *lc;
 
 	initStringInfo(&q);
 	appendStringInfo(&q, "SELECT %s, %s, %s, %s, ", AuditReadColumnAs(columns, AUDIT_CHANGED_AT, TIMESTAMPTZOID),
@@ -51,8 +137,17 @@ write_query(const AuditScope *scope, const char *key)
 					 "UNION ALL SELECT key, NULL, value FROM %s) c ON true WHERE ", NamesQualified(columns->relid),
 					 each_of(columns, AUDIT_CHANGED_FIELDS), each_of(columns, AUDIT_OLD_DATA),
 					 each_of(columns, AUDIT_NEW_DATA));
+	appendStringInfoChar(&q, '(');
 	AuditAppendKey(&q, scope, key);
-	appendStringInfoString(&q, " AND ");
+	foreach(lc, former)
+	{
+		FormerKey  *one = lfirst(lc);
+
+		appendStringInfoString(&q, " OR (");
+		AuditAppendKey(&q, scope, one->key);
+		appendStringInfo(&q, " AND %s OPERATOR(pg_catalog.<=) %s)", position_of(columns), one->entry);
+	}
+	appendStringInfoString(&q, ") AND ");
 	AuditAppendScope(&q, scope);
 	appendStringInfo(&q, " ORDER BY %s, c.key", AuditReadOrder(columns, true));
 	return q.data;
@@ -60,14 +155,17 @@ write_query(const AuditScope *scope, const char *key)
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-/* Puts the rows of the query into the result of the function, and returns how many. */
+/*
+ * Puts the changes of the record into the result of the function, and returns how many rows
+ * that are.
+ */
 static uint64
-read_log(Oid owner, const char *query, ReturnSetInfo *result)
+read_log(Oid owner, const AuditScope *scope, const char *key, ReturnSetInfo *result)
 {
 	uint64		n;
 
 	SPI_connect();
-	n = UserCodeQuery(owner, query, 0, NULL, NULL, NULL, true);
+	n = UserCodeQuery(owner, write_query(scope, key, former_keys(scope, owner, key)), 0, NULL, NULL, NULL, true);
 	for (uint64 i = 0; i < n; i++)
 	{
 		Datum		row[7];
@@ -91,7 +189,7 @@ audit_history(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	AuditScopeOfName(PG_GETARG_TEXT_PP(0), fcinfo->flinfo->fn_oid, &scope);
 	log = AuditOpenLog(&scope);
-	n = read_log(log->rd_rel->relowner, write_query(&scope, text_to_cstring(PG_GETARG_TEXT_PP(1))),
+	n = read_log(log->rd_rel->relowner, &scope, text_to_cstring(PG_GETARG_TEXT_PP(1)),
 				 (ReturnSetInfo *) fcinfo->resultinfo);
 
 	/* nothing found, and no such table: probably a misspelt name */

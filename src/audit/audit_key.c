@@ -57,25 +57,27 @@ jsonb_text(Datum json)
 	return JsonbToCString(NULL, &jb->root, VARSIZE(jb));
 }
 
-/* record_key is this object.  A jsonb column is found by the expression of the log's index. */
+/* A column is this object.  One of jsonb is found by the expression of the log's index. */
+static const char *
+equals_object(const AuditColumns *columns, AuditField field, const char *json)
+{
+	const char *column = AuditReadColumnAs(columns, field, JSONBOID);
+	const char *literal = quote_literal_cstr(json);
+
+	if (get_atttype(columns->relid, columns->attnum[field]) != JSONBOID)
+		return psprintf("%s OPERATOR(pg_catalog.=) %s::pg_catalog.jsonb", column, literal);
+	return psprintf("pg_catalog.jsonb_hash_extended(%s, 0) OPERATOR(pg_catalog.=) "
+					"pg_catalog.jsonb_hash_extended(%s::pg_catalog.jsonb, 0) AND "
+					"%s OPERATOR(pg_catalog.=) %s::pg_catalog.jsonb", column, literal, column, literal);
+}
+
 static void
 match_object(KeyCondition *condition, const char *json)
 {
 	const AuditColumns *columns = &condition->scope->columns;
-	AttrNumber	attnum = columns->attnum[AUDIT_RECORD_KEY];
-	const char *column;
-	const char *literal = quote_literal_cstr(json);
 
-	if (attnum == 0)
-		return;
-	column = AuditReadColumnAs(columns, AUDIT_RECORD_KEY, JSONBOID);
-	if (get_atttype(columns->relid, attnum) == JSONBOID)
-		add_alternative(condition, psprintf("pg_catalog.jsonb_hash_extended(%s, 0) OPERATOR(pg_catalog.=) "
-											"pg_catalog.jsonb_hash_extended(%s::pg_catalog.jsonb, 0) AND "
-											"%s OPERATOR(pg_catalog.=) %s::pg_catalog.jsonb",
-											column, literal, column, literal));
-	else
-		add_alternative(condition, psprintf("%s OPERATOR(pg_catalog.=) %s::pg_catalog.jsonb", column, literal));
+	if (columns->attnum[AUDIT_RECORD_KEY] != 0)
+		add_alternative(condition, equals_object(columns, AUDIT_RECORD_KEY, json));
 }
 
 static void
@@ -273,4 +275,30 @@ AuditAppendKey(StringInfo q, const AuditScope *scope, const char *key)
 	if (rel != NULL)
 		table_close(rel, NoLock);
 	appendStringInfoChar(q, ')');
+}
+
+/*
+ * Appends a condition for the entries that gave a record of the table this key, by an UPDATE
+ * of it; false, and nothing, where the log or the table cannot tell.  key as above.
+ */
+bool
+AuditAppendNewKey(StringInfo q, const AuditScope *scope, const char *key)
+{
+	bool		object = key[strspn(key, " \t\r\n")] == '{';
+	Relation	rel;
+	List	   *names;
+
+	if (scope->columns.attnum[AUDIT_NEW_KEY] == 0 || !OidIsValid(scope->relid))
+		return false;
+	rel = try_table_open(scope->relid, AccessShareLock);
+	if (rel == NULL)
+		return false;
+	names = scope->args.key != NIL || AuditIndexKey(rel) != NIL ? AuditKeyNames(rel, scope->args.key) : NIL;
+	if (list_length(names) == 1 && !object)
+		key = column_object(rel, linitial(names), linitial(names), key);
+	table_close(rel, NoLock);
+	if (!object && list_length(names) != 1)
+		return false;
+	appendStringInfo(q, "(%s)", equals_object(&scope->columns, AUDIT_NEW_KEY, object ? normal_json(key) : key));
+	return true;
 }

@@ -63,6 +63,25 @@ add_table(AuditScope *scope, Oid fnoid, Oid relid)
 }
 
 /*
+ * The log of a table that is not audited now: the one that it was in, if that is still there, else
+ * the default one.
+ */
+static Oid
+former_log(AuditScope *scope, Oid fnoid)
+{
+	ListCell   *lc;
+
+	foreach(lc, scope->registered)
+	{
+		Oid			log = ((AuditRegistered *) lfirst(lc))->log;
+
+		if (OidIsValid(log) && get_rel_relkind(log) != '\0')
+			return log;
+	}
+	return AuditResolveLog(&scope->args, fnoid, scope->relid, false);
+}
+
+/*
  * The entries of a table that exists.  42P01 when it was dropped meanwhile or has no log,
  * 42501 when the log is not to be trusted.  Everything in the current context.
  */
@@ -90,7 +109,7 @@ AuditScopeOfTable(Oid relid, Oid fnoid, AuditScope *scope)
 	/* what has no id is known by name, and what was never registered by nothing else */
 	scope->by_name = scope->ids == NIL || (scope->audited && scope->args.id == 0);
 	scope->any_id = scope->ids == NIL && !scope->audited;
-	scope->logid = AuditResolveLog(&scope->args, fnoid, relid, false);
+	scope->logid = scope->audited ? AuditResolveLog(&scope->args, fnoid, relid, false) : former_log(scope, fnoid);
 }
 
 /*
@@ -122,7 +141,7 @@ AuditScopeOfName(text *name, Oid fnoid, AuditScope *scope)
 		if (!OidIsValid(row->relid) || get_rel_relkind(row->relid) == '\0')
 			add_registered(scope, fnoid, row);
 	}
-	scope->logid = AuditResolveLog(&scope->args, fnoid, InvalidOid, false);
+	scope->logid = former_log(scope, fnoid);
 }
 
 static void

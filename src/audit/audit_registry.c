@@ -47,7 +47,8 @@
 enum
 {
 	COLUMN_ID = 1, COLUMN_RELID, COLUMN_SCHEMA, COLUMN_NAME, COLUMN_ENABLED_AT, COLUMN_DISABLED_AT,
-	COLUMN_CONTINUES, COLUMN_NAMES_BEFORE, COLUMN_KEYS, NCOLUMNS = COLUMN_KEYS
+	COLUMN_CONTINUES, COLUMN_NAMES_BEFORE, COLUMN_KEYS,
+	COLUMN_LOG, NCOLUMNS = COLUMN_LOG
 };
 
 /* audit_table in the schema of a function of ours; InvalidOid before interface 1.1. */
@@ -79,6 +80,7 @@ read_row(HeapTuple tuple, TupleDesc desc, AuditRegistered *out)
 	out->disabled = !nulls[COLUMN_DISABLED_AT];
 	out->names_before = DatumGetBool(values[COLUMN_NAMES_BEFORE]);
 	out->continues = nulls[COLUMN_CONTINUES] ? 0 : DatumGetInt32(values[COLUMN_CONTINUES]);
+	out->log = nulls[COLUMN_LOG] ? InvalidOid : DatumGetObjectId(values[COLUMN_LOG]);
 	out->keys = nulls[COLUMN_KEYS] ? NIL : TextArrayToList(DatumGetArrayTypeP(values[COLUMN_KEYS]));
 }
 
@@ -243,22 +245,23 @@ tell_former(Oid fnoid, Oid relid)
 }
 
 static int32
-insert_row(Oid fnoid, Oid relid, const char *key, bool names_before)
+insert_row(Oid fnoid, Oid relid, Oid logid, const char *key, bool names_before)
 {
 	Oid			sequence = get_relname_relid("audit_table_id_seq", get_func_namespace(fnoid));
 	int32		id = (int32) AuditNextval(sequence);
-	SpiArg		args[6] = {
+	SpiArg		args[7] = {
 		SpiDatumArg(INT4OID, Int32GetDatum(id)),
 		SpiDatumArg(OIDOID, ObjectIdGetDatum(relid)),
 		SpiTextArg(get_namespace_name(get_rel_namespace(relid))),
 		SpiTextArg(get_rel_name(relid)),
 		SpiTextArg(key),
-		SpiDatumArg(BOOLOID, BoolGetDatum(names_before))
+		SpiDatumArg(BOOLOID, BoolGetDatum(names_before)),
+		SpiDatumArg(OIDOID, ObjectIdGetDatum(logid))
 	};
 
 	tell_former(fnoid, relid);
-	AuditRegistryRun(fnoid, "INSERT INTO %s (id, relid, table_schema, table_name, keys, names_before) "
-					 "VALUES ($1, $2, $3, $4, ARRAY[$5], $6)", 6, args);
+	AuditRegistryRun(fnoid, "INSERT INTO %s (id, relid, table_schema, table_name, keys, names_before, log) "
+					 "VALUES ($1, $2, $3, $4, ARRAY[$5], $6, $7)", 7, args);
 	return id;
 }
 
@@ -269,7 +272,7 @@ insert_row(Oid fnoid, Oid relid, const char *key, bool names_before)
  * 0 where the extension of this database is older than its library.
  */
 int32
-AuditRegister(Oid fnoid, Oid relid, List *key, const AuditArgs *before)
+AuditRegister(Oid fnoid, Oid relid, Oid logid, List *key, const AuditArgs *before)
 {
 	List	   *rows = AuditRegistryByTable(fnoid, relid);
 	char	   *columns = AuditColumnList(key);
@@ -278,17 +281,18 @@ AuditRegister(Oid fnoid, Oid relid, List *key, const AuditArgs *before)
 	if (!OidIsValid(registry_table(fnoid)))
 		return 0;
 	if (rows == NIL)
-		return insert_row(fnoid, relid, columns, before != NULL && before->id == 0);
+		return insert_row(fnoid, relid, logid, columns, before != NULL && before->id == 0);
 	row = llast(rows);
-	if (row->disabled || strcmp(llast(row->keys), columns) != 0)
+	if (row->disabled || row->log != logid || strcmp(llast(row->keys), columns) != 0)
 	{
-		SpiArg		args[2] = {
-			SpiDatumArg(INT4OID, Int32GetDatum(row->id)), SpiTextArg(columns)
+		SpiArg		args[3] = {
+			SpiDatumArg(INT4OID, Int32GetDatum(row->id)), SpiTextArg(columns),
+			SpiDatumArg(OIDOID, ObjectIdGetDatum(logid))
 		};
 
-		AuditRegistryRun(fnoid, "UPDATE %s SET disabled_at = NULL, keys = CASE WHEN "
+		AuditRegistryRun(fnoid, "UPDATE %s SET disabled_at = NULL, log = $3, keys = CASE WHEN "
 						 "keys[pg_catalog.cardinality(keys)] OPERATOR(pg_catalog.=) $2 THEN keys "
-						 "ELSE keys OPERATOR(pg_catalog.||) $2 END WHERE id OPERATOR(pg_catalog.=) $1", 2, args);
+						 "ELSE keys OPERATOR(pg_catalog.||) $2 END WHERE id OPERATOR(pg_catalog.=) $1", 3, args);
 	}
 	return row->id;
 }
