@@ -398,6 +398,7 @@ extern uint64 AuditRegistryRun(Oid fnoid, const char *command, int nargs, const 
 /* which entries of which log are those of a table */
 typedef struct AuditScope
 {
+	Oid			fnoid;			/* a function of ours: where audit_table is */
 	Oid			relid;			/* the table as named; InvalidOid: there is none of that name */
 	Oid			rootid;			/* where the trigger was made; relid if it has none */
 	char	   *schema;			/* of rootid; NULL: any (a table that is gone, named without) */

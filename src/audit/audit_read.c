@@ -91,6 +91,7 @@ AuditScopeOfTable(Oid relid, Oid fnoid, AuditScope *scope)
 	Oid			trgoid = AuditTriggerFunction(fnoid);
 
 	memset(scope, 0, sizeof(*scope));
+	scope->fnoid = fnoid;
 	scope->relid = scope->rootid = relid;
 	scope->audited = AuditFindTrigger(relid, trgoid, &scope->args, &scope->rootid);
 	if (!scope->audited)
@@ -129,6 +130,7 @@ AuditScopeOfName(text *name, Oid fnoid, AuditScope *scope)
 		return;
 	}
 	memset(scope, 0, sizeof(*scope));
+	scope->fnoid = fnoid;
 	AuditParseArgs(0, NULL, &scope->args);
 	scope->schema = range->schemaname;
 	scope->name = range->relname;
@@ -142,6 +144,27 @@ AuditScopeOfName(text *name, Oid fnoid, AuditScope *scope)
 			add_registered(scope, fnoid, row);
 	}
 	scope->logid = former_log(scope, fnoid);
+}
+
+/*
+ * The ids of tables that are still there and are not this one, as the inside of an array
+ * literal: what they were called once is not the history of a table of that name.
+ */
+static char *
+ids_of_others(const AuditScope *scope)
+{
+	StringInfoData ids;
+	ListCell   *lc;
+
+	initStringInfo(&ids);
+	foreach(lc, AuditRegistryByName(scope->fnoid, NULL, NULL))
+	{
+		AuditRegistered *row = lfirst(lc);
+
+		if (row->relid != scope->relid && OidIsValid(row->relid) && get_rel_relkind(row->relid) != '\0')
+			appendStringInfo(&ids, "%s%d", ids.len ? "," : "", row->id);
+	}
+	return ids.data;
 }
 
 static void
@@ -179,7 +202,10 @@ AuditAppendScope(StringInfo q, const AuditScope *scope)
 	{
 		appendStringInfo(q, "%s(", or);
 		append_name(q, columns, scope->schema, scope->name);
-		if (has_id && !scope->any_id)
+		if (has_id && scope->any_id)
+			appendStringInfo(q, " AND (%s OPERATOR(pg_catalog.=) ANY ('{%s}'::pg_catalog.int4[])) IS NOT TRUE",
+							 AuditReadColumn(columns, AUDIT_TABLE_ID), ids_of_others(scope));
+		else if (has_id)
 			appendStringInfo(q, " AND %s IS NULL", AuditReadColumn(columns, AUDIT_TABLE_ID));
 		appendStringInfoChar(q, ')');
 		or = " OR ";

@@ -170,7 +170,7 @@ AuditRegistryByTable(Oid fnoid, Oid relid)
 typedef struct TableName
 {
 	const char *schema;			/* NULL: any */
-	const char *name;
+	const char *name;			/* NULL: any */
 } TableName;
 
 static bool
@@ -178,11 +178,11 @@ has_name(const AuditRegistered *row, const void *arg)
 {
 	const TableName *wanted = arg;
 
-	return strcmp(row->name, wanted->name) == 0 &&
+	return (wanted->name == NULL || strcmp(row->name, wanted->name) == 0) &&
 		(wanted->schema == NULL || strcmp(row->schema, wanted->schema) == 0);
 }
 
-/* The rows of all tables that had this name when they got their id; schema NULL: any. */
+/* The rows of all tables that had this name when they got their id; NULL: any. */
 List *
 AuditRegistryByName(Oid fnoid, const char *schema, const char *name)
 {
