@@ -60,9 +60,10 @@ static void
 create_log(Oid nspoid, Oid our_nspoid, bool gin)
 {
 	const char *schema = quote_identifier(get_namespace_name(nspoid));
+
 	/* the operator class came with interface 1.1 */
 	const char *by_xact = OidIsValid(get_relname_relid("audit_table", our_nspoid)) ?
-		psprintf(", xact_id %s.xid8_minmax_ops", quote_identifier(get_namespace_name(our_nspoid))) : "";
+	psprintf(", xact_id %s.xid8_minmax_ops", quote_identifier(get_namespace_name(our_nspoid))) : "";
 	const char *log = psprintf("%s.audit_log", schema);
 	const char *packed = have_lz4() ? " COMPRESSION lz4" : "";
 	char	   *spare;
