@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
@@ -24,6 +25,7 @@
 #include "audit/audit.h"
 #include "audit/audit_months.h"
 #include "common/catalog.h"
+#include "common/names.h"
 #include "common/rights.h"
 #include "common/spi.h"
 #include "common/usercode.h"
@@ -105,7 +107,43 @@ create_log(Oid nspoid, Oid our_nspoid, bool gin)
 	spare = ChooseRelationName("audit_log", NULL, "default", nspoid, false);
 	SpiRun(psprintf("CREATE TABLE %s.%s PARTITION OF %s DEFAULT", schema, quote_identifier(spare), log));
 	RightsOfOwnerAlone(get_relname_relid(spare, nspoid));
+	/* its rows move into months; what is published via the root has the root's identity */
 	SpiRun(psprintf("ALTER TABLE %s.%s REPLICA IDENTITY FULL", schema, quote_identifier(spare)));
+	SpiRun(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", log));
+}
+
+/*
+ * A NOTICE for a log that lacks columns of this version: it is written and read as it is,
+ * and readers know less.
+ */
+static void
+tell_older_log(Oid logid)
+{
+	static const struct
+	{
+		AuditField	field;
+		const char *definition;
+	}			columns[] = {
+		{AUDIT_WRITTEN_AT, "written_at timestamptz"},
+		{AUDIT_TABLE_ID, "table_id integer"},
+		{AUDIT_NEW_KEY, "new_key jsonb"},
+	};
+	Relation	log = table_open(logid, AccessShareLock);
+	AuditColumns has;
+	StringInfoData missing;
+
+	initStringInfo(&missing);
+	AuditMapColumns(log, &has);
+	for (int i = 0; i < lengthof(columns); i++)
+		if (has.attnum[columns[i].field] == 0)
+			appendStringInfo(&missing, "%sADD COLUMN %s", missing.len ? ", " : "", columns[i].definition);
+	table_close(log, NoLock);
+	if (missing.len > 0)
+		ereport(NOTICE,
+				(errmsg("log \"%s\" was made by an older version", get_rel_name(logid)),
+				 errdetail("It goes on as it is. Without these columns, the order of overlapping transactions and the identity of tables are not logged."),
+				 errhint("ALTER TABLE %s %s; it takes a moment and an exclusive lock. docs/audit.md says what else there is to do.",
+						 NamesQualified(logid), missing.data)));
 }
 
 /*
@@ -133,6 +171,7 @@ audit_install(PG_FUNCTION_ARGS)
 		!AuditTrustsLog(logid, InvalidOid, fcinfo->flinfo->fn_oid))
 		AuditRefuseLog(logid, false);
 	AuditRefuseStranger(find_all_inheritors(logid, NoLock, NULL));
+	tell_older_log(logid);
 	now = AuditMonthOf(GetCurrentTransactionStartTimestamp());
 	for (int i = 0; i <= months; i++)
 		AuditCreateMonth(logid, now + i, &created);
