@@ -48,6 +48,29 @@ GRANT SELECT ON @extschema@.audit_table TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.audit_table', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.audit_table_id_seq', '');
 
+COMMENT ON FUNCTION @extschema@.fn_audit_trigger() IS
+E'audit trigger: writes what changed into the log, as JSONB\n'
+'Arguments: [key columns, comma-separated] [''exclude=a,b''] [''redact=c''] [''log=schema.table''] '
+'[''id=17''] [''images'']. Without key columns: the primary key, else the replica identity. Without '
+'log=: audit_log in the schema of this function. id=: the table''s id, which counts if '
+'audit_table says the same.\n'
+'AFTER INSERT OR UPDATE OR DELETE ... FOR EACH ROW, and AFTER TRUNCATE ... FOR EACH STATEMENT; '
+'audit_enable() attaches both. The right to EXECUTE it is the right to write into any table that '
+'can serve as a log.\n'
+'Errors: 39P01 fired any other way; 22023 unknown argument, or a key that would be redacted; 42703 '
+'unknown column; 55000 no key, or the log would audit itself; 42501 a log that draws from a '
+'sequence which its owner may not use; 42P01 no log; 42804, 23502, 42703 a log that cannot be '
+'filled (the column is named).';
+
+COMMENT ON FUNCTION @extschema@.audit_history(text, text) IS
+E'the changes of one record, newest first, a row for each column\n'
+'audited_table: its name, quoted and qualified as needed; it may be gone. record_key: the key''s '
+'text, or a JSON object {"column": value, ...} where the key has several columns. old_value, '
+'new_value: JSON, as to_jsonb writes the type. The order is that in which the record changed '
+'(written_at). Follows the table by its id, and the record to the keys that it had before. Reads '
+'the log with the caller''s rights, by its index.\n'
+'Errors: 22023 a key of several columns given as one; 42501 no SELECT on the log.';
+
 -- audit_enable gets one more argument.
 ALTER FUNCTION @extschema@.audit_enable(regclass, text[], text[], text[], regclass, boolean)
 	RENAME TO audit_enable_of_1_0;
