@@ -17,6 +17,7 @@
  *
  *	  3	audit_check.c		can this table be the log of that one?
  *		audit_insert.c		a row straight into its partition
+ *		audit_limits.c		what audit_enable refuses of columns, and tells of limits
  *		audit_months.c		monthly partitions
  *		audit_read.c		which entries of which log are those of a table
  *		audit_table.c		what is known of an audited table (AuditTable)
@@ -33,6 +34,7 @@
  *		audit_clock.c		when a change was written
  *		audit_columns.c		which column of a log takes what
  *		audit_compare.c		which columns have other bytes than before
+ *		audit_generated.c	generated columns and what they are computed from
  *		audit_jsonb.c		JSONB objects with prepared keys
  *		audit_sequence.c	values of a log's sequence, unseen by lastval()
  */
@@ -94,6 +96,11 @@ extern void AuditRefuseLog(Oid logid, bool can_be_named);
 extern Oid	AuditResolveLog(const AuditArgs *args, Oid fnoid, Oid relid, bool missing_ok);
 extern bool AuditHasName(Oid logid, const AuditArgs *args, Oid fnoid);
 extern void AuditRefuseOwnLog(Relation rel, Oid logid);
+
+/* ---- generated columns (audit_generated.c) ----------------------------------- */
+
+extern bool AuditIsVirtual(Form_pg_attribute att);
+extern List *AuditGeneratedFrom(Relation rel, List *names);
 
 /* ---- values and objects (audit_convert.c, audit_jsonb.c) -------------------- */
 
@@ -354,6 +361,10 @@ extern void AuditLogInvalidate(Oid relid);
 extern void AuditLogInvalidateType(uint32 hash);
 extern void AuditLogEndXact(void);
 extern void AuditLogInsert(AuditLog *log, AuditRow *row);
+
+/* in audit_limits.c */
+extern void AuditRefuseKey(Relation rel, List *key, List *redact);
+extern void AuditTellLimits(Relation rel, const AuditArgs *args);
 
 /* in audit_check.c */
 extern bool AuditCanLogTruncate(Oid relid, Oid logid);

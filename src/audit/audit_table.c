@@ -144,7 +144,8 @@ describe_columns(AuditTable *table, Relation rel, const AuditArgs *args, List *k
 		if (list_has(key, name))
 			AuditInitColumn(&table->keycols[table->nkeycols++], att, rel->rd_rel->relowner,
 							table->cxt);
-		if (!list_has(args->exclude, name))
+		/* the value of a virtual column is not in the row: the log would say null */
+		if (!list_has(args->exclude, name) && !AuditIsVirtual(att))
 		{
 			AuditColumn *col = &table->cols[table->ncols++];
 
@@ -233,6 +234,7 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 	Oid			relid = RelationGetRelid(rel);
 	Oid			rootid;
 	List	   *key = NIL;
+	List	   *generated;
 
 	if (table->cxt && table->in_use > 0)
 	{
@@ -249,6 +251,7 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 	AuditParseArgs(trigger->tgnargs, trigger->tgargs, &args);
 	rootid = AuditTriggerRoot(trigger->tgoid, relid);
 	AuditReadBinding(trigger->tgoid, &args);
+	generated = AuditGeneratedFrom(rel, args.redact);
 
 	/* from here on an invalidation of any of the three reaches the entry */
 	any_invalid = true;
@@ -267,6 +270,7 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 	if (TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
 		key = AuditKeyNames(rel, args.key);
 	check_redacted(rel, args.redact, key);
+	args.redact = list_concat(args.redact, generated);
 	describe_columns(table, rel, &args, key);
 	describe_key(table, RelationGetDescr(rel));
 	table->id = confirmed_id(fnoid, args.id, rootid);
