@@ -207,6 +207,20 @@ check_redacted(Relation rel, List *names, List *key)
 	}
 }
 
+/* What the trigger leaves to those of tables above: only a partition has any. */
+static void
+describe_silence(AuditTable *table, Relation rel, Trigger *trigger)
+{
+	List	   *triggers;
+
+	table->silent[false] = table->silent[true] = 0;
+	if (!rel->rd_rel->relispartition)
+		return;
+	triggers = AuditTriggersOf(RelationGetRelid(rel), trigger->tgfoid);
+	for (int replica = false; replica <= true; replica++)
+		table->silent[replica] = AuditSilentEvents(triggers, trigger->tgoid, replica);
+}
+
 /*
  * The id that a trigger's argument says, if the registry says so, too; else 0, and the
  * entries are known by the table's name.
@@ -274,6 +288,7 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 	describe_columns(table, rel, &args, key);
 	describe_key(table, RelationGetDescr(rel));
 	table->id = confirmed_id(fnoid, args.id, rootid);
+	describe_silence(table, rel, trigger);
 	table->row_size = 1024;
 	MemoryContextSwitchTo(oldcontext);
 	table->valid = !table->stale;
