@@ -116,6 +116,21 @@ E'audited tables, what of them is really logged, and for how many months their l
 'which this one is a partition; TWICE: two triggers log it. table_id: what the log knows the '
 'table by; NULL: by its name only. Waits for no lock; what cannot be read is NULL.';
 
+CREATE FUNCTION @extschema@.audit_unaudited(schema name DEFAULT NULL, OUT audited_table regclass,
+	OUT reason text, OUT last_audited timestamptz, OUT row_estimate bigint, OUT has_key boolean)
+	RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION @extschema@.audit_unaudited(name) IS
+E'tables that nobody audits, or whose audit does not see every INSERT, UPDATE and DELETE\n'
+'schema: NULL: all. reason: was_audited: until last_audited, or its triggers were dropped (NULL); '
+'recreated: a table of its name was audited and is gone; disabled: its triggers are; partial: '
+'some changes are not seen, see audit_status.events; inherits: from an audited table, whose '
+'triggers do not fire for it; never. Those that were audited come first. row_estimate: the '
+'planner''s; NULL: none yet. has_key: audit_enable needs no key. Partitions are listed where less '
+'is seen of them than of their table. Left out: logs, temporary and foreign tables, tables of '
+'extensions. Reads catalogs only and waits for no lock on a table; every role may ask.\n'
+'Errors: 3F000 no such schema.';
 
 
 ------------------------------------------------------------------------------

@@ -15,6 +15,7 @@
  *		audit_status.c		audit_status
  *		audit_log.c			a log and how it is written to (AuditLog)
  *		audit_table.c		what is known of an audited table (AuditTable)
+ *		audit_unaudited.c	audit_unaudited
  *
  *	  3	audit_check.c		can this table be the log of that one?
  *		audit_events.c		which changes of a table are really seen
@@ -429,6 +430,7 @@ typedef struct AuditRegistered
 	char	   *schema;			/* names when the table got its id */
 	char	   *name;
 	bool		disabled;
+	TimestampTz disabled_at;	/* if it is */
 	bool		names_before;	/* entries without an id under that name are its own */
 	Oid			log;			/* that it was last audited into; InvalidOid: not known */
 	int32		continues;		/* id of the table whose history it carries on; 0: none */
@@ -436,6 +438,7 @@ typedef struct AuditRegistered
 } AuditRegistered;
 
 extern bool AuditRegistryById(Oid fnoid, int32 id, AuditRegistered *out);
+extern List *AuditRegistryAll(Oid fnoid);
 extern List *AuditRegistryByTable(Oid fnoid, Oid relid);
 extern List *AuditRegistryByName(Oid fnoid, const char *schema, const char *name);
 extern int32 AuditRegister(Oid fnoid, Oid relid, Oid logid, List *key, const AuditArgs *before);

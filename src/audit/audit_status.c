@@ -204,8 +204,9 @@ describe_arguments(const AuditArgs *args, Relation rel, Datum *values, bool *nul
 
 /* One row: a table, its triggers, and the one of them that describes it. */
 static void
-describe_table(List *triggers, AuditTrigger *one, ReturnSetInfo *result)
+describe_table(List *triggers, AuditTrigger *one, Oid fnoid, ReturnSetInfo *result)
 {
+	AuditRegistered row;
 	Relation	rel = try_open(one->relid);
 	Datum		values[NCOLUMNS];
 	bool		nulls[NCOLUMNS];
@@ -219,6 +220,11 @@ describe_table(List *triggers, AuditTrigger *one, ReturnSetInfo *result)
 	values[5] = BoolGetDatum(one->enabled == TRIGGER_FIRES_ALWAYS);
 	values[9] = CStringGetTextDatum(AuditEventsText(triggers, one->relid));
 	nulls[0] = nulls[4] = nulls[5] = nulls[9] = false;
+	if (AuditRegistryById(fnoid, one->args.id, &row) && row.relid == one->relid)
+	{
+		values[10] = Int32GetDatum(row.id);
+		nulls[10] = false;
+	}
 	if (one->readable)
 		describe_arguments(&one->args, rel, values, nulls);
 	if (OidIsValid(logid))
@@ -247,7 +253,7 @@ audit_tables(PG_FUNCTION_ARGS)
 		AuditTrigger *one = describing(of_table);
 
 		if (one != NULL)
-			describe_table(of_table, one, (ReturnSetInfo *) fcinfo->resultinfo);
+			describe_table(of_table, one, fcinfo->flinfo->fn_oid, (ReturnSetInfo *) fcinfo->resultinfo);
 	}
 	return (Datum) 0;
 }
