@@ -472,6 +472,7 @@ extern Relation AuditOpenLogById(Oid logid, AuditColumns *columns);
 extern void AuditAppendScope(StringInfo q, const AuditScope *scope);
 extern void AuditAppendKey(StringInfo q, const AuditScope *scope, const char *key);
 extern bool AuditAppendNewKey(StringInfo q, const AuditScope *scope, const char *key);
+extern const char *AuditKeyFolds(const AuditScope *scope);
 extern const char *AuditReadColumn(const AuditColumns *columns, AuditField field);
 extern const char *AuditReadColumnAs(const AuditColumns *columns, AuditField field, Oid typid);
 extern const char *AuditReadOrder(const AuditColumns *columns, bool descending);
