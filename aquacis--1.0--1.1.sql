@@ -109,6 +109,52 @@ REVOKE ALL ON FUNCTION @extschema@.audit_continue(regclass, integer) FROM PUBLIC
 -- audit: what is audited
 ------------------------------------------------------------------------------
 
+-- The function and the view return two columns more.  The old function stays until its
+-- rights are copied; the view is replaced in place, so that views of users keep reading it.
+ALTER FUNCTION @extschema@.audit_tables() RENAME TO audit_tables_of_1_0;
+CREATE FUNCTION @extschema@.audit_tables(OUT audited_table regclass, OUT key text[],
+	OUT excluded text[], OUT redacted text[], OUT enabled boolean, OUT replica boolean,
+	OUT log regclass, OUT months_left integer, OUT default_rows bigint, OUT events text,
+	OUT table_id integer) RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE STRICT PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION @extschema@.audit_tables() IS
+'the rows of the view audit_status';
+
+CREATE VIEW @extschema@.audit_status_of_1_1 AS
+SELECT audited_table, key, excluded, redacted, enabled, replica, log, months_left, default_rows,
+	events, table_id
+FROM @extschema@.audit_tables();
+CREATE FUNCTION @extschema@.aquacis_replace_view(view regclass, new regclass) RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+SELECT @extschema@.aquacis_replace_view('@extschema@.audit_status', '@extschema@.audit_status_of_1_1');
+DROP FUNCTION @extschema@.aquacis_replace_view(regclass, regclass);
+DROP VIEW @extschema@.audit_status_of_1_1;
+COMMENT ON VIEW @extschema@.audit_status IS
+E'audited tables, what of them is really logged, and for how many months their log is ready\n'
+'events: which of INSERT, UPDATE, DELETE and TRUNCATE the table''s enabled triggers see: I,U,D,T '
+'when nothing is missing. Behind the letter: OF (columns), WHEN: only some changes; REPLICA: '
+'only what replication applies; AS table: logged by the trigger of that partitioned table, of '
+'which this one is a partition; TWICE: two triggers log it. table_id: what the log knows the '
+'table by; NULL: by its name only. Waits for no lock; what cannot be read is NULL.';
+
+CREATE FUNCTION @extschema@.audit_unaudited(schema name DEFAULT NULL, OUT audited_table regclass,
+	OUT reason text, OUT last_audited timestamptz, OUT row_estimate bigint, OUT has_key boolean)
+	RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION @extschema@.audit_unaudited(name) IS
+E'tables that nobody audits, or whose audit does not see every INSERT, UPDATE and DELETE\n'
+'schema: NULL: all. reason: was_audited: until last_audited, or its triggers were dropped (NULL); '
+'recreated: a table of its name was audited and is gone; disabled: its triggers are; partial: '
+'some changes are not seen, see audit_status.events; inherits: from an audited table, whose '
+'triggers do not fire for it; never. Those that were audited come first. row_estimate: the '
+'planner''s; NULL: none yet. has_key: audit_enable needs no key. Partitions are listed where less '
+'is seen of them than of their table. Left out: logs, temporary and foreign tables, tables of '
+'extensions. Reads catalogs only and waits for no lock on a table; every role may ask.\n'
+'Errors: 3F000 no such schema.';
+
 
 ------------------------------------------------------------------------------
 -- audit: care of the log
@@ -199,6 +245,9 @@ SELECT @extschema@.aquacis_copy_rights(
 SELECT @extschema@.aquacis_copy_rights(
 	'@extschema@.audit_enable_of_1_0(regclass, text[], text[], text[], regclass, boolean)'::regprocedure,
 	'@extschema@.audit_enable(regclass, text[], text[], text[], regclass, boolean, boolean)'::regprocedure);
+SELECT @extschema@.aquacis_copy_rights(
+	'@extschema@.audit_tables_of_1_0()'::regprocedure, '@extschema@.audit_tables()'::regprocedure);
 DROP FUNCTION @extschema@.aquacis_copy_rights(regprocedure, regprocedure);
 DROP FUNCTION @extschema@.audit_enable_of_1_0(regclass, text[], text[], text[], regclass, boolean);
 DROP FUNCTION @extschema@.consolidate_plan_of_1_0(text, text);
+DROP FUNCTION @extschema@.audit_tables_of_1_0();

@@ -296,8 +296,8 @@ aquacis_revoke_default_rights(PG_FUNCTION_ARGS)
 
 /*
  * aquacis_copy_rights(old, new): grants on the function new what others than the owner
- * may do with the function old, grant options included.  For a function that a script
- * drops and creates again, after aquacis_revoke_default_rights().  Raises 0A000 outside
+ * may do with the function old, grant options included, and takes from everybody what
+ * was taken from them there.  For a function that a script drops and creates again, after aquacis_revoke_default_rights().  Raises 0A000 outside
  * of a script.
  */
 Datum
@@ -312,6 +312,8 @@ aquacis_copy_rights(PG_FUNCTION_ARGS)
 	read_function(PG_GETARG_OID(1), &new);
 	if (old.acl == NULL)
 		old.acl = acldefault(old.type, old.owner);
+	if ((rights_of(old.acl, ACL_ID_PUBLIC) & ACL_EXECUTE) == 0)
+		run_unrecorded(psprintf("REVOKE EXECUTE ON %s FROM PUBLIC", new.name));
 	for (int i = 0; i < ACL_NUM(old.acl); i++)
 	{
 		AclItem    *item = &ACL_DAT(old.acl)[i];

@@ -184,6 +184,12 @@ FindConfigOption(const char *name, int *place)
 #define ACL_MAINTAIN ACL_NO_RIGHTS
 #endif
 
+/* 18: generated columns that are not stored */
+#include "catalog/pg_attribute.h"
+#ifndef ATTRIBUTE_GENERATED_VIRTUAL
+#define ATTRIBUTE_GENERATED_VIRTUAL 'v'
+#endif
+
 /* 18: a table column's NOT NULL is a row of pg_constraint */
 #define NOT_NULL_IS_CONSTRAINT (PG_VERSION_NUM >= 180000)
 

@@ -14,12 +14,15 @@
  *		audit_maintain.c	audit_maintain
  *		audit_status.c		audit_status
  *		audit_log.c			a log and how it is written to (AuditLog)
+ *		audit_table.c		what is known of an audited table (AuditTable)
+ *		audit_unaudited.c	audit_unaudited
  *
  *	  3	audit_check.c		can this table be the log of that one?
+ *		audit_events.c		which changes of a table are really seen
  *		audit_insert.c		a row straight into its partition
+ *		audit_limits.c		what audit_enable refuses of columns, and tells of limits
  *		audit_months.c		monthly partitions
  *		audit_read.c		which entries of which log are those of a table
- *		audit_table.c		what is known of an audited table (AuditTable)
  *
  *	  2	audit_catalog.c		trigger, key and log of a table, as the catalogs have them
  *		audit_convert.c		values to JSON, whatever the session's settings
@@ -33,6 +36,7 @@
  *		audit_clock.c		when a change was written
  *		audit_columns.c		which column of a log takes what
  *		audit_compare.c		which columns have other bytes than before
+ *		audit_generated.c	generated columns and what they are computed from
  *		audit_jsonb.c		JSONB objects with prepared keys
  *		audit_sequence.c	values of a log's sequence, unseen by lastval()
  */
@@ -94,6 +98,46 @@ extern void AuditRefuseLog(Oid logid, bool can_be_named);
 extern Oid	AuditResolveLog(const AuditArgs *args, Oid fnoid, Oid relid, bool missing_ok);
 extern bool AuditHasName(Oid logid, const AuditArgs *args, Oid fnoid);
 extern void AuditRefuseOwnLog(Relation rel, Oid logid);
+
+/* ---- what a table's triggers see (audit_events.c) ----------------------------- */
+
+/* bits for sets of events */
+#define AUDIT_SEES(tg_event) (1 << ((tg_event) & TRIGGER_EVENT_OPMASK))
+#define AUDIT_SEES_INSERT AUDIT_SEES(TRIGGER_EVENT_INSERT)
+#define AUDIT_SEES_UPDATE AUDIT_SEES(TRIGGER_EVENT_UPDATE)
+#define AUDIT_SEES_DELETE AUDIT_SEES(TRIGGER_EVENT_DELETE)
+#define AUDIT_SEES_TRUNCATE AUDIT_SEES(TRIGGER_EVENT_TRUNCATE)
+#define AUDIT_SEES_ROWS (AUDIT_SEES_INSERT | AUDIT_SEES_UPDATE | AUDIT_SEES_DELETE)
+
+/* one trigger of ours, as the catalogs have it */
+typedef struct AuditTrigger
+{
+	Oid			oid;
+	Oid			relid;
+	Oid			rootid;			/* made there; other than relid: this is a clone */
+	Oid			fnoid;
+	char		name[NAMEDATALEN];
+	char		enabled;		/* TRIGGER_FIRES_..., TRIGGER_DISABLED */
+	bool		for_rows;
+	bool		conditional;	/* WHEN */
+	int			sees;			/* AUDIT_SEES_ */
+	List	   *columns;		/* int: attribute numbers of UPDATE OF; NIL: all */
+	bool		readable;		/* args are those of the trigger */
+	AuditArgs	args;			/* bound_log and tgoid after AuditTriggerLog() only */
+	bool		resolved;		/* logid is known */
+	Oid			logid;
+} AuditTrigger;
+
+extern List *AuditTriggersOf(Oid relid, Oid fnoid);
+extern Oid	AuditTriggerLog(AuditTrigger *trigger);
+extern int	AuditSilentEvents(List *triggers, Oid tgoid, bool replica);
+extern int	AuditEventsSeen(List *triggers, int *some);
+extern char *AuditEventsText(List *triggers, Oid relid);
+
+/* ---- generated columns (audit_generated.c) ----------------------------------- */
+
+extern bool AuditIsVirtual(Form_pg_attribute att);
+extern List *AuditGeneratedFrom(Relation rel, List *names);
 
 /* ---- values and objects (audit_convert.c, audit_jsonb.c) -------------------- */
 
@@ -239,6 +283,8 @@ typedef struct AuditTable
 	JsonbWriterKeys pair;		/* {"new": ..., "old": ...} */
 	bool		integer_key;	/* one column of integers, numeric(n,0) included */
 	bool		numeric_wide;	/* a numeric that may not fit a bigint */
+	int			silent[2];		/* AUDIT_SEES_: a trigger of a table above logs these; [1]: in a
+								 * session that applies replicated changes */
 	int			row_size;		/* of the last full row, to size the next buffer */
 } AuditTable;
 
@@ -355,6 +401,10 @@ extern void AuditLogInvalidateType(uint32 hash);
 extern void AuditLogEndXact(void);
 extern void AuditLogInsert(AuditLog *log, AuditRow *row);
 
+/* in audit_limits.c */
+extern void AuditRefuseKey(Relation rel, List *key, List *redact);
+extern void AuditTellLimits(Relation rel, const AuditArgs *args);
+
 /* in audit_check.c */
 extern bool AuditCanLogTruncate(Oid relid, Oid logid);
 extern void AuditCheckLog(Relation rel, List *key, Oid logid);
@@ -380,6 +430,7 @@ typedef struct AuditRegistered
 	char	   *schema;			/* names when the table got its id */
 	char	   *name;
 	bool		disabled;
+	TimestampTz disabled_at;	/* if it is */
 	bool		names_before;	/* entries without an id under that name are its own */
 	Oid			log;			/* that it was last audited into; InvalidOid: not known */
 	int32		continues;		/* id of the table whose history it carries on; 0: none */
@@ -387,6 +438,7 @@ typedef struct AuditRegistered
 } AuditRegistered;
 
 extern bool AuditRegistryById(Oid fnoid, int32 id, AuditRegistered *out);
+extern List *AuditRegistryAll(Oid fnoid);
 extern List *AuditRegistryByTable(Oid fnoid, Oid relid);
 extern List *AuditRegistryByName(Oid fnoid, const char *schema, const char *name);
 extern int32 AuditRegister(Oid fnoid, Oid relid, Oid logid, List *key, const AuditArgs *before);
@@ -420,6 +472,7 @@ extern Relation AuditOpenLogById(Oid logid, AuditColumns *columns);
 extern void AuditAppendScope(StringInfo q, const AuditScope *scope);
 extern void AuditAppendKey(StringInfo q, const AuditScope *scope, const char *key);
 extern bool AuditAppendNewKey(StringInfo q, const AuditScope *scope, const char *key);
+extern const char *AuditKeyFolds(const AuditScope *scope);
 extern const char *AuditReadColumn(const AuditColumns *columns, AuditField field);
 extern const char *AuditReadColumnAs(const AuditColumns *columns, AuditField field, Oid typid);
 extern const char *AuditReadOrder(const AuditColumns *columns, bool descending);

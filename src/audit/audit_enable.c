@@ -381,11 +381,13 @@ audit_enable(PG_FUNCTION_ARGS)
 				   "a key column cannot be excluded from the audit");
 	refuse_overlap(key, args.redact,
 				   "a key column cannot be redacted");
+	AuditRefuseKey(rel, AuditKeyNames(rel, args.key), args.redact);
 	logid = choose_log(fcinfo, &args, relid);
 	AuditRefuseOwnLog(rel, logid);
 
 	AuditCheckLog(rel, key, logid);
 	tell_log_owner(rel, logid, fcinfo->flinfo->fn_oid);
+	AuditTellLimits(rel, &args);
 	AuditCheckHypertableOwner(rel, trgoid);
 
 	/* DDL refuses a table that its session has open; the lock stays */

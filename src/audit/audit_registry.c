@@ -36,6 +36,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "audit/audit.h"
 #include "common/catalog.h"
@@ -78,6 +79,7 @@ read_row(HeapTuple tuple, TupleDesc desc, AuditRegistered *out)
 	out->schema = text_of(values[COLUMN_SCHEMA]);
 	out->name = text_of(values[COLUMN_NAME]);
 	out->disabled = !nulls[COLUMN_DISABLED_AT];
+	out->disabled_at = out->disabled ? DatumGetTimestampTz(values[COLUMN_DISABLED_AT]) : 0;
 	out->names_before = DatumGetBool(values[COLUMN_NAMES_BEFORE]);
 	out->continues = nulls[COLUMN_CONTINUES] ? 0 : DatumGetInt32(values[COLUMN_CONTINUES]);
 	out->log = nulls[COLUMN_LOG] ? InvalidOid : DatumGetObjectId(values[COLUMN_LOG]);
@@ -165,6 +167,19 @@ List *
 AuditRegistryByTable(Oid fnoid, Oid relid)
 {
 	return find_rows(fnoid, has_relid, &relid);
+}
+
+static bool
+is_any(const AuditRegistered *row, const void *arg)
+{
+	return true;
+}
+
+/* The rows of all tables, in the order of their ids.  A list of AuditRegistered. */
+List *
+AuditRegistryAll(Oid fnoid)
+{
+	return find_rows(fnoid, is_any, NULL);
 }
 
 typedef struct TableName

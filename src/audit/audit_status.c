@@ -9,8 +9,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -29,51 +27,55 @@
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
-#include "common/catalog.h"
 #include "common/textarray.h"
 #include "compat.h"
 
 PG_FUNCTION_INFO_V1(audit_tables);
 
-#define NCOLUMNS 9
+#define NCOLUMNS 11				/* 9 until 1.1 */
 
-/* an audited table, as its row trigger describes it */
-typedef struct Audited
-{
-	Oid			relid;
-	bool		enabled;
-	bool		always;
-	bool		readable;		/* args are those of the trigger */
-	AuditArgs	args;
-} Audited;
-
-/* The tables with a row trigger that calls our function, as a list of Audited. */
+/*
+ * The triggers of the next table in a list of triggers that is sorted by table: those from
+ * *at on, which is moved behind them.  NIL at the end.
+ */
 static List *
-audited_tables(Oid fnoid)
+next_table(List *triggers, int *at)
 {
-	CatalogRows rows;
 	List	   *found = NIL;
-	HeapTuple	tuple;
 
-	CatalogBeginAll(&rows, TriggerRelationId);
-	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
+	for (; *at < list_length(triggers); (*at)++)
 	{
-		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
-		Audited    *one;
+		AuditTrigger *trigger = list_nth(triggers, *at);
 
-		if (trigger->tgfoid != fnoid || !TRIGGER_FOR_ROW(trigger->tgtype) ||
-			AuditTriggerRoot(trigger->oid, trigger->tgrelid) != trigger->tgrelid)
-			continue;
-		one = palloc(sizeof(Audited));
-		one->relid = trigger->tgrelid;
-		one->enabled = trigger->tgenabled != TRIGGER_DISABLED;
-		one->always = trigger->tgenabled == TRIGGER_FIRES_ALWAYS;
-		one->readable = AuditReadArgs(tuple, RelationGetDescr(rows.catalog), &one->args);
-		AuditReadBinding(trigger->oid, &one->args);
-		found = lappend(found, one);
+		if (found != NIL && trigger->relid != ((AuditTrigger *) linitial(found))->relid)
+			break;
+		found = lappend(found, trigger);
 	}
-	CatalogEnd(&rows);
 	return found;
+}
+
+/*
+ * The trigger that describes a table: the first one that was made there, a row trigger
+ * before others, one that is enabled before one that is not.  NULL if all are clones.
+ */
+static AuditTrigger *
+describing(List *triggers)
+{
+	AuditTrigger *best = NULL;
+	int			best_rank = -1;
+	ListCell   *lc;
+
+	foreach(lc, triggers)
+	{
+		AuditTrigger *trigger = lfirst(lc);
+		int			rank = (trigger->for_rows ? 2 : 0) + (trigger->enabled != TRIGGER_DISABLED);
+
+		if (trigger->rootid != trigger->relid || rank <= best_rank)
+			continue;
+		best = trigger;
+		best_rank = rank;
+	}
+	return best;
 }
 
 /*
@@ -187,57 +189,71 @@ describe_log(Oid logid, Datum *values, bool *nulls)
 }
 
 static void
-describe_arguments(const Audited *one, Relation rel, Datum *values, bool *nulls)
+describe_arguments(const AuditArgs *args, Relation rel, Datum *values, bool *nulls)
 {
-	List	   *key = one->args.key;
+	List	   *key = args->key;
 
 	if (key == NIL && rel != NULL)
 		key = AuditIndexKey(rel);
 	values[1] = TextArrayOfList(key);
-	values[2] = TextArrayOfList(one->args.exclude);
-	values[3] = TextArrayOfList(one->args.redact);
+	values[2] = TextArrayOfList(args->exclude);
+	values[3] = TextArrayOfList(args->redact);
 	nulls[1] = key == NIL;
 	nulls[2] = nulls[3] = false;
+}
+
+/* One row: a table, its triggers, and the one of them that describes it. */
+static void
+describe_table(List *triggers, AuditTrigger *one, Oid fnoid, ReturnSetInfo *result)
+{
+	AuditRegistered row;
+	Relation	rel = try_open(one->relid);
+	Datum		values[NCOLUMNS];
+	bool		nulls[NCOLUMNS];
+	Oid			logid = AuditTriggerLog(one);
+
+	if (rel == NULL && get_rel_relkind(one->relid) == '\0')
+		return;					/* dropped meanwhile */
+	memset(nulls, true, sizeof(nulls));
+	values[0] = ObjectIdGetDatum(one->relid);
+	values[4] = BoolGetDatum(one->for_rows && one->enabled != TRIGGER_DISABLED);
+	values[5] = BoolGetDatum(one->enabled == TRIGGER_FIRES_ALWAYS);
+	values[9] = CStringGetTextDatum(AuditEventsText(triggers, one->relid));
+	nulls[0] = nulls[4] = nulls[5] = nulls[9] = false;
+	if (AuditRegistryById(fnoid, one->args.id, &row) && row.relid == one->relid)
+	{
+		values[10] = Int32GetDatum(row.id);
+		nulls[10] = false;
+	}
+	if (one->readable)
+		describe_arguments(&one->args, rel, values, nulls);
+	if (OidIsValid(logid))
+	{
+		values[6] = ObjectIdGetDatum(logid);
+		nulls[6] = false;
+		describe_log(logid, values, nulls);
+	}
+	/* the function of 1.0 has the first nine columns */
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	if (rel != NULL)
+		relation_close(rel, AccessShareLock);
 }
 
 /* audit_tables(): the rows of the view audit_status */
 Datum
 audit_tables(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Oid			fnoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
-	ListCell   *lc;
+	List	   *triggers = AuditTriggersOf(InvalidOid, AuditTriggerFunction(fcinfo->flinfo->fn_oid));
+	int			at = 0;
+	List	   *of_table;
 
 	InitMaterializedSRF(fcinfo, 0);
-	foreach(lc, audited_tables(fnoid))
+	while ((of_table = next_table(triggers, &at)) != NIL)
 	{
-		Audited    *one = lfirst(lc);
-		Relation	rel = try_open(one->relid);
-		Datum		values[NCOLUMNS];
-		bool		nulls[NCOLUMNS];
-		Oid			logid = InvalidOid;
+		AuditTrigger *one = describing(of_table);
 
-		if (rel == NULL && get_rel_relkind(one->relid) == '\0')
-			continue;			/* dropped meanwhile */
-		memset(nulls, true, sizeof(nulls));
-		values[0] = ObjectIdGetDatum(one->relid);
-		values[4] = BoolGetDatum(one->enabled);
-		values[5] = BoolGetDatum(one->always);
-		nulls[0] = nulls[4] = nulls[5] = false;
-		if (one->readable)
-		{
-			describe_arguments(one, rel, values, nulls);
-			logid = AuditResolveLog(&one->args, fnoid, one->relid, true);
-		}
-		if (OidIsValid(logid))
-		{
-			values[6] = ObjectIdGetDatum(logid);
-			nulls[6] = false;
-			describe_log(logid, values, nulls);
-		}
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-		if (rel != NULL)
-			relation_close(rel, AccessShareLock);
+		if (one != NULL)
+			describe_table(of_table, one, fcinfo->flinfo->fn_oid, (ReturnSetInfo *) fcinfo->resultinfo);
 	}
 	return (Datum) 0;
 }

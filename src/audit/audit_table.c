@@ -144,7 +144,8 @@ describe_columns(AuditTable *table, Relation rel, const AuditArgs *args, List *k
 		if (list_has(key, name))
 			AuditInitColumn(&table->keycols[table->nkeycols++], att, rel->rd_rel->relowner,
 							table->cxt);
-		if (!list_has(args->exclude, name))
+		/* the value of a virtual column is not in the row: the log would say null */
+		if (!list_has(args->exclude, name) && !AuditIsVirtual(att))
 		{
 			AuditColumn *col = &table->cols[table->ncols++];
 
@@ -206,6 +207,20 @@ check_redacted(Relation rel, List *names, List *key)
 	}
 }
 
+/* What the trigger leaves to those of tables above: only a partition has any. */
+static void
+describe_silence(AuditTable *table, Relation rel, Trigger *trigger)
+{
+	List	   *triggers;
+
+	table->silent[false] = table->silent[true] = 0;
+	if (!rel->rd_rel->relispartition)
+		return;
+	triggers = AuditTriggersOf(RelationGetRelid(rel), trigger->tgfoid);
+	for (int replica = false; replica <= true; replica++)
+		table->silent[replica] = AuditSilentEvents(triggers, trigger->tgoid, replica);
+}
+
 /*
  * The id that a trigger's argument says, if the registry says so, too; else 0, and the
  * entries are known by the table's name.
@@ -233,6 +248,7 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 	Oid			relid = RelationGetRelid(rel);
 	Oid			rootid;
 	List	   *key = NIL;
+	List	   *generated;
 
 	if (table->cxt && table->in_use > 0)
 	{
@@ -249,6 +265,7 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 	AuditParseArgs(trigger->tgnargs, trigger->tgargs, &args);
 	rootid = AuditTriggerRoot(trigger->tgoid, relid);
 	AuditReadBinding(trigger->tgoid, &args);
+	generated = AuditGeneratedFrom(rel, args.redact);
 
 	/* from here on an invalidation of any of the three reaches the entry */
 	any_invalid = true;
@@ -267,9 +284,11 @@ build(AuditTable *table, TriggerData *trigdata, Oid fnoid)
 	if (TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
 		key = AuditKeyNames(rel, args.key);
 	check_redacted(rel, args.redact, key);
+	args.redact = list_concat(args.redact, generated);
 	describe_columns(table, rel, &args, key);
 	describe_key(table, RelationGetDescr(rel));
 	table->id = confirmed_id(fnoid, args.id, rootid);
+	describe_silence(table, rel, trigger);
 	table->row_size = 1024;
 	MemoryContextSwitchTo(oldcontext);
 	table->valid = !table->stale;

@@ -439,6 +439,10 @@ fn_audit_trigger(PG_FUNCTION_ARGS)
 		log = AuditLogGet(table->logid);
 	} while (unlikely(!table->valid || !log->valid));
 
+	if (unlikely(table->silent[SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA] &
+				 AUDIT_SEES(trigdata->tg_event)))
+		return PointerGetDatum(NULL);	/* logged by the trigger of a table above */
+
 	table->in_use++;
 	firing.table = *table;
 	firing.column = NULL;
