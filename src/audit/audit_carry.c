@@ -32,7 +32,7 @@
 #define EQ	" OPERATOR(pg_catalog.=) "
 #define NE	" OPERATOR(pg_catalog.<>) "
 #define ADD	" OPERATOR(pg_catalog.||) "
-#define CATALOG(name)	"'pg_catalog." name "'::pg_catalog.regclass::pg_catalog.oid"
+#define OID_OF(name)	"'pg_catalog." name "'::pg_catalog.regclass::pg_catalog.oid"
 
 /* The first column of a query's rows, a text, without nulls.  $1 is the log's OID, $2 its name. */
 static List *
@@ -60,32 +60,32 @@ texts_of(const char *query, Oid logid, Oid extra)
 static const char *const obstacles =
 "SELECT DISTINCT pg_catalog.pg_describe_object(o.classid, o.objid, 0) FROM ("
 /* keys of others into the log, and its own; checks that a partitioned table cannot have */
-"SELECT " CATALOG("pg_constraint") " AS classid, oid AS objid FROM pg_catalog.pg_constraint "
+"SELECT " OID_OF("pg_constraint") " AS classid, oid AS objid FROM pg_catalog.pg_constraint "
 "WHERE (conrelid" EQ "$1 OR confrelid" EQ "$1) AND (contype" EQ "'f' OR (contype" EQ "ANY (ARRAY['c', 'n']::pg_catalog.\"char\"[]) "
 "AND (connoinherit OR NOT convalidated) AND NOT pg_catalog.starts_with(conname::pg_catalog.text, '" AUDIT_ADOPT_CHECK "'))) "
 /* rules, parents, children */
-"UNION ALL SELECT " CATALOG("pg_rewrite") ", oid FROM pg_catalog.pg_rewrite WHERE ev_class" EQ "$1 "
-"UNION ALL SELECT " CATALOG("pg_class") ", inhrelid FROM pg_catalog.pg_inherits WHERE inhparent" EQ "$1 "
-"UNION ALL SELECT " CATALOG("pg_class") ", inhparent FROM pg_catalog.pg_inherits WHERE inhrelid" EQ "$1 "
+"UNION ALL SELECT " OID_OF("pg_rewrite") ", oid FROM pg_catalog.pg_rewrite WHERE ev_class" EQ "$1 "
+"UNION ALL SELECT " OID_OF("pg_class") ", inhrelid FROM pg_catalog.pg_inherits WHERE inhparent" EQ "$1 "
+"UNION ALL SELECT " OID_OF("pg_class") ", inhparent FROM pg_catalog.pg_inherits WHERE inhrelid" EQ "$1 "
 /* views, functions, policies of other tables: what knows the table, or its row type, by OID */
 "UNION ALL SELECT d.classid, d.objid FROM pg_catalog.pg_depend d "
-"LEFT JOIN pg_catalog.pg_policy p ON d.classid" EQ CATALOG("pg_policy") " AND p.oid" EQ "d.objid "
-"LEFT JOIN pg_catalog.pg_trigger t ON d.classid" EQ CATALOG("pg_trigger") " AND t.oid" EQ "d.objid "
-"WHERE d.refclassid" EQ CATALOG("pg_class") " AND d.refobjid" EQ "$1 AND d.deptype" EQ "'n' "
-"AND d.classid" EQ "ANY (ARRAY[" CATALOG("pg_rewrite") ", " CATALOG("pg_proc") ", " CATALOG("pg_policy") ", " CATALOG("pg_trigger") "]) "
+"LEFT JOIN pg_catalog.pg_policy p ON d.classid" EQ OID_OF("pg_policy") " AND p.oid" EQ "d.objid "
+"LEFT JOIN pg_catalog.pg_trigger t ON d.classid" EQ OID_OF("pg_trigger") " AND t.oid" EQ "d.objid "
+"WHERE d.refclassid" EQ OID_OF("pg_class") " AND d.refobjid" EQ "$1 AND d.deptype" EQ "'n' "
+"AND d.classid" EQ "ANY (ARRAY[" OID_OF("pg_rewrite") ", " OID_OF("pg_proc") ", " OID_OF("pg_policy") ", " OID_OF("pg_trigger") "]) "
 "AND (p.oid IS NULL OR p.polrelid" NE "$1) AND (t.oid IS NULL OR (t.tgrelid" NE "$1 AND t.tgfoid" NE "$3)) "
 "UNION ALL SELECT d.classid, d.objid FROM pg_catalog.pg_depend d, pg_catalog.pg_type y "
-"WHERE d.refclassid" EQ CATALOG("pg_type") " AND d.refobjid" EQ "y.oid AND d.deptype" EQ "'n' "
+"WHERE d.refclassid" EQ OID_OF("pg_type") " AND d.refobjid" EQ "y.oid AND d.deptype" EQ "'n' "
 "AND (y.typrelid" EQ "$1 OR y.typelem" EQ "(SELECT reltype FROM pg_catalog.pg_class WHERE oid" EQ "$1)) "
 /* the extension that it belongs to */
-"UNION ALL SELECT refclassid, refobjid FROM pg_catalog.pg_depend WHERE classid" EQ CATALOG("pg_class") " AND objid" EQ "$1 AND deptype" EQ "'e' "
+"UNION ALL SELECT refclassid, refobjid FROM pg_catalog.pg_depend WHERE classid" EQ OID_OF("pg_class") " AND objid" EQ "$1 AND deptype" EQ "'e' "
 /* triggers that partitioned tables cannot have, and our own: the log is audited itself */
-"UNION ALL SELECT " CATALOG("pg_trigger") ", oid FROM pg_catalog.pg_trigger WHERE tgrelid" EQ "$1 AND NOT tgisinternal "
+"UNION ALL SELECT " OID_OF("pg_trigger") ", oid FROM pg_catalog.pg_trigger WHERE tgrelid" EQ "$1 AND NOT tgisinternal "
 "AND (tgfoid" EQ "$3 OR ((tgnewtable IS NOT NULL OR tgoldtable IS NOT NULL) AND (tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 1)" EQ "1)) "
 /* publications that would send the months under names of their own, or a part of the log */
-"UNION ALL SELECT " CATALOG("pg_publication") ", p.oid FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_tables t "
+"UNION ALL SELECT " OID_OF("pg_publication") ", p.oid FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_tables t "
 "ON t.pubname" EQ "p.pubname AND pg_catalog.format('%I.%I', t.schemaname, t.tablename)" EQ "$2 AND NOT p.pubviaroot "
-"UNION ALL SELECT " CATALOG("pg_publication_rel") ", r.oid FROM pg_catalog.pg_publication_rel r WHERE r.prrelid" EQ "$1 "
+"UNION ALL SELECT " OID_OF("pg_publication_rel") ", r.oid FROM pg_catalog.pg_publication_rel r WHERE r.prrelid" EQ "$1 "
 "AND (pg_catalog.to_jsonb(r) OPERATOR(pg_catalog.->>) 'prqual' IS NOT NULL OR pg_catalog.to_jsonb(r) OPERATOR(pg_catalog.->>) 'prattrs' IS NOT NULL)"
 ") o ORDER BY 1";
 
@@ -152,7 +152,7 @@ static const char *const serials =
 "SELECT pg_catalog.format('ALTER SEQUENCE %s OWNED BY %s.%I', d.objid::pg_catalog.regclass, $2, a.attname) FROM pg_catalog.pg_depend d "
 "JOIN pg_catalog.pg_class s ON s.oid" EQ "d.objid AND s.relkind" EQ "'S' "
 "JOIN pg_catalog.pg_attribute a ON a.attrelid" EQ "d.refobjid AND a.attnum" EQ "d.refobjsubid "
-"WHERE d.classid" EQ CATALOG("pg_class") " AND d.refclassid" EQ CATALOG("pg_class") " AND d.refobjid" EQ "$1 AND d.deptype" EQ "'a' "
+"WHERE d.classid" EQ OID_OF("pg_class") " AND d.refclassid" EQ OID_OF("pg_class") " AND d.refobjid" EQ "$1 AND d.deptype" EQ "'a' "
 "ORDER BY a.attnum";
 
 static const char *const drop_identities =
@@ -168,7 +168,7 @@ static const char *const identities =
 "JOIN pg_catalog.pg_attribute a ON a.attrelid" EQ "d.refobjid AND a.attnum" EQ "d.refobjsubid "
 "JOIN pg_catalog.pg_class c ON c.oid" EQ "d.objid, "
 "LATERAL (SELECT pg_catalog.format('%s.%I', c.relnamespace::pg_catalog.regnamespace, c.relname)) n(name) "
-"WHERE d.classid" EQ CATALOG("pg_class") " AND d.refclassid" EQ CATALOG("pg_class") " AND d.refobjid" EQ "$1 AND d.deptype" EQ "'i' "
+"WHERE d.classid" EQ OID_OF("pg_class") " AND d.refclassid" EQ OID_OF("pg_class") " AND d.refobjid" EQ "$1 AND d.deptype" EQ "'i' "
 "ORDER BY a.attnum";
 
 static const char *const leave_publications =
