@@ -8,7 +8,9 @@
  *		audit_history.c		audit_history
  *		audit_trigger.c		fn_audit_trigger: what is logged
  *
- *	  4	audit_enable.c		audit_enable, audit_disable, audit_continue
+ *	  4	audit_adopt.c		audit_adopt
+ *		audit_baseline.c	audit_baseline
+ *		audit_enable.c		audit_enable, audit_disable, audit_continue
  *		audit_install.c		audit_install
  *		audit_key.c			a record's key, given as text, as a condition
  *		audit_maintain.c	audit_maintain
@@ -18,10 +20,12 @@
  *	  3	audit_check.c		can this table be the log of that one?
  *		audit_insert.c		a row straight into its partition
  *		audit_months.c		monthly partitions
+ *		audit_step.c		small transactions that wait for locks for a short time
  *		audit_read.c		which entries of which log are those of a table
  *		audit_table.c		what is known of an audited table (AuditTable)
  *
  *	  2	audit_catalog.c		trigger, key and log of a table, as the catalogs have them
+ *		audit_carry.c		what a plain log has, for the one that takes its place
  *		audit_convert.c		values to JSON, whatever the session's settings
  *		audit_insert_spi.c	a row through the executor, for other logs
  *		audit_registry.c	the ids of audited tables
