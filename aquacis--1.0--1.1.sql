@@ -91,6 +91,22 @@ REVOKE ALL ON FUNCTION @extschema@.audit_continue(regclass, integer) FROM PUBLIC
 -- audit: care of the log
 ------------------------------------------------------------------------------
 
+CREATE PROCEDURE @extschema@.audit_baseline(audited_table regclass, batch integer DEFAULT 10000,
+	lock_wait text DEFAULT '2s')
+AS 'MODULE_PATHNAME'
+LANGUAGE C;
+COMMENT ON PROCEDURE @extschema@.audit_baseline(regclass, integer, text) IS
+E'write the rows that were there before the audit into the log, as action B\n'
+'new_data is the whole row as it is now. Rows whose latest image (I or B) is in the log are left '
+'out, so calling it again goes on. batch: rows per transaction, 1 to 1000000, in the order of the '
+'key; who changes one of them waits for the batch. lock_wait: how long it waits for others, three '
+'times; rows that stay in use are left to the next call, with a warning. A NOTICE per second. For '
+'the owner of the table.\n'
+'Errors: 25001 inside a transaction block; 22004 audited_table is null; 22023 batch out of range; '
+'42501 not the owner, or row security would hide rows; 55000 not audited; 42809 a partition, or a '
+'foreign table; 42883 a key without an order.';
+REVOKE ALL ON PROCEDURE @extschema@.audit_baseline(regclass, integer, text) FROM PUBLIC;
+
 CREATE PROCEDURE @extschema@.audit_adopt(log regclass, changed_at name DEFAULT NULL,
 	lock_wait text DEFAULT '2s')
 AS 'MODULE_PATHNAME'
