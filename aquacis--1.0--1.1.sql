@@ -160,6 +160,39 @@ E'tables that nobody audits, or whose audit does not see every INSERT, UPDATE an
 -- audit: care of the log
 ------------------------------------------------------------------------------
 
+CREATE PROCEDURE @extschema@.audit_baseline(audited_table regclass, batch integer DEFAULT 10000,
+	lock_wait text DEFAULT '2s')
+AS 'MODULE_PATHNAME'
+LANGUAGE C;
+COMMENT ON PROCEDURE @extschema@.audit_baseline(regclass, integer, text) IS
+E'write the rows that were there before the audit into the log, as action B\n'
+'new_data is the whole row as it is now. Rows whose latest image (I or B) is in the log are left '
+'out, so calling it again goes on. batch: rows per transaction, 1 to 1000000, in the order of the '
+'key; who changes one of them waits for the batch. lock_wait: how long it waits for others, three '
+'times; rows that stay in use are left to the next call, with a warning. A NOTICE per second. For '
+'the owner of the table.\n'
+'Errors: 25001 inside a transaction block; 22004 audited_table is null; 22023 batch out of range; '
+'42501 not the owner, or row security would hide rows; 55000 not audited; 42809 a partition, or a '
+'foreign table; 42883 a key without an order.';
+REVOKE ALL ON PROCEDURE @extschema@.audit_baseline(regclass, integer, text) FROM PUBLIC;
+
+CREATE PROCEDURE @extschema@.audit_adopt(log regclass, changed_at name DEFAULT NULL,
+	lock_wait text DEFAULT '2s')
+AS 'MODULE_PATHNAME'
+LANGUAGE C;
+COMMENT ON PROCEDURE @extschema@.audit_adopt(regclass, name, text) IS
+E'make a plain log table a monthly partitioned one, without copying it\n'
+'changed_at: the column with the time of an entry (NULL: as audit_enable finds it). lock_wait: how '
+'long writers may wait behind it for a lock; it then gives way and tries again, ten times. The '
+'table is read once, while writers go on, and becomes a partition of a new one with its name, its '
+'rights, triggers, policies, indexes and sequences. The columns written_at and table_id are added. '
+'Commits on its way; calling it again goes on. For the owner of the log.\n'
+'Errors: 25001 inside a transaction block; 22004 log is null; 42501 not the owner; 42809 no plain '
+'table, nor one partitioned by changed_at; 42703, 22023, 42804 changed_at; 55000 something refers '
+'to the table and would stay with its past (it is listed); 23514 entries without a time or of the '
+'future; 55P03 in use; 55006 changed by another session.';
+REVOKE ALL ON PROCEDURE @extschema@.audit_adopt(regclass, name, text) FROM PUBLIC;
+
 
 ------------------------------------------------------------------------------
 -- audit: reading back

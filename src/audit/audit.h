@@ -8,11 +8,16 @@
  *		audit_history.c		audit_history
  *		audit_trigger.c		fn_audit_trigger: what is logged
  *
- *	  4	audit_enable.c		audit_enable, audit_disable, audit_continue
+ *	  4	audit_adopt.c		audit_adopt
+ *		audit_baseline.c	audit_baseline
+ *		audit_enable.c		audit_enable, audit_disable, audit_continue
+ *		audit_images.c		rows that TRUNCATE removes
  *		audit_install.c		audit_install
  *		audit_key.c			a record's key, given as text, as a condition
  *		audit_maintain.c	audit_maintain
  *		audit_status.c		audit_status
+ *		audit_images.c		the rows that TRUNCATE removes
+ *		audit_entry.c		an entry of the log: a row and its key
  *		audit_log.c			a log and how it is written to (AuditLog)
  *		audit_table.c		what is known of an audited table (AuditTable)
  *		audit_unaudited.c	audit_unaudited
@@ -22,9 +27,11 @@
  *		audit_insert.c		a row straight into its partition
  *		audit_limits.c		what audit_enable refuses of columns, and tells of limits
  *		audit_months.c		monthly partitions
+ *		audit_step.c		small transactions that wait for locks for a short time
  *		audit_read.c		which entries of which log are those of a table
  *
  *	  2	audit_catalog.c		trigger, key and log of a table, as the catalogs have them
+ *		audit_carry.c		what a plain log has, for the one that takes its place
  *		audit_convert.c		values to JSON, whatever the session's settings
  *		audit_insert_spi.c	a row through the executor, for other logs
  *		audit_registry.c	the ids of audited tables
@@ -418,7 +425,46 @@ extern void AuditFillSession(AuditRow *row, const AuditColumns *columns);
 /* ---- when a change was written (audit_clock.c) ---------------------------------- */
 
 extern TimestampTz AuditWrittenAt(const TriggerData *trigdata);
+extern TimestampTz AuditWrittenNow(void);
 extern void AuditClockEndXact(void);
+
+/* ---- an entry of the log (audit_entry.c, audit_images.c) ------------------------------ */
+
+/*
+ * One firing of the trigger: the entry of its table, and the column whose value is
+ * being converted, for the context of errors.  The entry is a copy: a conversion may
+ * run code of users (a cast to json) that makes the entry be built again.
+ */
+typedef struct AuditFiring
+{
+	AuditTable	table;
+	const AuditColumn *column;	/* NULL: none */
+	bool		key_changed;	/* by this UPDATE */
+	ErrorContextCallback context;
+} AuditFiring;
+
+/* Is this entry, of which the key and the table's id are there, to be written? */
+typedef bool (*AuditWanted) (const AuditTable *table, const AuditLog *log, const AuditRow *row, void *arg);
+
+static inline void
+AuditConvertColumn(AuditFiring *firing, AuditColumn *col, Datum datum, bool isnull, AuditValue *value)
+{
+	firing->column = col;
+	AuditToValue(col, datum, isnull, value);
+	firing->column = NULL;
+}
+
+extern Datum AuditFullRow(AuditFiring *firing, TupleTableSlot *slot);
+extern Datum AuditKeyObject(AuditFiring *firing, TupleTableSlot *slot);
+extern void AuditFillKey(AuditFiring *firing, const AuditLog *log, TupleTableSlot *slot, AuditRow *row);
+extern void AuditFillRest(AuditTable *table, const AuditLog *log, char action, TimestampTz written_at,
+						  AuditRow *row);
+extern void AuditOpenTable(TriggerData *trigdata, Oid fnoid, AuditTable **table, AuditLog **log);
+extern void AuditBeginFiring(AuditFiring *firing, AuditTable *table);
+extern void AuditEndFiring(AuditFiring *firing, AuditTable *table);
+extern bool AuditWriteRow(TriggerData *trigdata, Oid fnoid, TupleTableSlot *slot, char action,
+						  TimestampTz written_at, AuditWanted wanted, void *arg);
+extern void AuditLogImages(TriggerData *trigdata, Oid fnoid);
 
 /* ---- which table is which (audit_registry.c) --------------------------------------- */
 

@@ -118,6 +118,13 @@ AuditWrittenAt(const TriggerData *trigdata)
 	return time_of(HeapTupleHeaderGetCmin(tuple->t_data));
 }
 
+/* The clock for entries of rows that no command has changed.  Later than all before it. */
+TimestampTz
+AuditWrittenNow(void)
+{
+	return next_time();
+}
+
 /* The end of a transaction: its commands are numbered anew in the next one. */
 void
 AuditClockEndXact(void)

@@ -211,7 +211,7 @@ create_trigger(Oid relid, Oid logid, const char *suffix, const char *events, con
 	const char *table = NamesQualified(relid);
 	const char *name = trigger_name(get_rel_name(relid), suffix);
 
-	SpiRun(psprintf("CREATE TRIGGER %s AFTER %s EXECUTE FUNCTION %s(%s)",
+	SpiRun(psprintf("CREATE TRIGGER %s %s EXECUTE FUNCTION %s(%s)",
 					quote_identifier(name), psprintf(events, table), function, args));
 	AuditBindLog(get_trigger_oid(relid, name, false), logid);
 	if (replica)
@@ -336,11 +336,14 @@ create_triggers(Oid relid, Oid logid, Oid trgoid, const AuditArgs *args, bool re
 													  "fn_audit_trigger");
 	char	   *text = trigger_arguments(args, logid);
 
-	create_trigger(relid, logid, "", "INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function, text,
+	create_trigger(relid, logid, "", "AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function, text,
 				   replica);
 	if (AuditCanLogTruncate(relid, logid))
-		create_trigger(relid, logid, "_truncate", "TRUNCATE ON %s FOR EACH STATEMENT", function, text,
-					   replica);
+		create_trigger(relid, logid, "_truncate", "AFTER TRUNCATE ON %s FOR EACH STATEMENT", function,
+					   text, replica);
+	if (args->images && get_rel_relkind(relid) != RELKIND_FOREIGN_TABLE)
+		create_trigger(relid, logid, "_images", "BEFORE TRUNCATE ON %s FOR EACH STATEMENT", function,
+					   text, replica);
 	warn_of_earlier_trigger(relid, trigger_name(get_rel_name(relid), ""));
 }
 

@@ -39,6 +39,7 @@
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
+#include "audit/audit_step.h"
 #include "common/args.h"
 #include "common/catalog.h"
 #include "common/names.h"
@@ -49,21 +50,18 @@
 
 PG_FUNCTION_INFO_V1(audit_maintain);
 
-#define STEP_TRIES 3
-
 typedef struct Maintain
 {
 	Oid			logid;
-	char	   *lock_wait;
+	AuditSteps	steps;
+	Oid			relid;			/* what the step is about: a month, */
+	int			month;			/* or one that is to be made */
 	bool		drop;			/* expired months, else detach */
 	int			created;
 	int			indexed;
 	int			expired;
 	uint64		moved;
-	int			skipped;
 } Maintain;
-
-typedef void (*StepFunction) (Maintain *m, Datum arg);
 
 /*
  * Does a log or a month have its GIN index?  True also when the table is gone: it needs
@@ -95,76 +93,21 @@ has_gin(Oid relid)
 
 /* ---- steps --------------------------------------------------------------------------- */
 
-typedef struct Step
-{
-	Maintain   *m;
-	StepFunction function;
-	Datum		arg;
-} Step;
-
 static void
-run_step(void *arg)
+create_month(void *arg)
 {
-	Step	   *step = arg;
-
-	int			level = SettingsBegin();
-
-	SettingsSet("lock_timeout", step->m->lock_wait);
-	step->function(step->m, step->arg);
-	SettingsEnd(level);
-}
-
-/* Runs a step.  False, with nothing done, when another session held a lock for too long. */
-static bool
-try_step(Maintain *m, StepFunction function, Datum arg)
-{
-	Step		step = {m, function, arg};
-	ErrorData  *error = SpiTry(run_step, &step);
-
-	if (error == NULL)
-		return true;
-	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
-		error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
-		ReThrowError(error);
-	FreeErrorData(error);
-	return false;
-}
-
-static void
-do_step(Maintain *m, StepFunction step, Datum arg, const char *what)
-{
-	bool		done = false;
-
-	for (int i = 0; i < STEP_TRIES && !done; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		done = try_step(m, step, arg);
-		SpiNextTransaction();
-	}
-	if (done)
-		return;
-	m->skipped++;
-	ereport(WARNING,
-			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("audit_maintain skipped a step: %s", what),
-			 errdetail("A lock was not granted within lock_wait = '%s', %d times.",
-					   m->lock_wait, STEP_TRIES),
-			 errhint("Call audit_maintain() again when the long transactions have ended.")));
-}
-
-static void
-create_month(Maintain *m, Datum arg)
-{
+	Maintain   *m = arg;
 	int			created = 0;
 
-	m->moved += AuditCreateMonth(m->logid, DatumGetInt32(arg), &created);
+	m->moved += AuditCreateMonth(m->logid, m->month, &created);
 	m->created += created;
 }
 
 static void
-create_index(Maintain *m, Datum arg)
+create_index(void *arg)
 {
-	Oid			relid = DatumGetObjectId(arg);
+	Maintain   *m = arg;
+	Oid			relid = m->relid;
 
 	/* conflicts with itself, so that of two callers the second finds the index */
 	Relation	rel = try_table_open(relid, ShareUpdateExclusiveLock);
@@ -192,9 +135,10 @@ is_partition_of(Oid relid, Oid logid)
 }
 
 static void
-expire_month(Maintain *m, Datum arg)
+expire_month(void *arg)
 {
-	Oid			relid = DatumGetObjectId(arg);
+	Maintain   *m = arg;
+	Oid			relid = m->relid;
 
 	/* detaching takes this lock anyway; another caller may have detached it meanwhile */
 	LockRelationOid(m->logid, AccessExclusiveLock);
@@ -244,6 +188,7 @@ months_in_default(Oid logid)
 	Relation	rel;
 	AuditColumns columns;
 	const char *column;
+	const char *zone;
 	List	   *months = NIL;
 	MemoryContext cxt = CurrentMemoryContext;
 	uint64		n;
@@ -256,10 +201,11 @@ months_in_default(Oid logid)
 	AuditMapColumns(rel, &columns);
 	column = quote_identifier(get_attname(ranges.default_part, columns.attnum[AUDIT_CHANGED_AT],
 										  false));
+	zone = get_atttype(ranges.default_part, columns.attnum[AUDIT_CHANGED_AT]) == TIMESTAMPTZOID ? ", 'UTC'" : "";
 	table_close(rel, NoLock);
 	n = UserCodeQuery(CatalogOwner(ranges.default_part),
-					  psprintf("SELECT DISTINCT pg_catalog.date_trunc('month', %s, 'UTC') FROM %s "
-							   "WHERE pg_catalog.isfinite(%s) ORDER BY 1", column,
+					  psprintf("SELECT DISTINCT pg_catalog.date_trunc('month', %s%s) FROM %s "
+							   "WHERE pg_catalog.isfinite(%s) ORDER BY 1", column, zone,
 							   NamesQualified(ranges.default_part), column),
 					  0, NULL, NULL, NULL, false);
 	for (uint64 i = 0; i < n; i++)
@@ -286,8 +232,10 @@ index_closed_months(Maintain *m, TimestampTz now)
 
 		if (ranges.ranges[i].to <= now && name != NULL &&
 			get_rel_relkind(relid) == RELKIND_RELATION && !has_gin(relid))
-			do_step(m, create_index, ObjectIdGetDatum(relid),
-					psprintf("the index of \"%s\"", name));
+		{
+			m->relid = relid;
+			AuditDoStep(&m->steps, create_index, m, psprintf("the index of \"%s\"", name));
+		}
 	}
 }
 
@@ -301,8 +249,10 @@ expire_months(Maintain *m, TimestampTz before)
 		char	   *name = get_rel_name(ranges.ranges[i].relid);
 
 		if (ranges.ranges[i].to <= before && name != NULL)
-			do_step(m, expire_month, ObjectIdGetDatum(ranges.ranges[i].relid),
-					psprintf("retiring \"%s\"", name));
+		{
+			m->relid = ranges.ranges[i].relid;
+			AuditDoStep(&m->steps, expire_month, m, psprintf("retiring \"%s\"", name));
+		}
 	}
 }
 
@@ -344,7 +294,7 @@ check_arguments(FunctionCallInfo fcinfo, Maintain *m, int *months, TimestampTz *
 	m->drop = !PG_ARGISNULL(2) &&
 		ArgsWord(fcinfo, 2, "expired", expired, lengthof(expired),
 				 "A detached month stays as a table of its own.") == 1;
-	m->lock_wait = PG_ARGISNULL(3) ? "2s" : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	m->steps.lock_wait = PG_ARGISNULL(3) ? "2s" : text_to_cstring(PG_GETARG_TEXT_PP(3));
 	if (!PG_ARGISNULL(4))
 		m->logid = PG_GETARG_OID(4);
 	else
@@ -373,6 +323,7 @@ audit_maintain(PG_FUNCTION_ARGS)
 	ArgsRequireNonatomic(fcinfo, "audit_maintain");
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	m = palloc0(sizeof(Maintain));
+	m->steps.procedure = "audit_maintain";
 	check_arguments(fcinfo, m, &months, &before, now);
 	AuditRequireOwner(m->logid);
 	AuditRefuseStranger(find_all_inheritors(m->logid, NoLock, NULL));
@@ -381,14 +332,18 @@ audit_maintain(PG_FUNCTION_ARGS)
 	SpiNextTransaction();
 
 	for (int i = 0; i <= months; i++)
-		do_step(m, create_month, Int32GetDatum(first + i),
-				psprintf("the partition of %s", month_name(first + i)));
+	{
+		m->month = first + i;
+		AuditDoStep(&m->steps, create_month, m, psprintf("the partition of %s", month_name(m->month)));
+	}
 	waiting = months_in_default(m->logid);
 	SpiNextTransaction();
 	foreach(lc, waiting)
-		do_step(m, create_month, Int32GetDatum(lfirst_int(lc)),
-				psprintf("moving rows of %s out of the DEFAULT partition",
-						 month_name(lfirst_int(lc))));
+	{
+		m->month = lfirst_int(lc);
+		AuditDoStep(&m->steps, create_month, m,
+					psprintf("moving rows of %s out of the DEFAULT partition", month_name(m->month)));
+	}
 	if (!has_gin(m->logid))
 		index_closed_months(m, now);
 	if (before != PG_INT64_MIN)

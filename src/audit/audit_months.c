@@ -68,24 +68,37 @@ AuditSplitMonth(int month, int *year, int *of_year)
 	*of_year = month - *year * 12 + 1;
 }
 
-static TimestampTz
-month_start(int month)
+/*
+ * The first moment of a month, in UTC.  Of the first month that a timestamp can hold, what
+ * it can hold of it; after the last one there is "infinity".
+ */
+TimestampTz
+AuditMonthStart(int month)
 {
 	int			year;
 	int			of_year;
+	int			day;
 
 	AuditSplitMonth(month, &year, &of_year);
-	return (TimestampTz) (date2j(year, of_year, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
+	day = date2j(year, of_year, 1);
+	if (day >= TIMESTAMP_END_JULIAN)
+		return DT_NOEND;
+	return Max((TimestampTz) (day - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY, MIN_TIMESTAMP);
 }
 
-/* A timestamptz literal that means the same in every session. */
-static char *
-literal(TimestampTz at)
+/*
+ * A literal that means the same in every session, for a column of type timestamptz or
+ * timestamp (which takes no notice of the zone).
+ */
+char *
+AuditTimeLiteral(TimestampTz at)
 {
 	char		text[MAXDATELEN + 1];
 	struct pg_tm tm;
 	fsec_t		fsec;
 
+	if (TIMESTAMP_NOT_FINITE(at))
+		return pstrdup(at < 0 ? "'-infinity'" : "'infinity'");
 	if (timestamp2tm((Timestamp) at, NULL, &tm, &fsec, NULL, NULL) != 0)
 		elog(ERROR, "timestamp out of range");
 	tm.tm_isdst = 0;			/* or no zone is written */
@@ -320,7 +333,7 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 		lock_default(logid, default_part);
 		published = is_published(NamesQualified(logid), NamesQualified(default_part));
 	}
-	return attach_partition(logid, default_part, name, literal(from), literal(to), published);
+	return attach_partition(logid, default_part, name, AuditTimeLiteral(from), AuditTimeLiteral(to), published);
 }
 
 /*
@@ -334,8 +347,8 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 uint64
 AuditCreateMonth(Oid logid, int month, int *created)
 {
-	TimestampTz from = month_start(month);
-	TimestampTz end = month_start(month + 1);
+	TimestampTz from = AuditMonthStart(month);
+	TimestampTz end = AuditMonthStart(month + 1);
 	uint64		moved = 0;
 	bool		locked = false;
 

@@ -25,6 +25,8 @@ typedef struct AuditRanges
 
 extern int	AuditMonthOf(TimestampTz at);
 extern void AuditSplitMonth(int month, int *year, int *of_year);
+extern TimestampTz AuditMonthStart(int month);
+extern char *AuditTimeLiteral(TimestampTz at);
 extern bool AuditReadRanges(Relation log, AuditRanges *out);
 extern void AuditAlterAsOwner(Oid relid, const char *command);
 extern uint64 AuditCreateMonth(Oid logid, int month, int *created);

@@ -29,7 +29,7 @@
 
 /*
  * The column that a log, or a level of it, is partitioned by, if it is by RANGE of
- * changed_at alone; else InvalidAttrNumber.  Read from the catalog: the relation
+ * changed_at alone, with a time zone or without; else InvalidAttrNumber.  Read from the catalog: the relation
  * cache computes what is constant in the expressions of a partition key when it is
  * asked for the key, and would do so as the current user.
  */
@@ -53,7 +53,7 @@ AuditPartitionColumn(Relation rel)
 	if (attnum <= 0)			/* an expression is 0 */
 		return InvalidAttrNumber;
 	att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
-	return att->atttypid == TIMESTAMPTZOID && AuditFieldOf(att) == AUDIT_CHANGED_AT ?
+	return (att->atttypid == TIMESTAMPTZOID || att->atttypid == TIMESTAMPOID) && AuditFieldOf(att) == AUDIT_CHANGED_AT ?
 		attnum : InvalidAttrNumber;
 }
 
@@ -115,6 +115,12 @@ AuditRoute(Relation log, TimestampTz at, AuditLeaf *leaf)
 			return false;
 		}
 		key = RelationGetPartitionKey(rel);
+		/* which moment that is without a zone depends on the writer */
+		if (key->parttypid[0] != TIMESTAMPTZOID)
+		{
+			table_close(rel, NoLock);
+			return false;
+		}
 		desc = RelationGetPartitionDesc(rel, !IsolationUsesXactSnapshot());
 		if (desc->nparts == 0)
 			no_partition(rel, at);
