@@ -208,6 +208,47 @@ REVOKE ALL ON PROCEDURE @extschema@.audit_adopt(regclass, name, text) FROM PUBLI
 -- audit: feed
 ------------------------------------------------------------------------------
 
+-- Not dumped: a restored database numbers its transactions anew.  See src/audit/audit_position.c.
+CREATE TABLE @extschema@.audit_feed (
+	identity text NOT NULL
+);
+COMMENT ON TABLE @extschema@.audit_feed IS
+'one row: what tells this database from one that is restored from its dump, in positions of '
+'audit_changes';
+GRANT SELECT ON @extschema@.audit_feed TO PUBLIC;
+INSERT INTO @extschema@.audit_feed VALUES (
+	pg_catalog.substr(pg_catalog.md5(pg_catalog.gen_random_uuid()::text), 1, 16));
+
+CREATE FUNCTION @extschema@.audit_changes(after text DEFAULT NULL, max_rows integer DEFAULT 1000,
+	log regclass DEFAULT NULL,
+	OUT "position" text, OUT xact_id xid8, OUT xact_seq integer, OUT written_at timestamptz,
+	OUT changed_at timestamptz, OUT table_id integer, OUT table_schema text, OUT table_name text,
+	OUT record_id bigint, OUT record_key jsonb, OUT action text, OUT old_data jsonb,
+	OUT new_data jsonb, OUT changed_fields jsonb, OUT user_id text, OUT db_user text,
+	OUT session_id bigint, OUT app_context jsonb) RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE PARALLEL UNSAFE COST 1000 ROWS 1000;
+COMMENT ON FUNCTION @extschema@.audit_changes(text, integer, regclass) IS
+E'the next committed changes of a log, each once, in an order in which they can be applied\n'
+'after: the position of the last row that the consumer has dealt with (NULL: the beginning of the '
+'log; audit_position(): from now on). max_rows: at most so many; only a transaction that is larger '
+'is split. No row: nothing new; the position stays. A transaction comes before those that could '
+'see what it did; its entries are together, in the order in which they were made. What commits '
+'late comes late, and what is open holds up nothing. Reads the log with the caller''s rights; '
+'writes nothing, locks nothing, and can be called on a standby.\n'
+'Errors: 22023 not a position, or one of another log; 55000 of another database, ahead of the '
+'present snapshot, or a month that was detached before it was read; 42703 a log without xact_id '
+'and xact_seq; 42501 no SELECT on the log; 22004 max_rows is null.';
+
+CREATE FUNCTION @extschema@.audit_position(log regclass DEFAULT NULL) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.audit_position(regclass) IS
+E'the present position in the feed of a log: audit_changes(after => audit_position()) returns what '
+'is committed from now on\n'
+'What the calling statement sees is before it, what commits later is behind it.\n'
+'Errors: as audit_changes.';
+
 
 ------------------------------------------------------------------------------
 -- consolidate: per-process tables into one

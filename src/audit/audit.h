@@ -5,6 +5,7 @@
  * Floors: a file calls only files of lower floors.  The part has no circle.
  *
  *	  5	audit_init.c		start-up; what reaches the caches from outside
+ *		audit_changes.c		audit_changes, audit_position
  *		audit_history.c		audit_history
  *		audit_trigger.c		fn_audit_trigger: what is logged
  *
@@ -13,6 +14,7 @@
  *		audit_enable.c		audit_enable, audit_disable, audit_continue
  *		audit_images.c		rows that TRUNCATE removes
  *		audit_install.c		audit_install
+ *		audit_interval.c	what lies between two positions in the feed
  *		audit_key.c			a record's key, given as text, as a condition
  *		audit_maintain.c	audit_maintain
  *		audit_status.c		audit_status
@@ -34,6 +36,7 @@
  *		audit_carry.c		what a plain log has, for the one that takes its place
  *		audit_convert.c		values to JSON, whatever the session's settings
  *		audit_insert_spi.c	a row through the executor, for other logs
+ *		audit_position.c	a position in the feed of a log
  *		audit_registry.c	the ids of audited tables
  *		audit_route.c		which partition of the log takes a row
  *		audit_session.c		user, session and context of a change
