@@ -50,10 +50,10 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.audit_table_id_seq', '')
 
 COMMENT ON FUNCTION @extschema@.fn_audit_trigger() IS
 E'audit trigger: writes what changed into the log, as JSONB\n'
-'Arguments: [key columns, comma-separated] [''exclude=a,b''] [''redact=c''] [''log=schema.table''] '
-'[''id=17''] [''images'']. Without key columns: the primary key, else the replica identity. Without '
-'log=: audit_log in the schema of this function. id=: the table''s id, which counts if '
-'audit_table says the same.\n'
+'Arguments: [key columns, comma-separated] [''exclude=a,b''] [''redact=c''] '
+'[''log=schema.table''] [''id=17''] [''images'']. Without key columns: the primary key, else '
+'the replica identity. Without log=: audit_log in the schema of this function. id=: the table''s '
+'id, which counts if audit_table says the same.\n'
 'AFTER INSERT OR UPDATE OR DELETE ... FOR EACH ROW, and AFTER TRUNCATE ... FOR EACH STATEMENT; '
 'audit_enable() attaches both. The right to EXECUTE it is the right to write into any table that '
 'can serve as a log.\n'

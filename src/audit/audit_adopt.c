@@ -80,7 +80,7 @@ typedef struct Adopt
 	AttrNumber	attnum;			/* of changed_at */
 	char	   *column;			/* its name, quoted */
 	AuditSteps	steps;
-	char		check[NAMEDATALEN];	/* its name; "": none */
+	char		check[NAMEDATALEN]; /* its name; "": none */
 	int			cut;			/* month */
 	int			month;			/* that is to be made */
 	int			created;

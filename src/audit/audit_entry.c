@@ -41,7 +41,7 @@ AuditFullRow(AuditFiring *firing, TupleTableSlot *slot)
 			value = AuditRedacted;
 		else
 			AuditConvertColumn(firing, col, slot->tts_values[col->attnum - 1],
-					slot->tts_isnull[col->attnum - 1], &value);
+							   slot->tts_isnull[col->attnum - 1], &value);
 		AuditWriteValue(&w, &value);
 	}
 	JsonbWriterClose(&w);
@@ -112,7 +112,7 @@ AuditKeyObject(AuditFiring *firing, TupleTableSlot *slot)
 		AuditValue	value;
 
 		AuditConvertColumn(firing, col, slot->tts_values[col->attnum - 1],
-				slot->tts_isnull[col->attnum - 1], &value);
+						   slot->tts_isnull[col->attnum - 1], &value);
 		AuditWriteValue(&w, &value);
 	}
 	JsonbWriterClose(&w);
@@ -136,7 +136,7 @@ key_text(AuditFiring *firing, TupleTableSlot *slot, Datum *result)
 		return true;
 	}
 	AuditConvertColumn(firing, col, slot->tts_values[col->attnum - 1],
-			slot->tts_isnull[col->attnum - 1], &value);
+					   slot->tts_isnull[col->attnum - 1], &value);
 	if (value.kind == AUDIT_NULL)
 		return false;
 	*result = AuditValueToText(&value);
@@ -244,7 +244,7 @@ AuditFillRest(AuditTable *table, const AuditLog *log, char action, TimestampTz w
 static void
 name_converted(void *arg)
 {
-	AuditFiring    *firing = arg;
+	AuditFiring *firing = arg;
 
 	if (firing->column != NULL)
 		errcontext("audit of column \"%s\" of table \"%s\"", firing->column->name,

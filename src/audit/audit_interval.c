@@ -227,9 +227,9 @@ read_xacts(const AuditFeedLog *log, const AuditSnapshot *to, TimestampTz until, 
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	const char *written = log->has_written ? AuditReadColumn(&log->columns, AUDIT_WRITTEN_AT) :
-		"NULL::pg_catalog.timestamptz";
+	"NULL::pg_catalog.timestamptz";
 	const char *start = log->has_start ? AuditReadColumn(&log->columns, AUDIT_CHANGED_AT) :
-		"NULL::pg_catalog.timestamptz";
+	"NULL::pg_catalog.timestamptz";
 	StringInfoData q;
 	int64		n = 0;
 
