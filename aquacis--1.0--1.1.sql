@@ -160,6 +160,22 @@ E'tables that nobody audits, or whose audit does not see every INSERT, UPDATE an
 -- audit: care of the log
 ------------------------------------------------------------------------------
 
+CREATE TABLE @extschema@.audit_detached (
+	log         regclass NOT NULL,
+	month       text NOT NULL,
+	range_from  timestamptz,
+	range_to    timestamptz,
+	last_xact   xid8,
+	detached_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	dropped     boolean NOT NULL
+);
+COMMENT ON TABLE @extschema@.audit_detached IS
+'months that audit_maintain took off a log: the name of the month when that was, its limits (null: '
+'none), the last transaction in it (null: no entries), and whether it was dropped at once. A month '
+'that is attached again under its name is not listed after the next audit_maintain.';
+GRANT SELECT ON @extschema@.audit_detached TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.audit_detached', '');
+
 CREATE PROCEDURE @extschema@.audit_baseline(audited_table regclass, batch integer DEFAULT 10000,
 	lock_wait text DEFAULT '2s')
 AS 'MODULE_PATHNAME'

@@ -10,6 +10,7 @@
  *		audit_trigger.c		fn_audit_trigger: what is logged
  *
  *	  4	audit_adopt.c		audit_adopt
+ *		audit_detached.c	months that audit_maintain took off
  *		audit_baseline.c	audit_baseline
  *		audit_enable.c		audit_enable, audit_disable, audit_continue
  *		audit_images.c		rows that TRUNCATE removes

@@ -54,7 +54,8 @@ typedef struct Maintain
 {
 	Oid			logid;
 	AuditSteps	steps;
-	Oid			relid;			/* what the step is about: a month, */
+	Oid			fnoid;
+	AuditRange	range;			/* what the step is about: a month, */
 	int			month;			/* or one that is to be made */
 	bool		drop;			/* expired months, else detach */
 	int			created;
@@ -107,7 +108,7 @@ static void
 create_index(void *arg)
 {
 	Maintain   *m = arg;
-	Oid			relid = m->relid;
+	Oid			relid = m->range.relid;
 
 	/* conflicts with itself, so that of two callers the second finds the index */
 	Relation	rel = try_table_open(relid, ShareUpdateExclusiveLock);
@@ -138,12 +139,18 @@ static void
 expire_month(void *arg)
 {
 	Maintain   *m = arg;
-	Oid			relid = m->relid;
+	Oid			relid = m->range.relid;
+	SpiArg		last_xact;
 
+	if (!is_partition_of(relid, m->logid))
+		return;
+	/* reads the month: before the lock.  In the month nobody writes any more */
+	last_xact = AuditLastXact(relid);
 	/* detaching takes this lock anyway; another caller may have detached it meanwhile */
 	LockRelationOid(m->logid, AccessExclusiveLock);
 	if (!is_partition_of(relid, m->logid))
 		return;
+	AuditNoteDetached(m->fnoid, m->logid, &m->range, last_xact, m->drop);
 	AuditAlterAsOwner(m->logid, psprintf("ALTER TABLE %s DETACH PARTITION %s",
 										 NamesQualified(m->logid), NamesQualified(relid)));
 	/* of a month on another server, only its foreign table here */
@@ -152,6 +159,14 @@ expire_month(void *arg)
 										  get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? "FOREIGN TABLE" : "TABLE",
 										  NamesQualified(relid)));
 	m->expired++;
+}
+
+/* A moment less an interval. */
+static TimestampTz
+minus(TimestampTz at, Datum interval)
+{
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(at),
+												   interval));
 }
 
 /* ---- what there is to do ----------------------------------------------------------------- */
@@ -177,7 +192,8 @@ read_ranges(Oid logid)
 }
 
 /*
- * The months that rows of the DEFAULT partition belong to, as a list of int.  Leaves that
+ * The months that rows of the DEFAULT partition belong to, as a list of int, but for the
+ * first ones that a timestamp can hold, which do not begin there.  Leaves that
  * partition locked.  The log is locked before its partitions everywhere, so the caller
  * ends the transaction before it locks the log.
  */
@@ -205,8 +221,8 @@ months_in_default(Oid logid)
 	table_close(rel, NoLock);
 	n = UserCodeQuery(CatalogOwner(ranges.default_part),
 					  psprintf("SELECT DISTINCT pg_catalog.date_trunc('month', %s%s) FROM %s "
-							   "WHERE pg_catalog.isfinite(%s) ORDER BY 1", column, zone,
-							   NamesQualified(ranges.default_part), column),
+							   "WHERE pg_catalog.isfinite(%s) AND %s OPERATOR(pg_catalog.>=) '4713-01-01 00:00:00+00 BC' ORDER BY 1",
+							   column, zone, NamesQualified(ranges.default_part), column, column),
 					  0, NULL, NULL, NULL, false);
 	for (uint64 i = 0; i < n; i++)
 	{
@@ -233,16 +249,66 @@ index_closed_months(Maintain *m, TimestampTz now)
 		if (ranges.ranges[i].to <= now && name != NULL &&
 			get_rel_relkind(relid) == RELKIND_RELATION && !has_gin(relid))
 		{
-			m->relid = relid;
+			m->range = ranges.ranges[i];
 			AuditDoStep(&m->steps, create_index, m, psprintf("the index of \"%s\"", name));
 		}
 	}
 }
 
+/* Has a month entries?  One that cannot be read at once counts as empty; so does one on another server. */
+static bool
+has_entries(Oid relid)
+{
+	bool		found = false;
+
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return false;
+	if (get_rel_relkind(relid) == RELKIND_RELATION)
+		found = UserCodeQuery(CatalogOwner(relid), psprintf("SELECT FROM %s LIMIT 1", NamesQualified(relid)),
+							  0, NULL, NULL, NULL, false) > 0;
+	UnlockRelationOid(relid, AccessShareLock);
+	return found;
+}
+
+/*
+ * The moment from which "keep" counts back when what expires is dropped: the end of the last
+ * month before this one that has entries.  A clock that is wrong for one run would be the
+ * end of the log otherwise.  now, when no month before this one has entries.
+ */
+static TimestampTz
+last_written(const AuditRanges *ranges, TimestampTz now)
+{
+	TimestampTz month = AuditMonthStart(AuditMonthOf(now));
+
+	for (int i = ranges->n - 1; i >= 0; i--)
+		if (ranges->ranges[i].to <= month && has_entries(ranges->ranges[i].relid))
+			return ranges->ranges[i].to;
+	return now;
+}
+
+/*
+ * Takes off the months that are older than keep.  A NOTICE names how many would be dropped
+ * by the clock alone, and are not.
+ */
 static void
-expire_months(Maintain *m, TimestampTz before)
+expire_months(Maintain *m, Datum keep, TimestampTz now)
 {
 	AuditRanges ranges = read_ranges(m->logid);
+	TimestampTz since = m->drop ? last_written(&ranges, now) : now;
+	TimestampTz before = minus(since, keep);
+	TimestampTz by_clock = minus(now, keep);
+	int			kept = 0;
+
+	for (int i = 0; i < ranges.n; i++)
+		if (ranges.ranges[i].to <= by_clock && ranges.ranges[i].to > before)
+			kept++;
+	if (kept > 0)
+		ereport(NOTICE,
+				(errmsg("months of \"%s\" that are older than keep, and are not dropped: %d",
+						get_rel_name(m->logid), kept),
+				 errdetail("Before this month, nothing was written since %s: the clock may be wrong.",
+						   AuditTimeLiteral(since)),
+				 errhint("If it is right, use expired => 'detach', and drop the tables.")));
 
 	for (int i = 0; i < ranges.n; i++)
 	{
@@ -250,7 +316,7 @@ expire_months(Maintain *m, TimestampTz before)
 
 		if (ranges.ranges[i].to <= before && name != NULL)
 		{
-			m->relid = ranges.ranges[i].relid;
+			m->range = ranges.ranges[i];
 			AuditDoStep(&m->steps, expire_month, m, psprintf("retiring \"%s\"", name));
 		}
 	}
@@ -270,27 +336,19 @@ month_name(int month)
 
 /* Reads the arguments of audit_maintain; 22023 for one that is out of range. */
 static void
-check_arguments(FunctionCallInfo fcinfo, Maintain *m, int *months, TimestampTz *before,
-				TimestampTz now)
+check_arguments(FunctionCallInfo fcinfo, Maintain *m, int *months, TimestampTz now)
 {
 	static const char *const expired[] = {"detach", "drop"};
 
 	*months = PG_ARGISNULL(0) ? 3 : ArgsInt(fcinfo, 0, "months_ahead", 0, 1200,
 											"3 are enough when audit_maintain runs every day.");
-	*before = PG_INT64_MIN;
-	if (!PG_ARGISNULL(1))
-	{
-		*before = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
-														  TimestampTzGetDatum(now),
-														  PG_GETARG_DATUM(1)));
-		if (*before >= now)
+	if (!PG_ARGISNULL(1) && minus(now, PG_GETARG_DATUM(1)) >= now)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("keep must be a positive interval"),
 					 errdetail("keep is %s.", DatumGetCString(DirectFunctionCall1(interval_out,
 																				  PG_GETARG_DATUM(1)))),
 					 errhint("Write keep => '5 years'.")));
-	}
 	m->drop = !PG_ARGISNULL(2) &&
 		ArgsWord(fcinfo, 2, "expired", expired, lengthof(expired),
 				 "A detached month stays as a table of its own.") == 1;
@@ -314,7 +372,7 @@ audit_maintain(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	Maintain   *m;
-	TimestampTz before;
+	AuditRanges ranges;
 	int			months;
 	int			first = AuditMonthOf(now);
 	List	   *waiting;
@@ -324,7 +382,8 @@ audit_maintain(PG_FUNCTION_ARGS)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	m = palloc0(sizeof(Maintain));
 	m->steps.procedure = "audit_maintain";
-	check_arguments(fcinfo, m, &months, &before, now);
+	m->fnoid = fcinfo->flinfo->fn_oid;
+	check_arguments(fcinfo, m, &months, now);
 	AuditRequireOwner(m->logid);
 	AuditRefuseStranger(find_all_inheritors(m->logid, NoLock, NULL));
 	read_ranges(m->logid);
@@ -346,8 +405,11 @@ audit_maintain(PG_FUNCTION_ARGS)
 	}
 	if (!has_gin(m->logid))
 		index_closed_months(m, now);
-	if (before != PG_INT64_MIN)
-		expire_months(m, before);
+	ranges = read_ranges(m->logid);
+	AuditForgetAttached(m->fnoid, m->logid, &ranges);
+	SpiNextTransaction();
+	if (!PG_ARGISNULL(1))
+		expire_months(m, PG_GETARG_DATUM(1), now);
 
 	if (m->created + m->indexed + m->expired > 0 || m->moved > 0)
 		ereport(NOTICE,

@@ -9,6 +9,8 @@
 #include "utils/partcache.h"
 #include "utils/relcache.h"
 
+#include "common/spi.h"
+
 typedef struct AuditRange
 {
 	Oid			relid;
@@ -30,5 +32,10 @@ extern char *AuditTimeLiteral(TimestampTz at);
 extern bool AuditReadRanges(Relation log, AuditRanges *out);
 extern void AuditAlterAsOwner(Oid relid, const char *command);
 extern uint64 AuditCreateMonth(Oid logid, int month, int *created);
+
+/* in audit_detached.c */
+extern SpiArg AuditLastXact(Oid month);
+extern void AuditNoteDetached(Oid fnoid, Oid logid, const AuditRange *month, SpiArg last_xact, bool dropped);
+extern void AuditForgetAttached(Oid fnoid, Oid logid, const AuditRanges *ranges);
 
 #endif							/* AQUACIS_AUDIT_MONTHS_H */
