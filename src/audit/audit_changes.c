@@ -349,7 +349,7 @@ read_interval(const AuditFeedLog *log, const AuditInterval *in, const AuditPlace
 	sort = begin_sort(kept.slot->tts_tupleDescriptor);
 
 	SPI_connect();
-	level = AuditFeedSettings(&in->from);
+	level = AuditFeedSettings();
 	cursor = UserCodeCursor(log->owner, query);
 	SettingsEnd(level);
 	for (;;)

@@ -99,6 +99,6 @@ extern void AuditIntervalAgain(const AuditFeedLog *log, const AuditPosition *pos
 extern void AuditIntervalAppend(StringInfo q, const AuditFeedLog *log, const AuditSnapshot *from,
 								const AuditSnapshot *to);
 extern const AuditFeedXact *AuditIntervalFind(const AuditInterval *interval, uint64 xact);
-extern int	AuditFeedSettings(const AuditSnapshot *from);
+extern int	AuditFeedSettings(void);
 
 #endif							/* AQUACIS_AUDIT_FEED_H */

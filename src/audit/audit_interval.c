@@ -150,23 +150,20 @@ AuditIntervalAppend(StringInfo q, const AuditFeedLog *log, const AuditSnapshot *
  * planner knows little of xact_id, and takes a scan of the whole log for cheap.
  */
 int
-AuditFeedSettings(const AuditSnapshot *from)
+AuditFeedSettings(void)
 {
 	int			level = SettingsBegin();
 
-	if (!AuditSnapshotIsNone(from))
-	{
-		SettingsSet("enable_seqscan", "off");
-		SettingsSet("jit", "off");
-	}
+	SettingsSet("enable_seqscan", "off");
+	SettingsSet("jit", "off");
 	return level;
 }
 
 /* Runs a query on the log.  What it returns is in SPI_tuptable. */
 static uint64
-run_query(const AuditFeedLog *log, const AuditSnapshot *from, const char *query)
+run_query(const AuditFeedLog *log, const char *query)
 {
-	int			level = AuditFeedSettings(from);
+	int			level = AuditFeedSettings();
 	uint64		n = UserCodeQuery(log->owner, query, 0, NULL, NULL, NULL, true);
 
 	SettingsEnd(level);
@@ -246,7 +243,7 @@ read_xacts(const AuditFeedLog *log, const AuditSnapshot *to, TimestampTz until, 
 	appendStringInfoString(&q, ") l GROUP BY x");
 
 	SPI_connect();
-	take_xacts(run_query(log, &out->from, q.data), cxt, out);
+	take_xacts(run_query(log, q.data), cxt, out);
 	SPI_finish();
 	for (int i = 0; i < out->nxacts; i++)
 		n += out->xacts[i].n;
@@ -272,7 +269,7 @@ read_later(const AuditFeedLog *log, const AuditSnapshot *from, const AuditSnapsh
 					 "%s OPERATOR(pg_catalog.<=) '" UINT64_FORMAT "'::pg_catalog.xid8",
 					 AuditReadColumn(&log->columns, AUDIT_WRITTEN_AT), timestamptz_to_str(until), xact_column(log), last);
 	SPI_connect();
-	n = (int) run_query(log, from, q.data);
+	n = (int) run_query(log, q.data);
 	*xacts = MemoryContextAllocHuge(cxt, sizeof(uint64) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
@@ -472,7 +469,7 @@ has_restored(const AuditFeedLog *log, const AuditSnapshot *from)
 	if (!AuditSnapshotIsNone(from))
 		return false;
 	SPI_connect();
-	found = run_query(log, from, psprintf("SELECT FROM %s l WHERE %s LIMIT 1", NamesQualified(log->columns.relid),
+	found = run_query(log, psprintf("SELECT FROM %s l WHERE %s LIMIT 1", NamesQualified(log->columns.relid),
 										  write_restored(log, xact_column(log)))) > 0;
 	SPI_finish();
 	return found;
