@@ -4,11 +4,18 @@
  *
  * Floors: a file calls only files of lower floors.  The part has no circle.
  *
+ *	  6	audit_rows_at.c		audit_rows_at, audit_row_at
+ *		audit_versions.c	audit_versions
+ *
  *	  5	audit_init.c		start-up; what reaches the caches from outside
  *		audit_history.c		audit_history
+ *		audit_past.c		a table and its log, open for reading back
+ *		audit_touched.c		the rows that changed since a moment
  *		audit_trigger.c		fn_audit_trigger: what is logged
  *
- *	  4	audit_enable.c		audit_enable, audit_disable, audit_continue
+ *	  4	audit_chain.c		the versions of a row
+ *		audit_entry.c		entries of the log as they are read back
+ *		audit_enable.c		audit_enable, audit_disable, audit_continue
  *		audit_install.c		audit_install
  *		audit_key.c			a record's key, given as text, as a condition
  *		audit_maintain.c	audit_maintain
@@ -23,6 +30,7 @@
  *		audit_limits.c		what audit_enable refuses of columns, and tells of limits
  *		audit_months.c		monthly partitions
  *		audit_read.c		which entries of which log are those of a table
+ *		audit_values.c		JSON of the log back into values of columns
  *
  *	  2	audit_catalog.c		trigger, key and log of a table, as the catalogs have them
  *		audit_convert.c		values to JSON, whatever the session's settings
