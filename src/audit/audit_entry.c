@@ -131,7 +131,7 @@ key_by_names(const AuditScope *scope, const AuditShape *shape, JsonbContainer *o
 
 		foreach(lk, row->keys)
 		{
-			List	   *names = lfirst(lk);
+			List	   *names = AuditParseColumnList(lfirst(lk));
 
 			if (list_length(names) != shape->nkey)
 				continue;

@@ -319,7 +319,8 @@ follows(const AuditEntry *arrival, const AuditEntry *departure)
 
 /*
  * The last UPDATE that gave a record this key, behind one entry of the log and a moment, and
- * before another entry; NULL for an entry is no limit.  NULL: there is none.
+ * before another entry; NULL for an entry is no limit.  NULL: there is none.  What the command
+ * of the later entry gave this key is another record, which changed places with it.
  */
 AuditEntry *
 AuditPastArrival(AuditPast *past, const AuditValue *key, const AuditEntry *from, TimestampTz after,
@@ -341,7 +342,7 @@ AuditPastArrival(AuditPast *past, const AuditValue *key, const AuditEntry *from,
 
 		if (e->action == 'U' && e->moved && AuditSameKey(past->shape, e->moved, key) &&
 			e->at > after && (from == NULL || follows(e, from)) &&
-			(to == NULL || AuditEntryCompare(e, to) < 0))
+			(to == NULL || (AuditEntryCompare(e, to) < 0 && !AuditEntrySameCommand(e, to))))
 			found = e;
 	}
 	return found;

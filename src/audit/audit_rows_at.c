@@ -561,7 +561,7 @@ find_row(Follow *follow)
 
 /*
  * audit_row_at(base, record_key, at): the row that had the key at that moment; NULL: there was
- * none.  Errors: 22004 no key or moment; else as audit_versions.
+ * none.  What it does not know of the row is told, except of excluded columns.  Errors: 22004 no key or moment; else as audit_versions.
  */
 Datum
 audit_row_at(PG_FUNCTION_ARGS)
@@ -571,6 +571,7 @@ audit_row_at(PG_FUNCTION_ARGS)
 	AuditPast	past;
 	Follow		follow = {&past};
 	List	   *unknown = NIL;
+	ListCell   *lc;
 	HeapTuple	row = NULL;
 	Datum		result = (Datum) 0;
 
@@ -584,6 +585,9 @@ audit_row_at(PG_FUNCTION_ARGS)
 	if (!follow.absent)
 	{
 		row = row_of(&follow, &unknown);
+		foreach(lc, unknown)
+			if (past.shape->reads[lfirst_int(lc)].hidden)
+				unknown = foreach_delete_current(unknown, lc);
 		AuditPastTellUnknown(&past, unknown);
 		MemoryContextSwitchTo(caller);
 		result = heap_copy_tuple_as_datum(row, past.shape->desc);

@@ -123,7 +123,7 @@ stay_before(AuditPast *past, const AuditEntry *arrival, AuditEntry **stop)
 	{
 		AuditEntry *e = lfirst(lc);
 
-		if (AuditEntryCompare(e, arrival) >= 0)
+		if (AuditEntryCompare(e, arrival) >= 0 || AuditEntrySameCommand(e, arrival))
 			break;
 		if (begins_row(e))
 			stay = NIL;
