@@ -267,6 +267,54 @@ E'the present position in the feed of a log: audit_changes(after => audit_positi
 
 
 ------------------------------------------------------------------------------
+-- audit: reading back
+------------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.audit_versions(base anyelement, record_key text,
+	OUT valid_from timestamptz, OUT valid_to timestamptz, OUT action text, OUT xact_id xid8,
+	OUT user_id text, OUT certain boolean, OUT version anyelement, OUT unknown text[])
+	RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE PARALLEL UNSAFE COST 10000 ROWS 50;
+COMMENT ON FUNCTION @extschema@.audit_versions(anyelement, text) IS
+E'the versions of the rows that had a key, oldest first, as rows of the table\n'
+'base: NULL::schema.table. record_key: as in audit_history. A row that had other keys before or '
+'after is followed there; a key that several rows had gives the versions of each, one row after '
+'the other. valid_from, valid_to: written_at of the changes (NULL: before the log; still so). '
+'action, xact_id, user_id: of the change that made the version (NULL: before the log). certain: '
+'false where entries contradict each other, or do not say how the row ended. unknown: columns '
+'whose value the log does not have (excluded, redacted, not there at the time, not a value of '
+'the present type); they are NULL in version. Needs the right to read the table and the log.\n'
+'Errors: 42809 base is no row of a table; 42501 no right, or row security; 55000 no key; 22004 '
+'null; 22023 a key of several columns that is no object.';
+
+CREATE FUNCTION @extschema@.audit_row_at(base anyelement, record_key text, at timestamptz)
+	RETURNS anyelement
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE PARALLEL UNSAFE COST 10000;
+COMMENT ON FUNCTION @extschema@.audit_row_at(anyelement, text, timestamptz) IS
+E'the row that had a key at a moment, or NULL\n'
+'base: NULL::schema.table. record_key: as in audit_history. at: a change counts from its '
+'written_at on, whenever its transaction was committed. Columns that the log does not know are '
+'NULL, and named in a NOTICE unless they are excluded; a moment before the audit, or to come, is told by a NOTICE, too. '
+'Needs the right to read the table and the log.\n'
+'Errors: as audit_versions.';
+
+CREATE FUNCTION @extschema@.audit_rows_at(base anyelement, at timestamptz)
+	RETURNS SETOF anyelement
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE PARALLEL UNSAFE COST 1000000 ROWS 100000;
+COMMENT ON FUNCTION @extschema@.audit_rows_at(anyelement, timestamptz) IS
+E'a whole table as it was at a moment\n'
+'base: NULL::schema.table, or a partition. at: as in audit_row_at. Reads the table once, and the '
+'entries of the log that are younger; memory is for the rows that they are about. Columns that '
+'the log does not know are NULL, and named in a NOTICE. A WARNING tells of rows that were there '
+'and are not known: removed by TRUNCATE without images, or while nobody logged. Needs the right '
+'to read the table and the log.\n'
+'Errors: as audit_versions.';
+
+
+------------------------------------------------------------------------------
 -- consolidate: per-process tables into one
 ------------------------------------------------------------------------------
 

@@ -4,16 +4,23 @@
  *
  * Floors: a file calls only files of lower floors.  The part has no circle.
  *
+ *	  6	audit_rows_at.c		audit_rows_at, audit_row_at
+ *		audit_versions.c	audit_versions
+ *
  *	  5	audit_init.c		start-up; what reaches the caches from outside
  *		audit_changes.c		audit_changes, audit_position
  *		audit_history.c		audit_history
+ *		audit_past.c		a table and its log, open for reading back
+ *		audit_touched.c		the rows that changed since a moment
  *		audit_trigger.c		fn_audit_trigger: what is logged
  *
  *	  4	audit_adopt.c		audit_adopt
- *		audit_detached.c	months that audit_maintain took off
  *		audit_baseline.c	audit_baseline
+ *		audit_chain.c		the versions of a row
+ *		audit_detached.c	months that audit_maintain took off
  *		audit_enable.c		audit_enable, audit_disable, audit_continue
  *		audit_images.c		rows that TRUNCATE removes
+ *		audit_read_entry.c	entries of the log as they are read back
  *		audit_install.c		audit_install
  *		audit_interval.c	what lies between two positions in the feed
  *		audit_key.c			a record's key, given as text, as a condition
@@ -32,6 +39,7 @@
  *		audit_months.c		monthly partitions
  *		audit_step.c		small transactions that wait for locks for a short time
  *		audit_read.c		which entries of which log are those of a table
+ *		audit_values.c		JSON of the log back into values of columns
  *
  *	  2	audit_catalog.c		trigger, key and log of a table, as the catalogs have them
  *		audit_carry.c		what a plain log has, for the one that takes its place

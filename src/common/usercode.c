@@ -51,6 +51,7 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
+#include "tcop/dest.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/acl.h"
@@ -640,6 +641,69 @@ UserCodeQuery(Oid owner, const char *sql, int nargs, Oid *types, Datum *values, 
 		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
 	SPI_freeplan(plan);
 	return SPI_processed;
+}
+
+/* Where the executor sends the rows of UserCodeEachRow. */
+typedef struct RowReceiver
+{
+	DestReceiver base;
+	UserCodeRow row;
+	void	   *arg;
+	MemoryContext context;		/* the current one in row() */
+} RowReceiver;
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+	MemoryContext old = MemoryContextSwitchTo(receiver->context);
+
+	receiver->row(slot, receiver->arg);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static void
+receive_startup(DestReceiver *self, int operation, TupleDesc desc)
+{
+}
+
+static void
+receive_nothing(DestReceiver *self)
+{
+}
+
+/*
+ * One query, planned and executed as the owner, with the caller's snapshot; within an SPI
+ * connection.  row(slot, arg) is called for each row while the query runs: nothing is
+ * kept.  It may be in the middle of a page, so it must not commit.  The types of the
+ * parameters are in params, which may be NULL.  The caller's memory context is the
+ * current one, in row() too.
+ */
+void
+UserCodeEachRow(Oid owner, const char *sql, ParamListInfo params, UserCodeRow row, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	RowReceiver receiver = {{receive_row, receive_startup, receive_nothing, receive_nothing, DestTuplestore}, row, arg, caller};
+	SPIExecuteOptions options = {0};
+	int			nargs = params ? params->numParams : 0;
+	Oid		   *types = palloc(sizeof(Oid) * Max(nargs, 1));
+	UserCodeScope scope;
+	SPIPlanPtr	plan;
+	int			result;
+
+	for (int i = 0; i < nargs; i++)
+		types[i] = params->params[i].ptype;
+	plan = prepare_as(&scope, owner, sql, nargs, types);
+	options.params = params;
+	options.read_only = true;
+	options.dest = &receiver.base;
+	result = SPI_execute_plan_extended(plan, &options);
+	UserCodeLeave(&scope);
+	MemoryContextSwitchTo(caller);
+	if (result < 0)
+		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
+	SPI_freeplan(plan);
 }
 
 /* The same for results that are read in portions. */

@@ -6,6 +6,8 @@
 #ifndef AQUACIS_COMMON_USERCODE_H
 #define AQUACIS_COMMON_USERCODE_H
 
+#include "executor/tuptable.h"
+#include "nodes/params.h"
 #include "nodes/pg_list.h"
 #include "utils/portal.h"
 #include "utils/relcache.h"
@@ -17,6 +19,9 @@ typedef struct UserCodeScope
 	Oid			user;
 	int			context;
 } UserCodeScope;
+
+/* takes a row of a query; it runs as the owner, too */
+typedef void (*UserCodeRow) (TupleTableSlot *slot, void *arg);
 
 extern bool UserCodeRoleIsTrusted(Oid role);
 
@@ -33,6 +38,7 @@ extern void UserCodeEnter(UserCodeScope *scope, Oid owner);
 extern void UserCodeLeave(UserCodeScope *scope);
 extern uint64 UserCodeQuery(Oid owner, const char *sql, int nargs, Oid *types, Datum *values,
 							const char *nulls, bool read_only);
+extern void UserCodeEachRow(Oid owner, const char *sql, ParamListInfo params, UserCodeRow row, void *arg);
 extern Portal UserCodeCursor(Oid owner, const char *sql);
 extern void UserCodeFetch(Oid owner, Portal cursor, long rows);
 
