@@ -7,6 +7,7 @@
  *	  5	audit_init.c		start-up; what reaches the caches from outside
  *		audit_history.c		audit_history
  *		audit_trigger.c		fn_audit_trigger: what is logged
+ *		audit_undo*.c		audit_undo_plan, audit_undo; audit_undo.h has their own floors
  *
  *	  4	audit_enable.c		audit_enable, audit_disable, audit_continue
  *		audit_install.c		audit_install
@@ -388,6 +389,7 @@ typedef struct AuditRegistered
 extern bool AuditRegistryById(Oid fnoid, int32 id, AuditRegistered *out);
 extern List *AuditRegistryByTable(Oid fnoid, Oid relid);
 extern List *AuditRegistryByName(Oid fnoid, const char *schema, const char *name);
+extern int32 AuditRegistryHeir(Oid fnoid, int32 id);
 extern int32 AuditRegister(Oid fnoid, Oid relid, List *key, const AuditArgs *before);
 extern void AuditUnregister(Oid fnoid, Oid relid);
 extern uint64 AuditRegistryRun(Oid fnoid, const char *command, int nargs, const SpiArg *args);
