@@ -219,6 +219,48 @@ REVOKE ALL ON PROCEDURE @extschema@.audit_adopt(regclass, name, text) FROM PUBLI
 -- audit: undo
 ------------------------------------------------------------------------------
 
+CREATE FUNCTION @extschema@.audit_undo_plan(xact xid8 DEFAULT NULL, user_id text DEFAULT NULL,
+	since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
+	audited_table regclass DEFAULT NULL, log regclass DEFAULT NULL,
+	OUT audited_table regclass, OUT record_key text, OUT undo text, OUT column_name text,
+	OUT value_now jsonb, OUT value_then jsonb, OUT conflict text, OUT conflict_at timestamptz,
+	OUT conflict_user text, OUT conflict_xact xid8) RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.audit_undo_plan(xid8, text, timestamptz, timestamptz, regclass,
+	regclass) IS
+E'dry run of audit_undo: each record and column, its value now and then, what stands in the way\n'
+'What matches all that is given is undone: a transaction, a user, from since on and before until '
+'(by written_at), a table. log: another log than the table''s, or the default one. undo: insert, '
+'update or delete the record, or none: it is as it was. conflict: NULL, or why the record cannot '
+'be undone, and who has changed it when and in which transaction, if the log knows. Locks '
+'nothing, changes nothing. Reads the log and the tables with the caller''s rights.\n'
+'Errors: 22023 none of xact, user_id, since, audited_table; 42P01 no log; 42501 no SELECT on the '
+'log or a table; 42703 a log without the column that is asked for.';
+
+CREATE FUNCTION @extschema@.audit_undo(xact xid8 DEFAULT NULL, user_id text DEFAULT NULL,
+	since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
+	audited_table regclass DEFAULT NULL, log regclass DEFAULT NULL,
+	on_conflict text DEFAULT 'stop',
+	OUT audited_table regclass, OUT record_key text, OUT undo text, OUT column_name text,
+	OUT value_now jsonb, OUT value_then jsonb, OUT conflict text, OUT conflict_at timestamptz,
+	OUT conflict_user text, OUT conflict_xact xid8, OUT done boolean) RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.audit_undo(xid8, text, timestamptz, timestamptz, regclass, regclass,
+	text) IS
+E'give records back what they were before the changes that match; see audit_undo_plan\n'
+'on_conflict: ''stop'' undoes nothing if one record cannot be undone, ''skip'' undoes the others. '
+'A record is undone whole or not at all. value_now: before the undo. done: the column was set. '
+'Locks the records in the order of their keys. Runs as the caller: rights, row security, triggers '
+'and constraints are those of an UPDATE by hand. Is logged, with app_context {"undo_of": ...} '
+'unless the application has set one, and can be undone.\n'
+'Errors: 55000 a conflict (stop); 22023 none of xact, user_id, since, audited_table, or another '
+'word; 42501 no rights; 42P01, 42703 as audit_undo_plan; what constraints and triggers of the '
+'tables raise.';
+REVOKE ALL ON FUNCTION @extschema@.audit_undo(xid8, text, timestamptz, timestamptz, regclass,
+	regclass, text) FROM PUBLIC;
+
 
 ------------------------------------------------------------------------------
 -- audit: feed

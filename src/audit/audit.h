@@ -13,6 +13,7 @@
  *		audit_past.c		a table and its log, open for reading back
  *		audit_touched.c		the rows that changed since a moment
  *		audit_trigger.c		fn_audit_trigger: what is logged
+ *		audit_undo*.c		audit_undo_plan, audit_undo; audit_undo.h has their own floors
  *
  *	  4	audit_adopt.c		audit_adopt
  *		audit_baseline.c	audit_baseline
@@ -499,6 +500,7 @@ extern bool AuditRegistryById(Oid fnoid, int32 id, AuditRegistered *out);
 extern List *AuditRegistryAll(Oid fnoid);
 extern List *AuditRegistryByTable(Oid fnoid, Oid relid);
 extern List *AuditRegistryByName(Oid fnoid, const char *schema, const char *name);
+extern int32 AuditRegistryHeir(Oid fnoid, int32 id);
 extern int32 AuditRegister(Oid fnoid, Oid relid, Oid logid, List *key, const AuditArgs *before);
 extern void AuditUnregister(Oid fnoid, Oid relid);
 extern uint64 AuditRegistryRun(Oid fnoid, const char *command, int nargs, const SpiArg *args);

@@ -67,19 +67,12 @@ RowsOfQuery(Oid owner, const char *query)
 	return rows;
 }
 
-/*
- * Runs a command that reads the rows as ROWS_NAME, as this role, and returns how many
- * it processed.  The rows are gone then.
- */
-uint64
-RowsInto(Rows *rows, Oid owner, const char *command)
+/* Makes the rows known as ROWS_NAME within the current SPI connection. */
+static void
+register_rows(Rows *rows)
 {
-	EphemeralNamedRelation relation;
-	uint64		processed;
+	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
 
-	/* a connection of its own: what it registers, and where, is gone with it */
-	SPI_connect();
-	relation = palloc0(sizeof(EphemeralNamedRelationData));
 	relation->md.name = ROWS_NAME;
 	relation->md.reliddesc = InvalidOid;
 	relation->md.tupdesc = rows->desc;
@@ -88,6 +81,31 @@ RowsInto(Rows *rows, Oid owner, const char *command)
 	relation->reldata = rows->store;
 	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register rows");
+}
+
+/*
+ * A cursor for a query that reads the rows as ROWS_NAME, as this role; for UserCodeFetch.  In
+ * an SPI connection of its own, which has no other rows.  The rows stay.
+ */
+Portal
+RowsCursor(Rows *rows, Oid owner, const char *query)
+{
+	register_rows(rows);
+	return UserCodeCursor(owner, query);
+}
+
+/*
+ * Runs a command that reads the rows as ROWS_NAME, as this role, and returns how many
+ * it processed.  The rows are gone then.
+ */
+uint64
+RowsInto(Rows *rows, Oid owner, const char *command)
+{
+	uint64		processed;
+
+	/* a connection of its own: what it registers, and where, is gone with it */
+	SPI_connect();
+	register_rows(rows);
 	processed = UserCodeQuery(owner, command, 0, NULL, NULL, NULL, false);
 	SPI_finish();
 	tuplestore_end(rows->store);

@@ -6,6 +6,7 @@
 #define AQUACIS_COMMON_ROWS_H
 
 #include "access/tupdesc.h"
+#include "utils/portal.h"
 #include "utils/tuplestore.h"
 
 /* the name under which the next statement finds them */
@@ -21,6 +22,7 @@ typedef struct Rows
 extern Rows *RowsBegin(TupleDesc desc);
 extern void RowsPut(Rows *rows, Datum *values, bool *nulls);
 extern Rows *RowsOfQuery(Oid owner, const char *query);
+extern Portal RowsCursor(Rows *rows, Oid owner, const char *query);
 extern uint64 RowsInto(Rows *rows, Oid owner, const char *command);
 
 #endif							/* AQUACIS_COMMON_ROWS_H */
