@@ -470,7 +470,7 @@ has_restored(const AuditFeedLog *log, const AuditSnapshot *from)
 		return false;
 	SPI_connect();
 	found = run_query(log, psprintf("SELECT FROM %s l WHERE %s LIMIT 1", NamesQualified(log->columns.relid),
-										  write_restored(log, xact_column(log)))) > 0;
+									write_restored(log, xact_column(log)))) > 0;
 	SPI_finish();
 	return found;
 }

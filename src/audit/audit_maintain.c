@@ -343,12 +343,12 @@ check_arguments(FunctionCallInfo fcinfo, Maintain *m, int *months, TimestampTz n
 	*months = PG_ARGISNULL(0) ? 3 : ArgsInt(fcinfo, 0, "months_ahead", 0, 1200,
 											"3 are enough when audit_maintain runs every day.");
 	if (!PG_ARGISNULL(1) && minus(now, PG_GETARG_DATUM(1)) >= now)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("keep must be a positive interval"),
-					 errdetail("keep is %s.", DatumGetCString(DirectFunctionCall1(interval_out,
-																				  PG_GETARG_DATUM(1)))),
-					 errhint("Write keep => '5 years'.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("keep must be a positive interval"),
+				 errdetail("keep is %s.", DatumGetCString(DirectFunctionCall1(interval_out,
+																			  PG_GETARG_DATUM(1)))),
+				 errhint("Write keep => '5 years'.")));
 	m->drop = !PG_ARGISNULL(2) &&
 		ArgsWord(fcinfo, 2, "expired", expired, lengthof(expired),
 				 "A detached month stays as a table of its own.") == 1;

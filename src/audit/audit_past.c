@@ -420,7 +420,7 @@ equality_of(Oid typid)
 
 /* Appends "column = $n" and fills the parameter; false: no row of today can have that key. */
 static bool
-append_key_column(StringInfo q, AuditPast *past, int k, const AuditValue *value, ParamExternData *param)
+append_key_column(StringInfo q, AuditPast *past, int k, const AuditValue *value, ParamExternData * param)
 {
 	const AuditColumn *col = &past->shape->columns[past->shape->key[k]];
 	const char *name = quote_identifier(col->name);

@@ -67,7 +67,7 @@ text_of(Datum value)
 
 /* A row of audit_table, in the current context. */
 static void
-read_row(HeapTuple tuple, TupleDesc desc, AuditRegistered * out)
+read_row(HeapTuple tuple, TupleDesc desc, AuditRegistered *out)
 {
 	Datum		values[NCOLUMNS + 1];
 	bool		nulls[NCOLUMNS + 1];
@@ -91,7 +91,7 @@ read_row(HeapTuple tuple, TupleDesc desc, AuditRegistered * out)
  * current context.  They are read by scanning the table: it has as many rows as there are
  * audited tables.  The latest committed rows, and our own.
  */
-typedef bool (*Wanted) (const AuditRegistered * row, const void *arg);
+typedef bool (*Wanted) (const AuditRegistered *row, const void *arg);
 
 static int
 by_id(const ListCell *a, const ListCell *b)
@@ -133,7 +133,7 @@ find_rows(Oid fnoid, Wanted wanted, const void *arg)
  * per session and table.  What *out points to is in the current context.
  */
 bool
-AuditRegistryById(Oid fnoid, int32 id, AuditRegistered * out)
+AuditRegistryById(Oid fnoid, int32 id, AuditRegistered *out)
 {
 	Oid			relid = registry_table(fnoid);
 	Relation	rel = OidIsValid(relid) ? try_table_open(relid, AccessShareLock) : NULL;
@@ -157,7 +157,7 @@ AuditRegistryById(Oid fnoid, int32 id, AuditRegistered * out)
 }
 
 static bool
-has_relid(const AuditRegistered * row, const void *arg)
+has_relid(const AuditRegistered *row, const void *arg)
 {
 	return row->relid == *(const Oid *) arg;
 }
@@ -189,9 +189,9 @@ typedef struct TableName
 } TableName;
 
 static bool
-has_name(const AuditRegistered * row, const void *arg)
+has_name(const AuditRegistered *row, const void *arg)
 {
-	const		TableName *wanted = arg;
+	const TableName *wanted = arg;
 
 	return (wanted->name == NULL || strcmp(row->name, wanted->name) == 0) &&
 		(wanted->schema == NULL || strcmp(row->schema, wanted->schema) == 0);
@@ -207,7 +207,7 @@ AuditRegistryByName(Oid fnoid, const char *schema, const char *name)
 }
 
 static bool
-has_former(const AuditRegistered * row, const void *arg)
+has_former(const AuditRegistered *row, const void *arg)
 {
 	return row->continues == *(const int32 *) arg;
 }
@@ -248,7 +248,7 @@ AuditRegistryRun(Oid fnoid, const char *command, int nargs, const SpiArg *args)
 
 /* Is the table that has this id, and is not the given one, still there? */
 static bool
-belongs_to_other(const AuditRegistered * row, Oid relid)
+belongs_to_other(const AuditRegistered *row, Oid relid)
 {
 	return row->relid != relid && OidIsValid(row->relid) && get_rel_relkind(row->relid) != '\0';
 }

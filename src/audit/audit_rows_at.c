@@ -163,6 +163,7 @@ live_key(Rebuild *rebuild, TupleTableSlot *slot, StringInfo text)
 	for (int i = 0; i < shape->nkey; i++)
 	{
 		int			column = shape->key[i];
+
 		/* a hidden key column stands behind the others */
 		int			at = shape->reads[column].hidden ? shape->natts + i : column;
 		bool		isnull;
@@ -587,7 +588,7 @@ audit_row_at(PG_FUNCTION_ARGS)
 		row = row_of(&follow, &unknown);
 		foreach(lc, unknown)
 			if (past.shape->reads[lfirst_int(lc)].hidden)
-				unknown = foreach_delete_current(unknown, lc);
+			unknown = foreach_delete_current(unknown, lc);
 		AuditPastTellUnknown(&past, unknown);
 		MemoryContextSwitchTo(caller);
 		result = heap_copy_tuple_as_datum(row, past.shape->desc);

@@ -653,7 +653,7 @@ typedef struct RowReceiver
 } RowReceiver;
 
 static bool
-receive_row(TupleTableSlot *slot, DestReceiver *self)
+receive_row(TupleTableSlot *slot, DestReceiver * self)
 {
 	RowReceiver *receiver = (RowReceiver *) self;
 	MemoryContext old = MemoryContextSwitchTo(receiver->context);
@@ -664,12 +664,12 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 }
 
 static void
-receive_startup(DestReceiver *self, int operation, TupleDesc desc)
+receive_startup(DestReceiver * self, int operation, TupleDesc desc)
 {
 }
 
 static void
-receive_nothing(DestReceiver *self)
+receive_nothing(DestReceiver * self)
 {
 }
 

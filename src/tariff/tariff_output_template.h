@@ -16,14 +16,15 @@
 /* Block k as a row; incomplete if something does not fit. */
 
 static void
-TP(output_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water, int k,
-				 TariffBlockOut *row)
+TP			(output_block) (TP_CX * cx, const Tariff *tariff, const TP (Water) * water, int k,
+							TariffBlockOut *row)
 {
 	const TariffBlock *block = &tariff->block[k];
-	TP(BlockRow) priced;
+	TP			(BlockRow) priced;
 
 	memset(row, 0, sizeof(*row));
-	TP(price_block) (cx, tariff, water, k, &priced);
+	TP			(price_block) (cx, tariff, water, k, &priced);
+
 	if (tp_failed(cx))
 		return;
 	row->number = k + 1;
@@ -40,11 +41,11 @@ TP(output_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water, int k,
 
 /* The blocks of the bill, with one more for what the minimum adds. */
 static void
-TP(output_blocks)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
-				  const TP(Water) *water, TariffBillOut *out)
+TP			(output_blocks) (TP_CX * cx, TariffEntry *entry, const TariffRequest *request,
+							 const TP (Water) * water, TariffBillOut *out)
 {
 	const Tariff *tariff = &entry->tariff;
-	int			first = TP(first_block) (tariff, water);
+	int			first = TP (first_block) (tariff, water);
 	int			n = water->reached - first + 1;
 
 	out->block = MemoryContextAllocHuge(CurrentMemoryContext,
@@ -58,7 +59,8 @@ TP(output_blocks)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 		{
 			CHECK_FOR_INTERRUPTS();
 			out->block[k] = palloc(sizeof(TariffBlockOut));
-			TP(output_block) (cx, tariff, water, first + k, out->block[k]);
+			TP			(output_block) (cx, tariff, water, first + k, out->block[k]);
+
 			if (tp_failed(cx))
 				return;
 		}
@@ -77,7 +79,7 @@ TP(output_blocks)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
 
 /* The n lines of the bill. */
 static void
-TP(output_lines)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
+TP			(output_lines) (TP_CX * cx, const TP (Line) * line, int n, TariffBillOut *out)
 {
 
 	out->line = palloc(sizeof(TariffLineOut) * n);
@@ -101,7 +103,7 @@ TP(output_lines)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 
 /* The sums over the n lines. */
 static void
-TP(output_sums)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
+TP			(output_sums) (TP_CX * cx, const TP (Line) * line, int n, TariffBillOut *out)
 {
 	TP_NUM		subtotal = line->subtotal;
 	TP_NUM		discount = line->discount;
@@ -125,34 +127,38 @@ TP(output_sums)(TP_CX *cx, const TP(Line) *line, int n, TariffBillOut *out)
 
 /* The whole bill: see TariffFixedBill in tariff.h. */
 static TariffOutcome
-TP(compute)(TP_CX *cx, TariffEntry *entry, const TariffRequest *request,
-			const TariffConcepts *concepts, TariffBillOut *out)
+TP			(compute) (TP_CX * cx, TariffEntry *entry, const TariffRequest *request,
+					   const TariffConcepts *concepts, TariffBillOut *out)
 {
 	const Tariff *tariff = &entry->tariff;
 	TariffPriceStatus status;
-	TP(Water)	water;
+	TP			(Water) water;
 
-	status = TP(price_water) (cx, tariff, tp_due(entry), request, &water);
+	status = TP (price_water) (cx, tariff, tp_due(entry), request, &water);
+
 	if (tp_failed(cx))
 		return TARIFF_TOO_BIG;
 	if (status == TARIFF_PRICE_BEYOND)
 		return TARIFF_BEYOND;
-	TP(output_blocks) (cx, entry, request, &water, out);
+	TP			(output_blocks) (cx, entry, request, &water, out);
+
 	if (concepts && !tp_failed(cx))
 	{
-		TP(Line)	few[8];
-		TP(Line)   *line = few;
+		TP			(Line) few[8];
+		TP			(Line) * line = few;
 
 		if (concepts->n + 1 > (int) lengthof(few))
 			line = palloc(sizeof(*line) * (concepts->n + 1));
-		TP(price_lines) (cx, tariff, request, concepts, &water, line);
+		TP			(price_lines) (cx, tariff, request, concepts, &water, line);
+
 		if (tp_failed(cx))
 			return TARIFF_TOO_BIG;
 		out->concepts = concepts;
 		out->no_water = tp_compare(cx, water.billed, tp_int(cx, 0)) == 0;
-		TP(output_lines) (cx, line, concepts->n + 1, out);
+		TP			(output_lines) (cx, line, concepts->n + 1, out);
+
 		if (out->want_sums)
-			TP(output_sums) (cx, line, concepts->n + 1, out);
+			TP			(output_sums) (cx, line, concepts->n + 1, out);
 	}
 	return tp_failed(cx) ? TARIFF_TOO_BIG : TARIFF_DONE;
 }

@@ -42,7 +42,7 @@
  * undefined, so the caller must look at *cx before it uses any.
  */
 
-typedef struct TP(Water)
+typedef struct TP (Water)
 {
 	int			reached;		/* index of the block reached */
 	TP_NUM		factor;			/* F */
@@ -51,9 +51,9 @@ typedef struct TP(Water)
 	TP_NUM		lift;			/* difference to the minimum charge, if lifted */
 	bool		lifted;
 	TP_NUM		charge;			/* 2 decimals */
-} TP(Water);
+} TP		(Water);
 
-typedef struct TP(BlockRow)
+typedef struct TP (BlockRow)
 {
 	TP_NUM		from;
 	TP_NUM		to;				/* meaningless when the block is open */
@@ -61,9 +61,9 @@ typedef struct TP(BlockRow)
 	TP_NUM		price;
 	TP_NUM		fixed;
 	TP_NUM		amount;
-} TP(BlockRow);
+} TP		(BlockRow);
 
-typedef struct TP(Line)
+typedef struct TP (Line)
 {
 	TP_NUM		base;			/* of a percentage: the amount that it is a part of */
 	TP_NUM		quantity;
@@ -73,17 +73,17 @@ typedef struct TP(Line)
 	TP_NUM		iva_rate;
 	TP_NUM		iva;
 	TP_NUM		total;
-} TP(Line);
+} TP		(Line);
 
 static inline TP_NUM
-TP(scaled)(TP_CX *cx, const TP(Water) *water, TP_NUM a)
+TP			(scaled) (TP_CX * cx, const TP (Water) * water, TP_NUM a)
 {
 	return water->has_factor ? tp_mul(cx, a, water->factor) : a;
 }
 
 /* Fills due[], one number per block. */
 static inline void
-TP(prepare)(TP_CX *cx, const Tariff *tariff, TP_NUM *due)
+TP			(prepare) (TP_CX * cx, const Tariff *tariff, TP_NUM * due)
 {
 	TP_NUM		full = tp_int(cx, 0);
 
@@ -112,7 +112,7 @@ TP(prepare)(TP_CX *cx, const Tariff *tariff, TP_NUM *due)
 
 /* The last block whose lower limit is below the consumption, or the first. */
 static inline int
-TP(find_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water)
+TP			(find_block) (TP_CX * cx, const Tariff *tariff, const TP (Water) * water)
 {
 	int			low = 0;
 	int			high = tariff->nblocks;
@@ -120,7 +120,7 @@ TP(find_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water)
 	while (high - low > 1)
 	{
 		int			middle = low + (high - low) / 2;
-		TP_NUM		from = TP(scaled) (cx, water, tp_load(cx, &tariff->block[middle].from));
+		TP_NUM		from = TP (scaled) (cx, water, tp_load(cx, &tariff->block[middle].from));
 
 		if (tp_compare(cx, from, water->billed) < 0)
 			low = middle;
@@ -135,8 +135,8 @@ TP(find_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water)
  * block; like all results, that is only valid if nothing failed.
  */
 static inline TariffPriceStatus
-TP(price_water)(TP_CX *cx, const Tariff *tariff, const TP_NUM *due,
-				const TariffRequest *request, TP(Water) *water)
+TP			(price_water) (TP_CX * cx, const Tariff *tariff, const TP_NUM * due,
+						   const TariffRequest *request, TP (Water) * water)
 {
 	const TariffBlock *block;
 	TP_NUM		consumption = tp_load(cx, &request->consumption);
@@ -157,17 +157,18 @@ TP(price_water)(TP_CX *cx, const Tariff *tariff, const TP_NUM *due,
 										 tariff->rounding_decimals, tariff->rounding));
 	}
 
-	water->reached = TP(find_block) (cx, tariff, water);
+	water->reached = TP (find_block) (cx, tariff, water);
+
 	block = &tariff->block[water->reached];
 	if (!block->open && water->reached == tariff->nblocks - 1 &&
 		tp_compare(cx, water->billed,
-				   TP(scaled) (cx, water, tp_load(cx, &block->to))) > 0)
+				   TP (scaled) (cx, water, tp_load(cx, &block->to))) > 0)
 		return TARIFF_PRICE_BEYOND;
 
 	excess = water->billed;
 	if (tariff->mode != TARIFF_VOLUME && water->reached > 0)
-		excess = tp_sub(cx, excess, TP(scaled) (cx, water, tp_load(cx, &block->from)));
-	amount = tp_add(cx, TP(scaled) (cx, water, due[water->reached]),
+		excess = tp_sub(cx, excess, TP (scaled) (cx, water, tp_load(cx, &block->from)));
+	amount = tp_add(cx, TP (scaled) (cx, water, due[water->reached]),
 					tp_mul(cx, excess, tp_load(cx, &block->price)));
 
 	water->lifted = false;
@@ -190,22 +191,23 @@ TP(price_water)(TP_CX *cx, const Tariff *tariff, const TP_NUM *due,
 
 /* The first block on a bill: all up to the one reached are shown, or that one alone. */
 static inline int
-TP(first_block)(const Tariff *tariff, const TP(Water) *water)
+TP			(first_block) (const Tariff *tariff, const TP (Water) * water)
 {
 	return tariff->mode == TARIFF_INCREMENTAL ? 0 : water->reached;
 }
 
 /* Block k of the charge, unrounded. */
 static inline void
-TP(price_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water, int k,
-				TP(BlockRow) *row)
+TP			(price_block) (TP_CX * cx, const Tariff *tariff, const TP (Water) * water, int k,
+						   TP (BlockRow) * row)
 {
 	const TariffBlock *block = &tariff->block[k];
 
-	row->from = TP(scaled) (cx, water, tp_load(cx, &block->from));
+	row->from = TP (scaled) (cx, water, tp_load(cx, &block->from));
+
 	row->price = tp_load(cx, &block->price);
-	row->fixed = TP(scaled) (cx, water, tp_load(cx, &block->fixed));
-	row->to = block->open ? row->from : TP(scaled) (cx, water, tp_load(cx, &block->to));
+	row->fixed = TP (scaled) (cx, water, tp_load(cx, &block->fixed));
+	row->to = block->open ? row->from : TP (scaled) (cx, water, tp_load(cx, &block->to));
 
 	if (k < water->reached)
 		row->quantity = tp_sub(cx, row->to, row->from);
@@ -218,7 +220,7 @@ TP(price_block)(TP_CX *cx, const Tariff *tariff, const TP(Water) *water, int k,
 
 /* Does the tariff's own discount apply to the line with this code? */
 static inline bool
-TP(is_discounted)(const Tariff *tariff, const char *code)
+TP			(is_discounted) (const Tariff *tariff, const char *code)
 {
 
 	for (int i = 0; i < tariff->napplies; i++)
@@ -232,8 +234,8 @@ TP(is_discounted)(const Tariff *tariff, const char *code)
  * own IVA rate, or NULL for that of the bill; `pct` is the discount, or NULL.
  */
 static inline void
-TP(finish_line)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
-				const TariffNumber *rate, const TP_NUM *pct, TP(Line) *line)
+TP			(finish_line) (TP_CX * cx, const Tariff *tariff, const TariffRequest *request,
+						   const TariffNumber *rate, const TP_NUM * pct, TP (Line) * line)
 {
 	TP_NUM		net = line->subtotal;
 
@@ -260,8 +262,8 @@ TP(finish_line)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
  * room for 1 + concepts->n.
  */
 static inline void
-TP(price_lines)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
-				const TariffConcepts *concepts, const TP(Water) *water, TP(Line) *line)
+TP			(price_lines) (TP_CX * cx, const Tariff *tariff, const TariffRequest *request,
+						   const TariffConcepts *concepts, const TP (Water) * water, TP (Line) * line)
 {
 	TP_NUM		one = tp_int(cx, 1);
 	TP_NUM		zero = tp_int(cx, 0);
@@ -283,16 +285,16 @@ TP(price_lines)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
 	if (tp_compare(cx, line->quantity, zero) == 0)
 		line->quantity = one;
 	line->unit_price = tp_divide(cx, line->subtotal, line->quantity, 6, TARIFF_ROUND_NEAREST);
-	TP(finish_line) (cx, tariff, request, NULL,
-					 request->has_discount ||
-					 (own_discount && TP(is_discounted) (tariff, TARIFF_WATER_CODE)) ?
-					 &pct : NULL, line);
+	TP			(finish_line) (cx, tariff, request, NULL,
+							   request->has_discount ||
+							   (own_discount && TP (is_discounted) (tariff, TARIFF_WATER_CODE)) ?
+							   &pct : NULL, line);
 
 	for (int i = 0; i < concepts->n; i++)
 	{
 		const TariffConcept *concept = &concepts->concept[i];
 		TP_NUM		value = tp_load(cx, &concept->value);
-		TP(Line)   *own = &line[i + 1];
+		TP			(Line) * own = &line[i + 1];
 
 		tp_check(cx);
 		own->base = zero;
@@ -307,8 +309,8 @@ TP(price_lines)(TP_CX *cx, const Tariff *tariff, const TariffRequest *request,
 		own->subtotal = tp_round2(cx, value);
 		own->quantity = one;
 		own->unit_price = own->subtotal;
-		TP(finish_line) (cx, tariff, request, concept->has_iva_rate ? &concept->iva_rate : NULL,
-						 own_discount && TP(is_discounted) (tariff, concept->code) ?
-						 &pct : NULL, own);
+		TP			(finish_line) (cx, tariff, request, concept->has_iva_rate ? &concept->iva_rate : NULL,
+								   own_discount && TP (is_discounted) (tariff, concept->code) ?
+								   &pct : NULL, own);
 	}
 }
