@@ -338,8 +338,8 @@ COMMENT ON FUNCTION @extschema@.audit_row_at(anyelement, text, timestamptz) IS
 E'the row that had a key at a moment, or NULL\n'
 'base: NULL::schema.table. record_key: as in audit_history. at: a change counts from its '
 'written_at on, whenever its transaction was committed. Columns that the log does not know are '
-'NULL, and named in a NOTICE unless they are excluded; a moment before the audit, or to come, is told by a NOTICE, too. '
-'Needs the right to read the table and the log.\n'
+'NULL, and named in a NOTICE unless they are excluded; a moment before the audit, or to come, '
+'is told by a NOTICE, too. Needs the right to read the table and the log.\n'
 'Errors: as audit_versions.';
 
 CREATE FUNCTION @extschema@.audit_rows_at(base anyelement, at timestamptz)

@@ -1,7 +1,6 @@
 /*
  * usercode.c
- *	  Whose code could run when a relation is read, written or planned, and how to
- *	  run it as its owner.
+ *	  Whose code could run when a relation is read, written or planned.
  *
  * A DBA calls us on tables of others, and everybody writes to tables whose changes
  * go into the log of another.  Code comes with a relation on many ways: triggers,
@@ -16,7 +15,7 @@
  * literals, and with them the CHECKs of domains.  So:
  *
  * 1. What belongs to a role that the current user need not trust is planned and
- *	  executed as that role (UserCodeEnter), in a security-restricted operation: no
+ *	  executed as that role (usercode_run.c), in a security-restricted operation: no
  *	  SET ROLE, no temporary objects.  What it changes of the session's settings is
  *	  undone (UserCodeLeave).  This needs no list of dangerous things, and nothing
  *	  that changes between a look and the use matters.
@@ -50,21 +49,17 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
-#include "executor/spi.h"
-#include "tcop/dest.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "common/catalog.h"
-#include "common/settings.h"
 #include "common/usercode.h"
 
 /* ---- roles ------------------------------------------------------------------------ */
@@ -555,183 +550,4 @@ UserCodeStranger(List *tables)
 			return lfirst_oid(lc);
 	}
 	return InvalidOid;
-}
-
-/* ---- as the owner -------------------------------------------------------------------- */
-
-static void
-begin_settings(UserCodeScope *scope)
-{
-	GetUserIdAndSecContext(&scope->user, &scope->context);
-	scope->level = SettingsBegin();
-	SettingsSet("search_path", "pg_catalog, pg_temp");
-}
-
-static void
-become(UserCodeScope *scope, Oid owner)
-{
-	SetUserIdAndSecContext(owner, scope->context | SECURITY_RESTRICTED_OPERATION);
-}
-
-/*
- * From here to UserCodeLeave everything runs as the owner of a relation, unless the
- * current user trusts that owner anyway: then nothing changes.  What was looked up
- * or asked of rights before is the caller's to do.  After an error, the end of the
- * (sub)transaction takes the place of UserCodeLeave.
- */
-void
-UserCodeEnter(UserCodeScope *scope, Oid owner)
-{
-	scope->level = 0;
-	if (UserCodeRoleIsTrusted(owner))
-		return;
-	begin_settings(scope);
-	become(scope, owner);
-}
-
-/* What the owner's code has changed of the settings is undone, whichever way it did so. */
-void
-UserCodeLeave(UserCodeScope *scope)
-{
-	if (scope->level == 0)
-		return;
-	SettingsEnd(scope->level);
-	SetUserIdAndSecContext(scope->user, scope->context);
-	scope->level = 0;
-}
-
-/*
- * A plan that is parsed with the rights of the current user, who may use schemas that
- * the owner may not, and then run as the owner: parsing finds names and computes
- * nothing, as long as there are no literals of types that are not the server's.
- */
-static SPIPlanPtr
-prepare_as(UserCodeScope *scope, Oid owner, const char *sql, int nargs, Oid *types)
-{
-	SPIPlanPtr	plan;
-
-	scope->level = 0;
-	if (!UserCodeRoleIsTrusted(owner))
-		begin_settings(scope);
-	plan = SPI_prepare(sql, nargs, types);
-	if (plan == NULL)
-		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(SPI_result));
-	if (scope->level != 0)
-		become(scope, owner);
-	return plan;
-}
-
-/*
- * One command, planned and executed as the owner; within an SPI connection.  Returns
- * SPI_processed; what it returns is in SPI_tuptable.  The caller's memory context stays
- * the current one.
- */
-uint64
-UserCodeQuery(Oid owner, const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
-			  bool read_only)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	UserCodeScope scope;
-	SPIPlanPtr	plan = prepare_as(&scope, owner, sql, nargs, types);
-	int			result = SPI_execute_plan(plan, values, nulls, read_only, 0);
-
-	UserCodeLeave(&scope);
-	MemoryContextSwitchTo(caller);
-	if (result < 0)
-		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
-	SPI_freeplan(plan);
-	return SPI_processed;
-}
-
-/* Where the executor sends the rows of UserCodeEachRow. */
-typedef struct RowReceiver
-{
-	DestReceiver base;
-	UserCodeRow row;
-	void	   *arg;
-	MemoryContext context;		/* the current one in row() */
-} RowReceiver;
-
-static bool
-receive_row(TupleTableSlot *slot, DestReceiver * self)
-{
-	RowReceiver *receiver = (RowReceiver *) self;
-	MemoryContext old = MemoryContextSwitchTo(receiver->context);
-
-	receiver->row(slot, receiver->arg);
-	MemoryContextSwitchTo(old);
-	return true;
-}
-
-static void
-receive_startup(DestReceiver * self, int operation, TupleDesc desc)
-{
-}
-
-static void
-receive_nothing(DestReceiver * self)
-{
-}
-
-/*
- * One query, planned and executed as the owner, with the caller's snapshot; within an SPI
- * connection.  row(slot, arg) is called for each row while the query runs: nothing is
- * kept.  It may be in the middle of a page, so it must not commit.  The types of the
- * parameters are in params, which may be NULL.  The caller's memory context is the
- * current one, in row() too.
- */
-void
-UserCodeEachRow(Oid owner, const char *sql, ParamListInfo params, UserCodeRow row, void *arg)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	RowReceiver receiver = {{receive_row, receive_startup, receive_nothing, receive_nothing, DestTuplestore}, row, arg, caller};
-	SPIExecuteOptions options = {0};
-	int			nargs = params ? params->numParams : 0;
-	Oid		   *types = palloc(sizeof(Oid) * Max(nargs, 1));
-	UserCodeScope scope;
-	SPIPlanPtr	plan;
-	int			result;
-
-	for (int i = 0; i < nargs; i++)
-		types[i] = params->params[i].ptype;
-	plan = prepare_as(&scope, owner, sql, nargs, types);
-	options.params = params;
-	options.read_only = true;
-	options.dest = &receiver.base;
-	result = SPI_execute_plan_extended(plan, &options);
-	UserCodeLeave(&scope);
-	MemoryContextSwitchTo(caller);
-	if (result < 0)
-		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
-	SPI_freeplan(plan);
-}
-
-/* The same for results that are read in portions. */
-Portal
-UserCodeCursor(Oid owner, const char *sql)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	UserCodeScope scope;
-	SPIPlanPtr	plan = prepare_as(&scope, owner, sql, 0, NULL);
-
-	/* not "read only": that would need a snapshot, which a new transaction has not */
-	Portal		cursor = SPI_cursor_open(NULL, plan, NULL, NULL, false);
-
-	UserCodeLeave(&scope);
-	MemoryContextSwitchTo(caller);
-	SPI_freeplan(plan);
-	return cursor;
-}
-
-/* The next rows of a cursor, into SPI_tuptable and SPI_processed. */
-void
-UserCodeFetch(Oid owner, Portal cursor, long rows)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	UserCodeScope scope;
-
-	UserCodeEnter(&scope, owner);
-	SPI_cursor_fetch(cursor, true, rows);
-	UserCodeLeave(&scope);
-	MemoryContextSwitchTo(caller);
 }
