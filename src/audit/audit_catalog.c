@@ -32,6 +32,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -163,8 +164,21 @@ AuditReadBinding(Oid tgoid, AuditArgs *args)
 }
 
 /*
+ * Is a trigger to be preferred to the one found before (of the table oldroot)?  One that is
+ * enabled, then the one of the topmost table: it logs what both see.
+ */
+static bool
+is_better(bool enabled, Oid root, bool oldenabled, Oid oldroot)
+{
+	if (enabled != oldenabled)
+		return enabled;
+	return root != oldroot && list_member_oid(get_partition_ancestors(oldroot), root);
+}
+
+/*
  * The arguments of the table's audit trigger, and the table on which that was made:
- * another one for a partition.  False when it has none; 22023 when they cannot be read.
+ * another one for a partition.  Of several the one that logs.  False when it has none;
+ * 22023 when they cannot be read.
  */
 bool
 AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root)
@@ -172,13 +186,19 @@ AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root)
 	CatalogRows rows;
 	HeapTuple	tuple;
 	Oid			tgoid = InvalidOid;
+	bool		enabled = false;
 
 	CatalogBegin(&rows, TriggerRelationId, TriggerRelidNameIndexId, Anum_pg_trigger_tgrelid, relid);
-	while (!OidIsValid(tgoid) && HeapTupleIsValid(tuple = CatalogNext(&rows)))
+	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
+		Oid			its_root;
 
 		if (trigger->tgfoid != fnoid || !TRIGGER_FOR_ROW(trigger->tgtype))
+			continue;
+		its_root = AuditTriggerRoot(trigger->oid, relid);
+		if (OidIsValid(tgoid) &&
+			!is_better(trigger->tgenabled != TRIGGER_DISABLED, its_root, enabled, *root))
 			continue;
 		if (!AuditReadArgs(tuple, RelationGetDescr(rows.catalog), args))
 			ereport(ERROR,
@@ -187,13 +207,12 @@ AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root)
 							NameStr(trigger->tgname), get_rel_name(relid)),
 					 errhint("Call audit_enable(%s), or drop the trigger.", NamesLiteral(relid))));
 		tgoid = trigger->oid;
+		enabled = trigger->tgenabled != TRIGGER_DISABLED;
+		*root = its_root;
 	}
 	CatalogEnd(&rows);
 	if (OidIsValid(tgoid))
-	{
-		*root = AuditTriggerRoot(tgoid, relid);
 		AuditReadBinding(tgoid, args);
-	}
 	return OidIsValid(tgoid);
 }
 

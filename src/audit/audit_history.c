@@ -117,7 +117,7 @@ former_keys(const AuditScope *scope, Oid owner, const char *key)
 	return former;
 }
 
-/* The query: a row per column of each change. */
+/* The query: a row per column of each change.  key: a condition for the present key. */
 static char *
 write_query(const AuditScope *scope, const char *key, List *former)
 {
@@ -137,8 +137,7 @@ write_query(const AuditScope *scope, const char *key, List *former)
 					 "UNION ALL SELECT key, NULL, value FROM %s) c ON true WHERE ", NamesQualified(columns->relid),
 					 each_of(columns, AUDIT_CHANGED_FIELDS), each_of(columns, AUDIT_OLD_DATA),
 					 each_of(columns, AUDIT_NEW_DATA));
-	appendStringInfoChar(&q, '(');
-	AuditAppendKey(&q, scope, key);
+	appendStringInfo(&q, "(%s", key);
 	foreach(lc, former)
 	{
 		FormerKey  *one = lfirst(lc);
@@ -157,15 +156,15 @@ write_query(const AuditScope *scope, const char *key, List *former)
 
 /*
  * Puts the changes of the record into the result of the function, and returns how many rows
- * that are.
+ * that are.  condition: for the key.
  */
 static uint64
-read_log(Oid owner, const AuditScope *scope, const char *key, ReturnSetInfo *result)
+read_log(Oid owner, const AuditScope *scope, const char *key, const char *condition, ReturnSetInfo *result)
 {
 	uint64		n;
 
 	SPI_connect();
-	n = UserCodeQuery(owner, write_query(scope, key, former_keys(scope, owner, key)), 0, NULL, NULL, NULL, true);
+	n = UserCodeQuery(owner, write_query(scope, condition, former_keys(scope, owner, key)), 0, NULL, NULL, NULL, true);
 	for (uint64 i = 0; i < n; i++)
 	{
 		Datum		row[7];
@@ -178,25 +177,119 @@ read_log(Oid owner, const AuditScope *scope, const char *key, ReturnSetInfo *res
 	return n;
 }
 
+/* ---- what the reader should know ---------------------------------------------------------- */
+
+/*
+ * The tables, other than ours, under which the log has entries of such a key and of the name of
+ * ours, as text; of all schemas where ours is any.  NULL: one or none.  By the index of keys.
+ */
+static char *
+others_of_that_name(Oid owner, const AuditScope *scope, const char *condition)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	const AuditColumns *columns = &scope->columns;
+	StringInfoData q;
+	char	   *others;
+
+	if (columns->attnum[AUDIT_TABLE_SCHEMA] == 0)
+		return NULL;
+	initStringInfo(&q);
+	appendStringInfo(&q, "SELECT CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>) %d THEN "
+					 "pg_catalog.string_agg(n, ', ' ORDER BY n COLLATE \"C\") END FROM ("
+					 "SELECT DISTINCT pg_catalog.format('%%I.%%I', %s::pg_catalog.text, %s::pg_catalog.text) AS n FROM %s l WHERE ",
+					 OidIsValid(scope->relid) ? 0 : 1, AuditReadColumn(columns, AUDIT_TABLE_SCHEMA),
+					 AuditReadColumn(columns, AUDIT_TABLE_NAME), NamesQualified(columns->relid));
+	appendStringInfo(&q, "%s AND %s OPERATOR(pg_catalog.=) %s) o", condition, AuditReadColumn(columns, AUDIT_TABLE_NAME),
+					 quote_literal_cstr(scope->name));
+	SPI_connect();
+	UserCodeQuery(owner, q.data, 0, NULL, NULL, NULL, true);
+	MemoryContextSwitchTo(caller);
+	others = SpiText(0, 1);
+	SPI_finish();
+	return others;
+}
+
+/* A NOTICE for a table whose changes are not all logged.  Once per statement and table. */
+static void
+tell_unseen(FunctionCallInfo fcinfo, const AuditScope *scope)
+{
+	Oid			trgoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
+	Oid		   *told = fcinfo->flinfo->fn_extra;
+	List	   *triggers;
+	int			all;
+	int			some;
+
+	if (told == NULL)
+		told = fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Oid));
+	if (!OidIsValid(scope->relid) || *told == scope->relid)
+		return;
+	*told = scope->relid;
+	triggers = AuditTriggersOf(scope->relid, trgoid);
+	all = AuditEventsSeen(triggers, &some);
+	if ((all & AUDIT_SEES_ROWS) == AUDIT_SEES_ROWS)
+		return;
+	if (triggers == NIL)
+		ereport(NOTICE,
+				(errmsg("table \"%s\" is not audited", get_rel_name(scope->relid)),
+				 scope->ids != NIL ? errdetail("It was: what it went through since then is not in the log.") : 0,
+				 scope->ids == NIL ?
+				 errhint("If it was a partition, its changes are in the history of the partitioned table.") : 0));
+	else if (some == 0)
+		ereport(NOTICE,
+				(errmsg("the audit of table \"%s\" is disabled", get_rel_name(scope->relid))));
+	else
+		ereport(NOTICE,
+				(errmsg("the audit of table \"%s\" does not see every change", get_rel_name(scope->relid)),
+				 errhint("SELECT events FROM audit_status says what it sees.")));
+}
+
+/* NOTICEs for a result that may mislead.  n: its rows. */
+static void
+tell_result(Oid owner, const AuditScope *scope, const char *condition, uint64 n)
+{
+	bool		exists = OidIsValid(scope->relid);
+	char	   *others = (exists ? n == 0 : n > 0 && scope->schema == NULL) ?
+	others_of_that_name(owner, scope, condition) : NULL;
+	const char *column = n == 0 ? AuditKeyFolds(scope) : NULL;
+
+	/* nothing found, and no such table: probably a misspelt name */
+	if (n == 0 && !exists)
+		ereport(NOTICE,
+				(errmsg("there is no table \"%s%s%s\", and the log has no such row of one",
+						scope->schema ? scope->schema : "", scope->schema ? "." : "", scope->name)));
+	if (others != NULL && exists)
+		ereport(NOTICE,
+				(errmsg("the log has a record of this key, but of other tables of that name: %s", others),
+				 errdetail("In another schema, or the name was that of a table which is gone."),
+				 errhint("SELECT id, table_schema, table_name FROM audit_table lists tables by id; audit_continue() joins two histories.")));
+	else if (others != NULL)
+		ereport(NOTICE,
+				(errmsg("these are changes of several tables: %s", others),
+				 errhint("Name the schema as well.")));
+	if (column != NULL)
+		ereport(NOTICE,
+				(errmsg("the log is searched for the key as it is written"),
+				 errdetail("Column \"%s\" takes other spellings for equal; the log has the one that was in the table.", column)));
+}
+
 /* audit_history(table, key) */
 Datum
 audit_history(PG_FUNCTION_ARGS)
 {
+	char	   *key = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	AuditScope	scope;
+	StringInfoData condition;
 	Relation	log;
 	uint64		n;
 
 	InitMaterializedSRF(fcinfo, 0);
 	AuditScopeOfName(PG_GETARG_TEXT_PP(0), fcinfo->flinfo->fn_oid, &scope);
 	log = AuditOpenLog(&scope);
-	n = read_log(log->rd_rel->relowner, &scope, text_to_cstring(PG_GETARG_TEXT_PP(1)),
-				 (ReturnSetInfo *) fcinfo->resultinfo);
-
-	/* nothing found, and no such table: probably a misspelt name */
-	if (n == 0 && !OidIsValid(scope.relid))
-		ereport(NOTICE,
-				(errmsg("there is no table \"%s%s%s\", and the log has no such row of one",
-						scope.schema ? scope.schema : "", scope.schema ? "." : "", scope.name)));
+	initStringInfo(&condition);
+	AuditAppendKey(&condition, &scope, key);
+	n = read_log(log->rd_rel->relowner, &scope, key, condition.data, (ReturnSetInfo *) fcinfo->resultinfo);
+	tell_unseen(fcinfo, &scope);
+	tell_result(log->rd_rel->relowner, &scope, condition.data, n);
 	table_close(log, NoLock);
 	return (Datum) 0;
 }

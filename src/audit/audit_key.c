@@ -264,7 +264,10 @@ parse_object(const char *key)
 	return JB_ROOT_IS_OBJECT(jb) ? jb : NULL;
 }
 
-/* The text of a JSON scalar as ->> shows it; NULL for null, for an object or an array. */
+/*
+ * The text of a JSON scalar as ->> shows it, but 1.0 as 1, which integers can read; NULL for
+ * null, for an object or an array.
+ */
 static char *
 scalar_text(const JsonbValue *value)
 {
@@ -273,7 +276,9 @@ scalar_text(const JsonbValue *value)
 		case jbvString:
 			return pnstrdup(value->val.string.val, value->val.string.len);
 		case jbvNumeric:
-			return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+			return DatumGetCString(DirectFunctionCall1(numeric_out,
+													   DirectFunctionCall1(numeric_trim_scale,
+																		   NumericGetDatum(value->val.numeric))));
 		case jbvBool:
 			return pstrdup(value->val.boolean ? "true" : "false");
 		default:
