@@ -310,6 +310,11 @@ aquacis_copy_rights(PG_FUNCTION_ARGS)
 	SPI_connect();
 	read_function(PG_GETARG_OID(0), &old);
 	read_function(PG_GETARG_OID(1), &new);
+	if (old.acl == NULL && new.acl == NULL)
+	{
+		SPI_finish();
+		PG_RETURN_VOID();
+	}
 	if (old.acl == NULL)
 		old.acl = acldefault(old.type, old.owner);
 	if ((rights_of(old.acl, ACL_ID_PUBLIC) & ACL_EXECUTE) == 0)

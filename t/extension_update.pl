@@ -214,7 +214,8 @@ sub catalog
 	my $unknown = $node->safe_psql($db, qq{
 		WITH $member SELECT pg_describe_object(classid, objid, 0) FROM member
 		WHERE NOT (classid = 'pg_proc'::regclass AND (SELECT prokind FROM pg_proc WHERE oid = objid) IN ('f', 'p')
-			OR classid = 'pg_class'::regclass AND (SELECT relkind FROM pg_class WHERE oid = objid) IN ('r', 'v')
+			OR classid = 'pg_class'::regclass AND (SELECT relkind FROM pg_class WHERE oid = objid) IN ('r', 'v', 'S')
+			OR classid IN ('pg_opclass'::regclass, 'pg_opfamily'::regclass)
 			OR classid = 'pg_type'::regclass AND (SELECT typrelid <> 0 OR typcategory = 'A' FROM pg_type WHERE oid = objid))});
 	die "catalog() knows nothing of $unknown" if $unknown;
 	return $text;
@@ -225,7 +226,7 @@ sub rows_of_members
 	my ($db, $extension) = @_;
 	return $node->safe_psql($db, qq{
 		SELECT format('SELECT %L, t.* FROM %s t ORDER BY t::text', objid::regclass, objid::regclass)
-		FROM pg_depend d JOIN pg_extension e ON d.refobjid = e.oid AND extname = '$extension' JOIN pg_class c ON c.oid = objid AND relkind = 'r'
+		FROM pg_depend d JOIN pg_extension e ON d.refobjid = e.oid AND extname = '$extension' JOIN pg_class c ON c.oid = objid AND relkind = 'r' AND relname <> 'audit_feed' -- a number by chance
 		WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND classid = 'pg_class'::regclass ORDER BY objid::regclass::text \\gexec});
 }
 
@@ -400,11 +401,17 @@ $node->safe_psql('rights', q{
 	GRANT SELECT ON aq.consolidate_run, aq.consolidate_source TO lector;
 	SET ROLE app; GRANT INSERT ON aq.consolidate_source TO lector; RESET ROLE;
 	GRANT EXECUTE ON FUNCTION aq.consolidate_plan(text, text) TO lector WITH GRANT OPTION;
+	GRANT SELECT ON aq.audit_status TO lector;
+	REVOKE EXECUTE ON FUNCTION aq.audit_tables() FROM PUBLIC; GRANT EXECUTE ON FUNCTION aq.audit_tables() TO lector;
+	CREATE VIEW public.mine AS SELECT audited_table, months_left FROM aq.audit_status;
 	ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM app;
 	SET ROLE boss; ALTER EXTENSION aquacis UPDATE});
-my $by_hand = join ', ', 'PUBLIC audit_status SELECT', 'app consolidate_progress SELECT', 'lector consolidate_plan EXECUTE', 'lector consolidate_progress SELECT',
+my $by_hand = join ', ', 'PUBLIC audit_feed SELECT', 'PUBLIC audit_status SELECT', 'PUBLIC audit_table SELECT', 'app audit_tables EXECUTE', 'app consolidate_progress SELECT',
+  'lector audit_status SELECT', 'lector audit_tables EXECUTE', 'lector consolidate_plan EXECUTE', 'lector consolidate_progress SELECT',
   'lector consolidate_run SELECT', 'lector consolidate_source SELECT';
 is(rights('rights'), $by_hand, 'rights: an update takes back what came by default, and leaves what was granted by hand');
+is($node->safe_psql('rights', q{SET client_min_messages = error; SELECT aq.audit_install(months => 0); CREATE TABLE t (id int PRIMARY KEY); SELECT aq.audit_enable('t');
+	SELECT audited_table FROM mine; SET ROLE lector; SELECT audited_table, events FROM aq.audit_status}), "\n\nt\nt|I,U,D,T", 'rights: a view that reads audit_status goes on, and the view has its new columns');
 is($node->safe_psql('rights', q{SELECT has_function_privilege('app', 'aq.tariff_is_valid(jsonb)', 'EXECUTE'), count(*) FROM pg_proc WHERE proname ~ '^aquacis_'}), 't|0',
 	'rights: functions for everybody stay so, and nothing of the update is left');
 $node->command_ok([ 'pg_dump', '-f', $node->basedir . '/rights.sql', '-d', $node->connstr('rights') ], 'rights: dump');
