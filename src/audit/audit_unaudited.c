@@ -68,6 +68,15 @@ typedef struct Unaudited
 
 /* ---- what is known ------------------------------------------------------------------- */
 
+/* The topmost table above a partition; InvalidOid for one that is being detached. */
+static Oid
+top_of(Oid relid)
+{
+	List	   *ancestors = get_partition_ancestors(relid);
+
+	return ancestors == NIL ? InvalidOid : llast_oid(ancestors);
+}
+
 static void
 note_trigger(Known *known, AuditTrigger *trigger)
 {
@@ -82,8 +91,7 @@ note_trigger(Known *known, AuditTrigger *trigger)
 	if (OidIsValid(AuditTriggerLog(trigger)))
 		known->logs = list_append_unique_oid(known->logs, AuditTriggerLog(trigger));
 	if (get_rel_relispartition(trigger->relid))
-		known->roots = list_append_unique_oid(known->roots,
-											  llast_oid(get_partition_ancestors(trigger->relid)));
+		known->roots = list_append_unique_oid(known->roots, top_of(trigger->relid));
 }
 
 static void
@@ -106,7 +114,12 @@ learn(Known *known, Oid fnoid)
 		seen->all = AuditEventsSeen(seen->triggers, &seen->some);
 	known->registered = AuditRegistryAll(fnoid);
 	foreach(lc, known->registered)
-		known->logs = list_append_unique_oid(known->logs, ((AuditRegistered *) lfirst(lc))->log);
+	{
+		AuditRegistered *row = lfirst(lc);
+
+		if (OidIsValid(row->log))
+			known->logs = list_append_unique_oid(known->logs, row->log);
+	}
 }
 
 /* The events of which all are seen of a table, or of which some are. */
@@ -131,7 +144,7 @@ static bool
 is_log(const Known *known, Oid relid, bool ispartition)
 {
 	return list_member_oid(known->logs, relid) ||
-		(ispartition && list_member_oid(known->logs, llast_oid(get_partition_ancestors(relid)))) ||
+		(ispartition && list_member_oid(known->logs, top_of(relid))) ||
 		(has_column(relid, "old_data") && has_column(relid, "new_data") && has_column(relid, "changed_fields"));
 }
 
@@ -145,15 +158,11 @@ is_wanted(const Known *known, Form_pg_class form)
 		form->relpersistence == RELPERSISTENCE_TEMP || form->oid < FirstNormalObjectId ||
 		all == AUDIT_SEES_ROWS)
 		return false;
-	if (form->relispartition)
-	{
-
-		List	   *ancestors = get_partition_ancestors(form->oid);
-
-		if (form->relkind != RELKIND_RELATION || ancestors == NIL ||
-			(seen_of(known, llast_oid(ancestors), false) & AUDIT_SEES_ROWS & ~all) == 0)
-			return false;
-	}
+	/* a partition, unless its table is seen better */
+	if (form->relispartition &&
+		(form->relkind != RELKIND_RELATION ||
+		 (seen_of(known, top_of(form->oid), false) & AUDIT_SEES_ROWS & ~all) == 0))
+		return false;
 	return !is_log(known, form->oid, form->relispartition) &&
 		!OidIsValid(getExtensionOfObject(RelationRelationId, form->oid)) &&
 		!OidIsValid(HypertableOf(form->oid));
