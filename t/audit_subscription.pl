@@ -168,6 +168,11 @@ $sub->safe_psql('archive', q{CALL audit_maintain(months_ahead => 5)});
 is($sub->safe_psql('archive', $whole), $pub->safe_psql('postgres', $whole), '... and after audit_maintain there');
 is($sub->safe_psql('archive', 'SELECT count(*) FROM audit_log_default'), '0', '... in months, too');
 my $kept = $sub->safe_psql('archive', $whole);
+# it drops nothing while no month before this one has entries that are younger than that
+$pub->safe_psql('postgres', q{
+	INSERT INTO audit_log (changed_at, xact_id, xact_seq, table_schema, table_name, record_id, action, new_data, user_id)
+	VALUES (date_trunc('month', now(), 'UTC') - interval '1 day', '2', 1, 'public', 'contrato', 1, 'I', '{}', 'recent');
+});
 $pub->safe_psql('postgres', q{CALL audit_maintain(keep => '1 year', expired => 'drop')});
 is($pub->safe_psql('postgres', q{SELECT count(*) FROM audit_log WHERE user_id = 'old'}), '0', 'the publisher drops months');
 $pub->safe_psql('postgres', q{DELETE FROM sector WHERE sub = 2});

@@ -87,6 +87,7 @@ typedef struct Adopt
 	char	   *past;			/* name of the plain table from step 3 on */
 	List	   *bound;			/* OIDs of triggers that are bound to the log */
 	List	   *unbound;		/* that know it by its name alone */
+	List	   *ids;			/* of int: of their tables */
 	MemoryContext cxt;
 } Adopt;
 
@@ -171,6 +172,58 @@ look(Adopt *a, FunctionCallInfo fcinfo)
 	return plain;
 }
 
+/* The triggers that write to the log, as a->bound and a->unbound, and the ids of their tables. */
+static void
+find_triggers(Adopt *a)
+{
+	CatalogRows rows;
+	HeapTuple	tuple;
+
+	a->bound = a->unbound = a->ids = NIL;
+	CatalogBeginAll(&rows, TriggerRelationId);
+	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
+	{
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
+		AuditArgs	args;
+
+		if (trigger->tgfoid != a->trgoid || OidIsValid(trigger->tgparentid) ||
+			!heap_attisnull(tuple, Anum_pg_trigger_tgqual, RelationGetDescr(rows.catalog)) ||
+			!AuditReadArgs(tuple, RelationGetDescr(rows.catalog), &args))
+			continue;
+		AuditReadBinding(trigger->oid, &args);
+		if (args.tgoid != trigger->oid)
+			continue;			/* a copy, on a chunk of a hypertable */
+		if (args.bound_log == a->logid)
+			a->bound = lappend_oid(a->bound, trigger->oid);
+		else if (!OidIsValid(args.bound_log) &&
+				 AuditResolveLog(&args, a->fnoid, trigger->tgrelid, true) == a->logid)
+			a->unbound = lappend_oid(a->unbound, trigger->oid);
+		else
+			continue;
+		if (args.id != 0)
+			a->ids = list_append_unique_int(a->ids, args.id);
+	}
+	CatalogEnd(&rows);
+}
+
+/*
+ * The entries until now say only the name of their table; those from now on, its id.  Both
+ * are of one table.
+ */
+static void
+join_names(Adopt *a)
+{
+	ListCell   *lc;
+
+	find_triggers(a);
+	foreach(lc, a->ids)
+	{
+		SpiArg		id = SpiDatumArg(INT4OID, Int32GetDatum(lfirst_int(lc)));
+
+		AuditRegistryRun(a->fnoid, "UPDATE %s SET names_before = true WHERE id OPERATOR(pg_catalog.=) $1", 1, &id);
+	}
+}
+
 /* ---- steps 1 and 2: the check ---------------------------------------------------------------- */
 
 /* The check that an earlier call has left, as a->check and a->cut.  *valid: it is proved. */
@@ -251,6 +304,8 @@ add_check(void *arg)
 	appendStringInfo(&command, "ADD CONSTRAINT %s CHECK (%s IS NOT NULL AND %s OPERATOR(pg_catalog.<) %s) NOT VALID",
 					 a->check, a->column, a->column, AuditTimeLiteral(AuditMonthStart(a->cut)));
 	AuditAlterAsOwner(a->logid, psprintf("ALTER TABLE %s %s", NamesQualified(a->logid), command.data));
+	if (columns.attnum[AUDIT_TABLE_ID] == 0)
+		join_names(a);
 }
 
 static void
@@ -273,35 +328,6 @@ drop_check(void *arg)
 }
 
 /* ---- step 3: the new table -------------------------------------------------------------------- */
-
-/* The triggers that write to the log, as a->bound and a->unbound. */
-static void
-find_triggers(Adopt *a)
-{
-	CatalogRows rows;
-	HeapTuple	tuple;
-
-	CatalogBeginAll(&rows, TriggerRelationId);
-	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
-	{
-		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
-		AuditArgs	args;
-
-		if (trigger->tgfoid != a->trgoid || OidIsValid(trigger->tgparentid) ||
-			!heap_attisnull(tuple, Anum_pg_trigger_tgqual, RelationGetDescr(rows.catalog)) ||
-			!AuditReadArgs(tuple, RelationGetDescr(rows.catalog), &args))
-			continue;
-		AuditReadBinding(trigger->oid, &args);
-		if (args.tgoid != trigger->oid)
-			continue;			/* a copy, on a chunk of a hypertable */
-		if (args.bound_log == a->logid)
-			a->bound = lappend_oid(a->bound, trigger->oid);
-		else if (!OidIsValid(args.bound_log) &&
-				 AuditResolveLog(&args, a->fnoid, trigger->tgrelid, true) == a->logid)
-			a->unbound = lappend_oid(a->unbound, trigger->oid);
-	}
-	CatalogEnd(&rows);
-}
 
 static void
 bind_triggers(Adopt *a, Oid newid)
@@ -432,7 +458,6 @@ swap(void *arg)
 	a->past = ChooseRelationName(a->name, NULL, "past", nspoid, false);
 	MemoryContextSwitchTo(oldcontext);
 
-	a->bound = a->unbound = NIL;
 	find_triggers(a);
 	level = SettingsForText();
 	AuditCarryCollect(a->logid, a->attnum, &carried);
