@@ -183,7 +183,8 @@ copy_snapshot(AuditSnapshot *to, const AuditSnapshot *from)
 
 /* Begins to keep the entries of an interval behind a place. */
 static void
-begin_kept(const AuditInterval *in, Oid log, const AuditPlace *before, uint64 begun, TupleDesc result)
+begin_kept(const AuditInterval *in, Oid log, const AuditPlace *before, const AuditSnapshot *begun,
+		   TupleDesc result)
 {
 	static bool registered = false;
 	MemoryContext old;
@@ -211,7 +212,7 @@ begin_kept(const AuditInterval *in, Oid log, const AuditPlace *before, uint64 be
 	copy_snapshot(&kept.position.from, &in->from);
 	copy_snapshot(&kept.position.to, &in->to);
 	kept.position.order = in->order;
-	kept.position.begun = begun;
+	copy_snapshot(&kept.position.begun, begun);
 	kept.position.last = kept.before = *before;
 	kept.ends_room = 64;
 	kept.ends = palloc(sizeof(int64) * kept.ends_room);
@@ -334,7 +335,7 @@ keep_sorted(Tuplesortstate *sort, TupleDesc desc)
 
 /* Reads the entries of an interval behind a place, and keeps them. */
 static void
-read_interval(const AuditFeedLog *log, const AuditInterval *in, const AuditPlace *after, uint64 begun,
+read_interval(const AuditFeedLog *log, const AuditInterval *in, const AuditPlace *after, const AuditSnapshot *begun,
 			  TupleDesc result)
 {
 	const char *query = write_query(log, in);
@@ -516,6 +517,7 @@ read_on(const AuditFeedLog *log, Oid fnoid, AuditPosition *position, int max_row
 	const AuditPlace start = {PG_INT64_MIN, 0, PG_INT64_MIN, PG_INT64_MIN};
 	bool		rls = check_enable_rls(log->columns.relid, InvalidOid, true) == RLS_ENABLED;
 	AuditSnapshot now;
+	AuditSnapshot none;
 	AuditInterval in;
 	MemoryContext old;
 
@@ -524,7 +526,7 @@ read_on(const AuditFeedLog *log, Oid fnoid, AuditPosition *position, int max_row
 	if (position->inside)
 	{
 		AuditIntervalAgain(log, position, &in);
-		read_interval(log, &in, &position->last, position->begun, result);
+		read_interval(log, &in, &position->last, &position->begun, result);
 		/* the rest was deleted */
 		if (kept.total == 0)
 		{
@@ -540,7 +542,8 @@ read_on(const AuditFeedLog *log, Oid fnoid, AuditPosition *position, int max_row
 		AuditIntervalChoose(log, &position->from, &now, rls ? Max(max_rows, 1000) : INTERVAL_ENTRIES, &in);
 		if (in.nxacts == 0)
 			return false;
-		read_interval(log, &in, &start, U64FromFullTransactionId(ReadNextFullTransactionId()), result);
+		AuditSnapshotNone(&none);
+		read_interval(log, &in, &start, AuditSnapshotIsNone(&position->from) ? &now : &none, result);
 	}
 	if (kept.total == 0)
 		return false;
@@ -571,6 +574,7 @@ audit_changes(PG_FUNCTION_ARGS)
 		AuditPositionStart(&position, log.columns.relid);
 	else
 		AuditPositionRead(text_to_cstring(PG_GETARG_TEXT_PP(0)), fnoid, log.columns.relid, &position);
+	AuditPositionRefuseDetached(&position, fnoid);
 
 	if (is_kept(&position))
 		go_to(&position);

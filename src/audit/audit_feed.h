@@ -41,7 +41,7 @@ typedef struct AuditPosition
 	bool		inside;			/* of the interval (from, to], behind the entry `last` */
 	AuditSnapshot to;
 	AuditFeedOrder order;
-	uint64		begun;			/* the next transaction's number when the interval was begun */
+	AuditSnapshot begun;		/* when it was begun, if it starts at the beginning; else none */
 	AuditPlace	last;
 } AuditPosition;
 
@@ -55,6 +55,8 @@ extern char *AuditSnapshotText(const AuditSnapshot *snapshot);
 extern char *AuditFeedIdentity(Oid fnoid);
 extern void AuditPositionStart(AuditPosition *position, Oid log);
 extern void AuditPositionRead(const char *text, Oid fnoid, Oid log, AuditPosition *position);
+extern void AuditPositionRefuseDetached(const AuditPosition *position, Oid fnoid);
+extern void AuditSnapshotNone(AuditSnapshot *out);
 extern void AuditPositionRefuseAhead(const AuditPosition *position, const AuditSnapshot *now);
 extern char *AuditPositionText(const char *identity, Oid log, const AuditSnapshot *snapshot);
 extern char *AuditPositionPrefix(const char *identity, const AuditPosition *position);

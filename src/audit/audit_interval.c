@@ -304,13 +304,16 @@ take_commit_times(AuditInterval *in)
 	return true;
 }
 
-/* Has one with a higher number written before one with a lower number began? */
+/*
+ * Has one with a higher number written before one with a lower number began?  Numbers that this
+ * server has not come to are of another one.
+ */
 static bool
-clock_was_set_back(const AuditInterval *in)
+clock_was_set_back(const AuditInterval *in, const AuditSnapshot *now)
 {
 	TimestampTz began = DT_NOBEGIN;
 
-	for (int i = 0; i < in->nxacts; i++)
+	for (int i = 0; i < in->nxacts && in->xacts[i].xact < now->xmax; i++)
 	{
 		const AuditFeedXact *x = &in->xacts[i];
 
@@ -337,7 +340,7 @@ order_by_xact(AuditInterval *in)
 
 /* Decides by what the transactions of an interval are ordered.  01000 when the clock was set back. */
 static void
-choose_order(const AuditFeedLog *log, AuditInterval *in)
+choose_order(const AuditFeedLog *log, const AuditSnapshot *now, AuditInterval *in)
 {
 	if (!log->has_written)
 	{
@@ -350,7 +353,7 @@ choose_order(const AuditFeedLog *log, AuditInterval *in)
 		in->order = AUDIT_BY_COMMIT;
 		return;
 	}
-	if (!clock_was_set_back(in))
+	if (!clock_was_set_back(in, now))
 	{
 		in->order = AUDIT_BY_WRITTEN;
 		order_by_written(in);
@@ -360,7 +363,7 @@ choose_order(const AuditFeedLog *log, AuditInterval *in)
 			(errcode(ERRCODE_WARNING),
 			 errmsg("the server's clock was set back while the next changes were made"),
 			 errdetail("They are in the order of xact_id. Of transactions that ran at the same time, one may stand before another whose changes it has seen."),
-			 errhint("track_commit_timestamp does not help against that; polling more often makes fewer transactions concerned.")));
+			 errhint("The less time passes between two calls, the fewer transactions this concerns.")));
 	in->order = AUDIT_BY_XACT;
 	order_by_xact(in);
 }
@@ -437,7 +440,7 @@ cut_interval(const AuditFeedLog *log, const AuditSnapshot *now, AuditInterval *i
 		return true;
 	}
 	read_xacts(log, now, until, 0, in);
-	choose_order(log, in);
+	choose_order(log, now, in);
 	if (in->order == AUDIT_BY_XACT)
 	{
 		cut_by_number(log, now, last, in);
@@ -497,7 +500,7 @@ AuditIntervalChoose(const AuditFeedLog *log, const AuditSnapshot *from, const Au
 		if (n == limit)
 			read_xacts(log, now, DT_NOEND, 0, out);
 		out->to = *now;
-		choose_order(log, out);
+		choose_order(log, now, out);
 		return;
 	}
 }

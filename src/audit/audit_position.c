@@ -19,6 +19,13 @@
  * refuses positions of the former one.  pg_upgrade, a base backup and a standby keep
  * it, and the numbers, too.
  *
+ * A month that was detached before its entries were read must not be missing without a
+ * word.  audit_maintain records it in audit_detached, with the last transaction in it: a
+ * position that need not have seen all up to that one is refused until the month is
+ * attached again.  A consumer that starts at the beginning gets what the log then has; so
+ * positions in his first interval also have the snapshot of its begin, and months that
+ * were gone by then are no matter to them.
+ *
  * The snapshot is taken from the server's own and differs from pg_current_snapshot()
  * in two points.  The caller's transaction is not finished (PostgreSQL leaves it out of
  * its list, and pg_visible_in_snapshot() calls it visible once a later one has
@@ -33,6 +40,8 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
@@ -40,7 +49,10 @@
 #include "utils/snapmgr.h"
 
 #include "audit/audit_feed.h"
+#include "common/catalog.h"
+#include "common/names.h"
 #include "common/spi.h"
+#include "common/usercode.h"
 #include "compat.h"
 
 #define VERSION_OF_POSITIONS "aquacis-1"
@@ -103,6 +115,15 @@ AuditSnapshotNow(AuditSnapshot *out)
 	if (FullTransactionIdIsValid(own))
 		out->xip[out->n++] = U64FromFullTransactionId(own);
 	set_running(out);
+}
+
+/* The snapshot before the first transaction. */
+void
+AuditSnapshotNone(AuditSnapshot *out)
+{
+	out->xmin = out->xmax = FirstNormalTransactionId;
+	out->n = 0;
+	out->xip = NULL;
 }
 
 /* Is it the one before the first transaction? */
@@ -249,7 +270,7 @@ read_inside(const char **s, AuditPosition *p)
 	p->order = **s;
 	(*s)++;
 	p->inside = true;
-	return read_sign(s, '/') && read_number(s, &p->begun) &&
+	return read_sign(s, '/') && read_snapshot(s, &p->begun) &&
 		read_sign(s, '/') && read_signed(s, &p->last.at) &&
 		read_sign(s, '/') && read_number(s, &p->last.xact) &&
 		read_sign(s, '/') && read_signed(s, &p->last.written) &&
@@ -281,7 +302,8 @@ AuditPositionStart(AuditPosition *position, Oid log)
 {
 	memset(position, 0, sizeof(*position));
 	position->log = log;
-	position->from.xmin = position->from.xmax = FirstNormalTransactionId;
+	AuditSnapshotNone(&position->from);
+	AuditSnapshotNone(&position->begun);
 }
 
 /*
@@ -347,6 +369,68 @@ AuditPositionRefuseAhead(const AuditPosition *position, const AuditSnapshot *now
 			 errhint("Try again in a new transaction, or, on a standby, when that has caught up. After a recovery to an earlier time, start anew with NULL or audit_position().")));
 }
 
+/* Is the month, by its qualified name, a partition of the log? */
+static bool
+is_attached(Oid log, const char *month)
+{
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(log, NoLock, NULL))
+		if (get_rel_name(lfirst_oid(lc)) != NULL && strcmp(NamesQualified(lfirst_oid(lc)), month) == 0)
+		return true;
+	return false;
+}
+
+static uint64
+number_of(uint64 row, int column)
+{
+	return strtoull(SpiText(row, column), NULL, 10);
+}
+
+/*
+ * 55000 when a month was detached of which the position may not have seen all.  A record
+ * that was restored from a dump is of another server: its last transaction is then later
+ * than the one that wrote it.  The caller holds a lock on the log, so that no month leaves it
+ * meanwhile; the records are those of now, whatever snapshot the transaction has.
+ */
+void
+AuditPositionRefuseDetached(const AuditPosition *position, Oid fnoid)
+{
+	Oid			detached = get_relname_relid("audit_detached", get_func_namespace(fnoid));
+	FullTransactionId next = ReadNextFullTransactionId();
+	Oid			types[1] = {OIDOID};
+	Datum		values[1] = {ObjectIdGetDatum(position->log)};
+	bool		first = AuditSnapshotIsNone(&position->from);
+	uint64		n;
+
+	if (!OidIsValid(detached) || (first && !position->inside))
+		return;
+	SPI_connect();
+	PushActiveSnapshot(GetLatestSnapshot());
+	n = UserCodeQuery(CatalogOwner(detached),
+					  psprintf("SELECT month, last_xact, xmin, dropped FROM %s WHERE log OPERATOR(pg_catalog.=) $1 "
+							   "AND last_xact IS NOT NULL ORDER BY last_xact", NamesQualified(detached)),
+					  1, types, values, NULL, true);
+	PopActiveSnapshot();
+	for (uint64 i = 0; i < n; i++)
+	{
+		const char *month = SpiText(i, 1);
+		uint64		last = number_of(i, 2);
+		uint64		by = widen((TransactionId) number_of(i, 3), next);
+
+		if (last > by || (first ? AuditSnapshotSees(&position->begun, by) : last < position->from.xmin) ||
+			is_attached(position->log, month))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s was detached from the log before all of it was read", month),
+				 errdetail("The position has not seen all transactions up to " UINT64_FORMAT ", the last in it.", last),
+				 SpiBool(i, 4) ? errhint("It was dropped. Start anew with NULL or audit_position().") :
+				 errhint("Attach it again until the position is behind it, or start anew with NULL or audit_position().")));
+	}
+	SPI_finish();
+}
+
 /* ---- writing -------------------------------------------------------------------------------- */
 
 /* The position at a snapshot. */
@@ -360,9 +444,9 @@ AuditPositionText(const char *identity, Oid log, const AuditSnapshot *snapshot)
 char *
 AuditPositionPrefix(const char *identity, const AuditPosition *position)
 {
-	return psprintf(VERSION_OF_POSITIONS "/%s/%u/%s/%s/%c/" UINT64_FORMAT "/", identity, position->log,
+	return psprintf(VERSION_OF_POSITIONS "/%s/%u/%s/%s/%c/%s/", identity, position->log,
 					AuditSnapshotText(&position->from), AuditSnapshotText(&position->to),
-					position->order, position->begun);
+					position->order, AuditSnapshotText(&position->begun));
 }
 
 /* Writes at most 84 bytes, and returns how many; no zero at the end. */
