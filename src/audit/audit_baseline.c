@@ -302,8 +302,10 @@ fill_slot(TupleTableSlot *slot, HeapTuple tuple, TupleDesc from)
 	{
 		slot->tts_isnull[i] = true;
 		slot->tts_values[i] = (Datum) 0;
-		if (!TupleDescAttr(slot->tts_tupleDescriptor, i)->attisdropped)
-			slot->tts_values[i] = heap_getattr(tuple, ++n, from, &slot->tts_isnull[i]);
+		if (TupleDescAttr(slot->tts_tupleDescriptor, i)->attisdropped)
+			continue;
+		n++;					/* heap_getattr is a macro in PostgreSQL 14 */
+		slot->tts_values[i] = heap_getattr(tuple, n, from, &slot->tts_isnull[i]);
 	}
 	ExecStoreVirtualTuple(slot);
 }
