@@ -25,6 +25,7 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 
 #include "audit/audit.h"
 #include "common/catalog.h"

@@ -422,7 +422,8 @@ convert_row(UndoTable *table, HeapTuple tuple, TupleDesc desc, Found *found)
 
 		if (!is_read(&table->cols[i]))
 			continue;
-		datum = heap_getattr(tuple, ++n, desc, &isnull);
+		n++;					/* heap_getattr is a macro in PostgreSQL 14 */
+		datum = heap_getattr(tuple, n, desc, &isnull);
 		AuditToValue(&table->cols[i].convert, datum, isnull, &found->values[i]);
 	}
 }
