@@ -221,21 +221,6 @@ AuditRegistryHeir(Oid fnoid, int32 id)
 	return rows == NIL ? 0 : ((AuditRegistered *) llast(rows))->id;
 }
 
-static bool
-has_former(const AuditRegistered *row, const void *arg)
-{
-	return row->continues == *(const int32 *) arg;
-}
-
-/* The latest id that carries on the history of another; 0: none. */
-int32
-AuditRegistryHeir(Oid fnoid, int32 id)
-{
-	List	   *rows = find_rows(fnoid, has_former, &id);
-
-	return rows == NIL ? 0 : ((AuditRegistered *) llast(rows))->id;
-}
-
 /* ---- writing ------------------------------------------------------------------------- */
 
 /* Runs a command on audit_table as its owner, within an SPI connection.  Returns its row count. */
