@@ -12,6 +12,7 @@
 #ifndef AQUACIS_AUDIT_UNDO_H
 #define AQUACIS_AUDIT_UNDO_H
 
+#include "nodes/bitmapset.h"
 #include "utils/hsearch.h"
 #include "utils/jsonb.h"
 #include "utils/tuplestore.h"
@@ -138,8 +139,8 @@ typedef struct UndoRow
 	bool		exists;			/* behind the last step */
 	UndoKind	kind;
 	UndoState	state;
-	bool		stepwise;		/* is undone change by change; the next is for that */
-	Jsonb	   *key_now;
+	Jsonb	   *key_now;		/* for undoing change by change; NULL: not begun */
+	bool		waits;			/* some of its changes could not be undone yet */
 	int			found;			/* rows with this key now */
 	bool		occupied;		/* another row has key_then now */
 	bool		returned;		/* the row itself has it again, as it was */
@@ -237,6 +238,32 @@ extern void AuditUndoFindWho(Undo *undo, UndoRow *row);
 
 /* in audit_undo_cascade.c */
 extern void AuditUndoRefuseCascade(UndoTable *table, Rows *rows);
+
+/* most rows of one statement */
+#define UNDO_MAX_BATCH	10000
+
+/* rows of one table that need the same kind of change, for one statement */
+typedef struct UndoBatch
+{
+	Undo	   *undo;
+	UndoTable  *table;
+	UndoKind	kind;
+	UndoRow   **rows;
+	int			n;
+	Bitmapset  *columns;		/* that are set, by index */
+	Bitmapset  *partly;			/* those not set in each row */
+	Rows	   *store;
+	ErrorData  *error;			/* of the last attempt */
+} UndoBatch;
+
+/* in audit_undo_batch.c */
+extern UndoBatch *AuditUndoBatch(Undo *undo, UndoRow **rows, int n);
+extern bool AuditUndoTry(UndoBatch *batch);
+extern bool AuditUndoEndsAll(const ErrorData *error);
+extern Bitmapset *AuditUndoColumns(Undo *undo, UndoRow *row);
+
+/* in audit_undo_stepwise.c */
+extern void AuditUndoStepwise(Undo *undo);
 
 /* in audit_undo_apply.c */
 extern void AuditUndoApply(Undo *undo);
