@@ -99,6 +99,8 @@ extern int	AuditEntryCompare(const AuditEntry *a, const AuditEntry *b);
 extern bool AuditEntrySameCommand(const AuditEntry *a, const AuditEntry *b);
 extern AuditValue *AuditKeyOfObject(const AuditScope *scope, const AuditShape *shape, Jsonb *object);
 extern void AuditKeyText(StringInfo out, const AuditShape *shape, const AuditValue *key);
+extern bool AuditSameKey(const AuditShape *shape, const AuditValue *a, const AuditValue *b);
+extern List *AuditKeyForms(const AuditScope *scope, const AuditShape *shape, const AuditValue *key);
 extern char *AuditKeySearched(const AuditShape *shape, const AuditValue *key);
 extern char *AuditKeyJson(const AuditShape *shape, const AuditValue *key);
 
@@ -123,6 +125,7 @@ typedef struct AuditLife
 	List	   *entries;		/* of AuditEntry *, in order; the last may be a D */
 	HeapTuple	live;			/* the row of today, NULL: it is gone; as shape->desc has it */
 	bool		lost;			/* it is gone, and no entry has its last image */
+	bool		unexplained;	/* its key was another row's before, and no entry says how it got it */
 	bool		has_end;
 	TimestampTz end;
 } AuditLife;
@@ -167,7 +170,6 @@ extern AuditEntry *AuditPastArrival(AuditPast *past, const AuditValue *key, cons
 extern AuditEntry *AuditPastTruncate(AuditPast *past, TimestampTz from, TimestampTz to);
 extern HeapTuple AuditPastLive(AuditPast *past, const AuditValue *key);
 extern AuditValue *AuditPastKey(AuditPast *past, const char *text);
-extern bool AuditSameKey(const AuditShape *shape, const AuditValue *a, const AuditValue *b);
 
 /* ---- what changed since a moment, by row (audit_touched.c) ------------------------------- */
 

@@ -43,6 +43,8 @@ typedef struct Chain
 	bool	   *doubted;		/* of each version: it is not certain */
 	bool		has_to;			/* the next version ended then */
 	TimestampTz to;
+	bool		complete;		/* no column of the table was dropped */
+	bool		renamed;		/* an entry names a column that has another name now */
 } Chain;
 
 /* ---- cells ---------------------------------------------------------------------------- */
@@ -214,6 +216,8 @@ add_version(Chain *chain, const AuditEntry *entry)
 {
 	AuditVersion *version = palloc0(sizeof(AuditVersion));
 
+	if (chain->renamed)
+		chain->doubted[chain->n] = true;
 	version->entry = entry;
 	version->has_to = chain->has_to;
 	version->to = chain->to;
@@ -227,7 +231,18 @@ add_version(Chain *chain, const AuditEntry *entry)
 	}
 }
 
-/* The state before a U. */
+/* The row has that key. */
+static void
+set_key(const AuditShape *shape, AuditCell *cells, const AuditValue *key, int since)
+{
+	for (int i = 0; key && i < shape->nkey; i++)
+		AuditSetCell(&cells[shape->key[i]], &key[i], since);
+}
+
+/*
+ * The state before a U.  A column that the table does not have was dropped, or has another
+ * name now: then what that one held before is not known, and no version before is certain.
+ */
 static void
 put_back(Chain *chain, const AuditEntry *entry)
 {
@@ -237,12 +252,14 @@ put_back(Chain *chain, const AuditEntry *entry)
 		int			column = AuditShapeFind(chain->shape, change->name, change->len);
 
 		if (column < 0)
-			continue;
-		if (change->has_old)
+			chain->renamed |= chain->complete;
+		else if (change->has_old)
 			AuditSetCell(&chain->cells[column], &change->old, chain->n);
 		else
 			memset(&chain->cells[column], 0, sizeof(AuditCell));
 	}
+	if (entry->moved)
+		set_key(chain->shape, chain->cells, entry->key, chain->n);
 }
 
 static void
@@ -282,6 +299,7 @@ cells_of_entries(const AuditShape *shape, List *entries, AuditCell *cells)
 			if (column >= 0 && e->changes[i].has_new)
 				AuditSetCell(&cells[column], &e->changes[i].new, 0);
 		}
+		set_key(shape, cells, e->moved ? e->moved : e->key, 0);
 	}
 }
 
@@ -332,6 +350,7 @@ AuditVersionsOfLife(AuditShape *shape, const AuditLife *life, bool safely)
 
 	chain.cells = palloc0(sizeof(AuditCell) * Max(shape->natts, 1));
 	chain.doubted = palloc0(sizeof(bool) * (n + 2));
+	chain.complete = shape->nsorted == shape->natts;
 	begin_walk(&chain, life);
 	for (int i = n - 1; i >= 0 && !born; i--)
 	{
@@ -356,7 +375,11 @@ AuditVersionsOfLife(AuditShape *shape, const AuditLife *life, bool safely)
 		}
 	}
 	if (!born)
+	{
+		if (life->unexplained)
+			chain.doubted[chain.n] = true;
 		add_version(&chain, NULL);
+	}
 	for (int i = chain.n - 1; i >= 0; i--)
 	{
 		AuditVersion *version = list_nth(chain.versions, i);

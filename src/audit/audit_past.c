@@ -236,20 +236,6 @@ two_times(TimestampTz first, TimestampTz second)
 	return params;
 }
 
-/* Have two keys of the table the same bytes? */
-bool
-AuditSameKey(const AuditShape *shape, const AuditValue *a, const AuditValue *b)
-{
-	StringInfoData x;
-	StringInfoData y;
-
-	initStringInfo(&x);
-	initStringInfo(&y);
-	AuditKeyText(&x, shape, a);
-	AuditKeyText(&y, shape, b);
-	return x.len == y.len && memcmp(x.data, y.data, x.len) == 0;
-}
-
 /* All entries under a key, a list of AuditEntry * in order.  Asked once for each key. */
 List *
 AuditPastEntries(AuditPast *past, const AuditValue *key)
@@ -286,18 +272,23 @@ append_arrival(StringInfo q, const AuditPast *past, const AuditValue *key)
 	const AuditColumns *columns = &past->scope.columns;
 	const char *object = AuditReadColumnAs(columns, AUDIT_CHANGED_FIELDS, JSONBOID);
 	const char *literal;
+	ListCell   *lc;
 
+	appendStringInfoString(q, " AND (false");
 	if (columns->attnum[AUDIT_NEW_KEY])
 	{
 		const char *moved = AuditReadColumnAs(columns, AUDIT_NEW_KEY, JSONBOID);
 
-		literal = quote_literal_cstr(AuditKeyJson(shape, key));
-		appendStringInfo(q, " AND pg_catalog.jsonb_hash_extended(%s, 0) OPERATOR(pg_catalog.=) "
-						 "pg_catalog.jsonb_hash_extended(%s::pg_catalog.jsonb, 0) AND "
-						 "%s OPERATOR(pg_catalog.=) %s::pg_catalog.jsonb", moved, literal, moved, literal);
+		foreach(lc, AuditKeyForms(&past->scope, shape, key))
+		{
+			literal = quote_literal_cstr(lfirst(lc));
+			appendStringInfo(q, " OR (pg_catalog.jsonb_hash_extended(%s, 0) OPERATOR(pg_catalog.=) "
+							 "pg_catalog.jsonb_hash_extended(%s::pg_catalog.jsonb, 0) AND "
+							 "%s OPERATOR(pg_catalog.=) %s::pg_catalog.jsonb)", moved, literal, moved, literal);
+		}
+		appendStringInfoChar(q, ')');
 		return;
 	}
-	appendStringInfoString(q, " AND (false");
 	for (int i = 0; i < shape->nkey; i++)
 	{
 		literal = quote_literal_cstr(shape->columns[shape->key[i]].name);

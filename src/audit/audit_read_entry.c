@@ -16,6 +16,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
@@ -253,6 +254,20 @@ AuditKeyText(StringInfo out, const AuditShape *shape, const AuditValue *key)
 	}
 }
 
+/* Have two keys of the table the same bytes? */
+bool
+AuditSameKey(const AuditShape *shape, const AuditValue *a, const AuditValue *b)
+{
+	StringInfoData x;
+	StringInfoData y;
+
+	initStringInfo(&x);
+	initStringInfo(&y);
+	AuditKeyText(&x, shape, a);
+	AuditKeyText(&y, shape, b);
+	return x.len == y.len && memcmp(x.data, y.data, x.len) == 0;
+}
+
 /* The key as {"column": value, ...}, in the current context. */
 char *
 AuditKeyJson(const AuditShape *shape, const AuditValue *key)
@@ -278,6 +293,54 @@ AuditKeyJson(const AuditShape *shape, const AuditValue *key)
 	JsonbWriterClose(&w);
 	jb = JsonbWriterEnd(&w);
 	return JsonbToCString(NULL, &jb->root, VARSIZE(jb));
+}
+
+static void
+append_json(StringInfo out, const AuditValue *value)
+{
+	if (value->kind == AUDIT_NULL)
+		appendStringInfoString(out, "null");
+	else if (value->kind == AUDIT_STRING)
+		escape_json(out, pnstrdup(value->data, value->len));
+	else
+		appendStringInfoString(out, TextDatumGetCString(AuditValueToText(value)));
+}
+
+/*
+ * The key as an object with the names that its columns have, and with those that they had
+ * before: a list of char *, JSON that jsonb_in takes.
+ */
+List *
+AuditKeyForms(const AuditScope *scope, const AuditShape *shape, const AuditValue *key)
+{
+	List	   *forms = list_make1(AuditKeyJson(shape, key));
+	ListCell   *lc;
+
+	foreach(lc, scope->registered)
+	{
+		AuditRegistered *row = lfirst(lc);
+		ListCell   *lk;
+
+		foreach(lk, row->keys)
+		{
+			List	   *names = AuditParseColumnList(lfirst(lk));
+			StringInfoData json;
+
+			if (list_length(names) != shape->nkey)
+				continue;
+			initStringInfo(&json);
+			for (int i = 0; i < shape->nkey; i++)
+			{
+				appendStringInfoString(&json, i ? ", " : "{");
+				escape_json(&json, list_nth(names, i));
+				appendStringInfoString(&json, ": ");
+				append_json(&json, &key[i]);
+			}
+			appendStringInfoChar(&json, '}');
+			forms = lappend(forms, json.data);
+		}
+	}
+	return forms;
 }
 
 /* The key as AuditAppendKey() takes it, in the current context. */
@@ -381,7 +444,7 @@ moved_key(const AuditScope *scope, const AuditShape *shape, const AuditEntry *e,
 			key[k] = change->new;
 		}
 	}
-	return key;
+	return key && AuditSameKey(shape, e->key, key) ? NULL : key;
 }
 
 /* ---- an entry ---------------------------------------------------------------------- */

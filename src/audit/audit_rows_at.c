@@ -387,13 +387,16 @@ report(Rebuild *rebuild)
 				 errhint("audit_enable(..., images => true) logs them from now on.")));
 	if (lost > 0)
 		ereport(WARNING,
-				(errmsg("%llu rows of table \"%s\" were there and cannot be told", (unsigned long long) lost, name),
-				 errdetail("They are gone, and the log does not have their last values.")));
+				(errmsg_plural("%llu row of table \"%s\" was there and cannot be told",
+							   "%llu rows of table \"%s\" were there and cannot be told",
+							   (unsigned long) lost, (unsigned long long) lost, name),
+				 errdetail("What is gone without an entry cannot be rebuilt.")));
 	if (touched->other_keys > 0)
 		ereport(WARNING,
-				(errmsg("%llu changes of table \"%s\" are logged under another key",
-						(unsigned long long) touched->other_keys, name),
-				 errdetail("Which rows they were made to is not known; they are left out.")));
+				(errmsg_plural("%llu change of table \"%s\" is logged under another key",
+							   "%llu changes of table \"%s\" are logged under another key",
+							   (unsigned long) touched->other_keys, (unsigned long long) touched->other_keys, name),
+				 errdetail("Which rows were changed so is not known.")));
 	for (int i = 0; i < shape->natts; i++)
 		if (shape->reads[i].live && (shape->reads[i].hidden || rebuild->unknown[i]))
 			unknown = lappend_int(unknown, i);
@@ -437,7 +440,8 @@ typedef struct Follow
 {
 	AuditPast  *past;
 	TimestampTz at;
-	AuditValue *key;
+	AuditValue *asked;			/* the key */
+	AuditValue *key;			/* that it has where the walk is */
 	AuditEntry *arrival;		/* the U that gave it the key; NULL: it had it then */
 	bool		absent;
 	bool		ended;			/* the log says so: the row before was deleted, or got another key */
@@ -534,6 +538,8 @@ row_of(Follow *follow, List **unknown)
 	for (int i = 0; i < shape->natts; i++)
 		if (follow->set[i])
 			base[i] = follow->cells[i];
+	for (int i = 0; follow->lost && i < shape->nkey; i++)
+		AuditSetCell(&base[shape->key[i]], &follow->asked[i], 0);
 	AuditShapeEnter(shape, &scope);
 	row = AuditFormRow(shape, base, true, unknown);
 	AuditShapeLeave(&scope);
@@ -581,7 +587,7 @@ audit_row_at(PG_FUNCTION_ARGS)
 	AuditPastOpen(fcinfo, &past);
 	AuditPastWarn(&past);
 	follow.at = AuditPastMoment(fcinfo, 2, &past);
-	follow.key = AuditPastKey(&past, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	follow.key = follow.asked = AuditPastKey(&past, text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	find_row(&follow);
 	if (!follow.absent)
 	{

@@ -150,7 +150,10 @@ trace_back(AuditPast *past, Thread *thread, const AuditValue *key, AuditEntry *s
 			return;
 		arrival = AuditPastArrival(past, key, stop, DT_NOBEGIN, first);
 		if (arrival == NULL || arrival->key == NULL)
+		{
+			thread->life.unexplained = stop != NULL;
 			return;
+		}
 		thread->life.entries = list_concat(stay_before(past, arrival, &stop), thread->life.entries);
 		key = arrival->key;
 	}
