@@ -125,7 +125,8 @@ typedef struct AuditLife
 	List	   *entries;		/* of AuditEntry *, in order; the last may be a D */
 	HeapTuple	live;			/* the row of today, NULL: it is gone; as shape->desc has it */
 	bool		lost;			/* it is gone, and no entry has its last image */
-	bool		unexplained;	/* its key was another row's before, and no entry says how it got it */
+	bool		unexplained;	/* its key was another row's before, and no entry says how it got
+								 * it */
 	bool		has_end;
 	TimestampTz end;
 } AuditLife;
