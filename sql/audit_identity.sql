@@ -103,7 +103,10 @@ SELECT * FROM history('aq_c', '1');
 ALTER TABLE aq_c ADD y int NOT NULL DEFAULT 2025, DROP CONSTRAINT aq_c_pkey, ADD PRIMARY KEY (code, y);
 SELECT audit_enable('aq_c');
 UPDATE aq_c SET v = 'two columns';
+SET client_min_messages = notice;
 SELECT * FROM history('aq_c', '{"code": 1, "y": 2025}');
+SELECT * FROM history('aq_c', '{"code": 1}');
+SET client_min_messages = warning;
 SELECT keys FROM audit_table WHERE table_name = 'aq_c';
 
 -- the same name in two schemas, neither in search_path

@@ -430,6 +430,53 @@ match_guess(KeyCondition *condition, const char *key)
 			 errhint("Name the column as well: '{\"column\": value}'.")));
 }
 
+/* An object of one integer: the key may have been that column alone, and is in record_id then. */
+static void
+match_only_value(KeyCondition *condition, const char *key)
+{
+	Jsonb	   *object = parse_object(key);
+	JsonbIterator *it;
+	JsonbValue	value;
+	char	   *text;
+
+	if (JB_ROOT_COUNT(object) != 1)
+		return;
+	it = JsonbIteratorInit(&object->root);
+	(void) JsonbIteratorNext(&it, &value, true);
+	(void) JsonbIteratorNext(&it, &value, true);
+	(void) JsonbIteratorNext(&it, &value, true);
+	text = scalar_text(&value);
+	if (text != NULL)
+		match_integer(condition, text);
+}
+
+/*
+ * A NOTICE when the table's key had another number of columns once: which of its present
+ * records such an entry belongs to, nobody knows.
+ */
+static void
+tell_other_keys(const AuditScope *scope, Relation rel, List *names)
+{
+	ListCell   *lc;
+	ListCell   *keys;
+
+	foreach(lc, scope->registered)
+	{
+		foreach(keys, ((AuditRegistered *) lfirst(lc))->keys)
+		{
+			List	   *former = AuditParseColumnList(lfirst(keys));
+
+			if (list_length(former) == list_length(names))
+				continue;
+			ereport(NOTICE,
+					(errmsg("the key of table \"%s\" was (%s) once", RelationGetRelationName(rel), (char *) lfirst(keys)),
+					 errdetail("Entries of that time are not shown."),
+					 errhint("Give that key to see them: '{\"column\": value, ...}'.")));
+			return;
+		}
+	}
+}
+
 /* An object for a key of several columns that has other names than those: as it is. */
 static void
 match_other_object(KeyCondition *condition, Relation rel, List *names, const char *key)
@@ -443,6 +490,7 @@ match_other_object(KeyCondition *condition, Relation rel, List *names, const cha
 				 errhint("Give it as in record_key: '{\"column\": value, ...}'.")));
 	match_object(condition, normal_json(key));
 	match_text(condition, normal_json(key));
+	match_only_value(condition, key);
 	ereport(NOTICE,
 			(errmsg("the key of table \"%s\" has the columns %s", RelationGetRelationName(rel), AuditColumnList(names)),
 			 errdetail("\"%s\" has others; it is looked for as it is.", key)));
@@ -489,6 +537,7 @@ match_key(KeyCondition *condition, Relation rel, List *names, const char *key)
 		match_column(condition, rel, linitial(parts));
 	if (condition->done == NIL)
 		match_guess(condition, key);
+	tell_other_keys(condition->scope, rel, names);
 }
 
 /*
