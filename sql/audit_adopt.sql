@@ -128,6 +128,21 @@ SELECT tableoid::regclass, al_record_key, al_written_at IS NOT NULL AS written, 
 DROP TABLE "Ad 2";
 \echo :SQLSTATE
 
+-- published: under the name of the log, or not at all
+CREATE TABLE ad_sent (table_name text, record_id bigint PRIMARY KEY, action text, old_data jsonb, new_data jsonb, changed_fields jsonb, changed_at timestamptz);
+SET client_min_messages = error;
+CREATE PUBLICATION ad_parts FOR TABLE ad_sent;
+CREATE PUBLICATION ad_root FOR TABLE ad_sent WITH (publish_via_partition_root = true);
+RESET client_min_messages;
+CALL audit_adopt('ad_sent');
+\echo :SQLSTATE
+DROP PUBLICATION ad_parts;
+SET client_min_messages = error;
+CALL audit_adopt('ad_sent');
+RESET client_min_messages;
+SELECT pubname, prrelid::regclass FROM pg_publication_rel JOIN pg_publication p ON p.oid = prpubid;
+SELECT pubname, tablename FROM pg_publication_tables WHERE pubname = 'ad_root';
+
 -- logs that cannot be
 CREATE UNLOGGED TABLE ad_unlogged (LIKE ad_log_past);
 CALL audit_adopt('ad_unlogged');
@@ -141,7 +156,8 @@ CALL audit_adopt('ad_listed');
 
 SET client_min_messages = warning;
 DROP TABLE ad_t, ad_hand;
-DROP TABLE ad_log, "Ad 2", ad_unlogged, ad_words, ad_listed;
+DROP PUBLICATION ad_root;
+DROP TABLE ad_log, ad_sent, "Ad 2", ad_unlogged, ad_words, ad_listed;
 DROP FUNCTION ad_guard;
 DROP OWNED BY ad_owner, ad_reader;
 DROP ROLE ad_owner, ad_reader;

@@ -66,7 +66,7 @@ SQL
 	my ($o, $e) = ('', '');
 	my $call = start([ 'psql', '-X', '-q', '-h', $node->host, '-p', $node->port, '-d', 'postgres', '-c', "SET application_name = 'adopt'",
 		'-c', "CALL audit_adopt('log$round')" ], '>', \$o, '2>', \$e);
-	usleep(10_000 + int(rand(60_000)));
+	usleep(10_000 + int(rand(150_000)));
 	if ($round % 7 == 0)
 	{
 		$node->stop('immediate');
