@@ -171,7 +171,6 @@ DROP POLICY ac_some ON audit_log;
 ALTER TABLE audit_log DISABLE ROW LEVEL SECURITY;
 REVOKE SELECT ON audit_log FROM ac_reader;
 -- a month that was detached before it was read
-CREATE TABLE IF NOT EXISTS audit_detached (log regclass, month text, range_from timestamptz, range_to timestamptz, last_xact xid8, detached_at timestamptz DEFAULT now(), dropped boolean);
 INSERT INTO audit_detached (log, month, last_xact, dropped)
 SELECT 'audit_log'::regclass, 'elsewhere.ac_month', pg_current_xact_id(), false;
 SELECT ac_try(format('SELECT * FROM audit_changes(%L)', pos)) ~ '55000: table elsewhere.ac_month was detached from the log before all of it was read' AS refused FROM ac_pos WHERE name = 'start';

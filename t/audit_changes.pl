@@ -1,7 +1,7 @@
 # audit_changes: eight writers that sleep, roll back and prepare, two consumers that stop, roll
 # back and start anew with portions of any size.  Each committed change comes exactly once;
 # a replica that is made from the feed alone has the sum of all transfers right whenever a
-# consumer commits, and is the source at the end.  Then a standby, a crash, a dump, pg_upgrade's way.
+# consumer commits, and is the source at the end.  Then a crash, a standby, a dump, times of commits.
 use strict;
 use warnings;
 use IPC::Run qw(start);
@@ -200,4 +200,88 @@ drain('a');
 is($node->safe_psql('postgres', "SELECT count(*) FROM copy_account WHERE id = 61"), 1, 'and comes with its COMMIT PREPARED');
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'unrelated'");
 
+# a third consumer, to whom row security applies: intervals are small then, and are cut between
+# transactions that overlap.  He reads all from the beginning, in sessions of a few portions.
+$node->safe_psql('postgres', <<'SQL');
+CREATE ROLE reader LOGIN;
+GRANT SELECT ON audit_log TO reader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON consumer, seen, copy_account, copy_child TO reader;
+ALTER TABLE audit_log ENABLE ROW LEVEL SECURITY;
+CREATE POLICY everything ON audit_log TO reader USING (true);
+INSERT INTO consumer VALUES ('c', NULL);
+SQL
+my $portions = 0;
+for (1 .. 1000)
+{
+	my $out = $node->safe_psql('postgres', "SELECT consume('c', 200) FROM generate_series(1, 4)", extra_params => [ '-U', 'reader' ]);
+	$portions++;
+	last if $out =~ /^0$/m;
+}
+cmp_ok($portions, '>', 2, 'the third consumer is sent many small intervals');
+is($node->safe_psql('postgres', $differences =~ s/NAME/c/gr), '0|0|0|0|0|0', 'consumer c: the same');
+
+# a position that has seen a commit of synchronous_commit = off survives a crash together with it
+my $p = $node->safe_psql('postgres', 'SELECT audit_position()');
+my $after = $node->safe_psql('postgres', "SET synchronous_commit = off; UPDATE account SET balance = balance WHERE id = 1; UPDATE account SET balance = balance + 1 WHERE id = 1; SELECT position FROM audit_changes('$p')");
+$node->stop('immediate');
+$node->start;
+is($node->safe_psql('postgres', "SELECT count(*) FROM audit_changes('$p')"), 1, 'after a crash, what was handed out is there');
+is($node->safe_psql('postgres', "SELECT count(*) FROM audit_changes('$after')"), 0, '... and its position is good');
+
+# a standby: what runs on the primary is not committed there, whatever pg_current_snapshot() shows
+$node->backup('b');
+my $class = 'PostgreSQL::Test::Cluster';
+my $standby = $class->can('get_new_node') ? $class->get_new_node('standby') : $class->new('standby');
+$standby->init_from_backup($node, 'b', has_streaming => 1);
+$standby->start;
+$node->safe_psql('postgres', "BEGIN; UPDATE account SET balance = balance + 1 WHERE id = 2; PREPARE TRANSACTION 'slow'");
+$node->safe_psql('postgres', 'UPDATE account SET balance = balance + 1 WHERE id = 3');
+$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+my $there = $standby->safe_psql('postgres', "SELECT record_id, position FROM audit_changes('$after')");
+like($there, qr/^3\|/, 'a standby hands out what has committed');
+my ($pos) = $there =~ /\|(.*)/;
+$node->safe_psql('postgres', "COMMIT PREPARED 'slow'");
+is($node->safe_psql('postgres', "SELECT record_id FROM audit_changes('$pos')"), 2, '... the primary goes on with what was open there');
+$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+is($standby->safe_psql('postgres', "SELECT record_id FROM audit_changes('$pos')"), 2, '... and the standby, too');
+$standby->stop;
+$node->safe_psql('postgres', 'UPDATE account SET balance = balance + 1 WHERE id = 4');
+$pos = $node->safe_psql('postgres', 'SELECT audit_position()');
+$standby->start;
+SKIP:
+{
+	# the standby has replayed it by now, or refuses the position
+	my ($ret, $out, $err) = $standby->psql('postgres', "SELECT count(*) FROM audit_changes('$pos')");
+	ok($ret == 0 ? $out eq '0' : $err =~ /the position is ahead/, 'a position that is ahead of the standby is refused');
+}
+$standby->stop;
+
+# a dump: positions of the former database are refused, what was restored comes at the beginning and not later
+my $dump = "$dir/dump.sql";
+$node->command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ], 'a dump, with an index of our operator class');
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $node->connstr('restored') ], '... is restored');
+my ($ret, $out, $err) = $node->psql('restored', "SELECT * FROM audit_changes('$pos')");
+like($err, qr/ERROR:  the position is of another database/, '... and positions of the other one are refused');
+is($node->safe_psql('restored', 'SELECT count(*) FROM audit_changes(NULL, 10000000)'), $node->safe_psql('restored', 'SELECT count(*) FROM audit_log'),
+	'... and all entries are at the beginning');
+$pos = $node->safe_psql('restored', 'SELECT audit_position()');
+$node->safe_psql('restored', 'UPDATE account SET balance = 0 WHERE id = 1');
+is($node->safe_psql('restored', "SELECT record_id FROM audit_changes('$pos')"), 1, '... and none of them later');
+$node->safe_psql('restored', 'DROP EXTENSION aquacis CASCADE');
+is($node->safe_psql('restored', "SELECT to_regclass('audit_log') IS NOT NULL"), 't', 'DROP EXTENSION CASCADE leaves the log');
+
+# times of commits: a child whose parent was made by another transaction after the child's entry was written
+$node->append_conf('postgresql.conf', "track_commit_timestamp = on\n");
+$node->restart;
+$node->safe_psql('postgres', 'ALTER TABLE child ALTER CONSTRAINT child_account_fkey DEFERRABLE INITIALLY DEFERRED');
+$pos = $node->safe_psql('postgres', 'SELECT audit_position()');
+my $writer = start([ 'psql', '-X', '-q', '-d', $node->connstr('postgres'), '-c', "BEGIN; INSERT INTO child (account) VALUES (99); SELECT pg_sleep(2); COMMIT" ]);
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%VALUES (99)%' AND wait_event = 'PgSleep'");
+$node->safe_psql('postgres', 'INSERT INTO account VALUES (99, 0)');
+$writer->finish;
+is($node->safe_psql('postgres', "SELECT string_agg(table_name, ' ') FROM audit_changes('$pos')"), 'account child',
+	'with track_commit_timestamp the parent comes before the child');
+
+$node->stop;
 done_testing();

@@ -1,5 +1,5 @@
 # The documents beside the README: docs/reference.md is what the catalog says,
-# the SQL of docs/runbook.md, docs/audit.md and docs/consolidate.md runs as printed
+# the SQL of docs/runbook.md, docs/audit.md, docs/feed.md and docs/consolidate.md runs as printed
 # on a small legacy schema, and every link leads somewhere.
 use strict;
 use warnings;
@@ -77,6 +77,8 @@ is($node->safe_psql('utility', 'SELECT count(*) FROM cf_quere_pro.tmp_deuda_1779
 # ---- audit, consolidate
 $node->safe_psql('postgres', 'CREATE DATABASE audit');
 page_runs('docs/audit.md', 'audit', 2);
+$node->safe_psql('postgres', 'CREATE DATABASE feed');
+page_runs('docs/feed.md', 'feed', 4);
 $node->safe_psql('postgres', 'CREATE DATABASE consolidate');
 $node->safe_psql('consolidate', "CREATE EXTENSION aquacis; $legacy");
 page_runs('docs/consolidate.md', 'consolidate', 3);
