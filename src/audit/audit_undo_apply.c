@@ -76,7 +76,7 @@ first_pass(Undo *undo, UndoRow **rows, int64 nrows)
 	{
 		Bitmapset  *columns = rows[from]->kind == UNDO_INSERT ? AuditUndoColumns(undo, rows[from]) : NULL;
 		int64		to = from + 1;
-		UndoBatch	   *batch;
+		UndoBatch  *batch;
 
 		while (to < nrows && to - from < UNDO_MAX_BATCH && fits(undo, rows[from], columns, rows[to], tmp))
 			to++;
@@ -109,7 +109,7 @@ next_passes(Undo *undo, List *failed)
 		}
 		foreach(lc, again)
 		{
-			UndoBatch	   *batch = lfirst(lc);
+			UndoBatch  *batch = lfirst(lc);
 			int			half = batch->n / 2;
 
 			if (half > 0)

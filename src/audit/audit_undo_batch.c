@@ -253,7 +253,7 @@ refuse_fewer(const UndoBatch *batch, uint64 done)
 static void
 run_batch(void *arg)
 {
-	UndoBatch	   *batch = arg;
+	UndoBatch  *batch = arg;
 	MemoryContext tmp = AllocSetContextCreate(CurrentMemoryContext, "undo", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(AllocSetContextCreate(tmp, "statement", ALLOCSET_DEFAULT_SIZES));
 	MemoryContext row = AllocSetContextCreate(tmp, "row", ALLOCSET_DEFAULT_SIZES);
@@ -303,7 +303,7 @@ AuditUndoTry(UndoBatch *batch)
 UndoBatch *
 AuditUndoBatch(Undo *undo, UndoRow **rows, int n)
 {
-	UndoBatch	   *batch = palloc0(sizeof(UndoBatch));
+	UndoBatch  *batch = palloc0(sizeof(UndoBatch));
 
 	batch->undo = undo;
 	batch->table = rows[0]->table;

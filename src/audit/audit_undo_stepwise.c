@@ -117,7 +117,7 @@ raise_first(List *waiting)
 
 	foreach(lc, waiting)
 		if (((UndoBatch *) lfirst(lc))->error)
-			ReThrowError(((UndoBatch *) lfirst(lc))->error);
+		ReThrowError(((UndoBatch *) lfirst(lc))->error);
 }
 
 /*
