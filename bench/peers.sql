@@ -7,7 +7,7 @@ CREATE SCHEMA app;
 CREATE TABLE app.account (id int PRIMARY KEY, name text NOT NULL, amount numeric(12,2), note text, changes int NOT NULL DEFAULT 0);
 INSERT INTO app.account (id, name, amount) SELECT i, 'name ' || i, i * 10.5 FROM generate_series(1, 200) i;
 
--- The application's own triggers: of some rows they change the row again.  One comes early in
+-- The application's own triggers, in the hard workload: of some rows they change the row again.  One comes early in
 -- the order of names, one late.  The application is told to be quiet while a transaction is
 -- reverted.
 CREATE FUNCTION app.again() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -17,8 +17,10 @@ BEGIN
 	END IF;
 	RETURN NULL;
 END$$;
+\if :hard
 CREATE TRIGGER a_again AFTER UPDATE ON app.account FOR EACH ROW EXECUTE FUNCTION app.again(1);
 CREATE TRIGGER z_again AFTER UPDATE ON app.account FOR EACH ROW EXECUTE FUNCTION app.again(6);
+\endif
 
 -- ---- the shadow: fires before all other AFTER triggers --------------------------------------
 CREATE FUNCTION peers.plain(r jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS 'SELECT r - ARRAY[''pgmemento_audit_id'', ''sys_period'']';
@@ -51,6 +53,7 @@ BEGIN
 END$$;
 
 -- One statement of a session, on keys that the other session does not hold: so nobody waits.
+-- Keys are drawn in the order of their numbers, so that every database gets the same.
 CREATE PROCEDURE peers.change(s int, key_changes boolean) LANGUAGE plpgsql AS $$
 DECLARE
 	k int;
@@ -60,7 +63,7 @@ DECLARE
 	dice float8 := random();
 	value text := (random() * 1000)::numeric(12,2)::text;
 BEGIN
-	SELECT id, alive INTO k, is_alive FROM peers.key WHERE held IN (0, s) ORDER BY random() + id / 400.0 LIMIT 1;
+	SELECT id, alive INTO k, is_alive FROM (SELECT * FROM peers.key WHERE held IN (0, s) ORDER BY id) q ORDER BY random() + id / 400.0 LIMIT 1;
 	UPDATE peers.key SET held = s, alive = alive OR dice < 0.15 WHERE id = k;
 	IF dice < 0.15 THEN
 		CALL peers.say(s, format('INSERT INTO app.account (id, name, amount) VALUES (%s, ''upsert'', %s) ON CONFLICT (id) DO UPDATE SET amount = %2$s', k, value));
@@ -71,7 +74,7 @@ BEGIN
 		CALL peers.say(s, format('DELETE FROM app.account WHERE id = %s', k));
 		UPDATE peers.key SET alive = false WHERE id = k;
 	ELSIF dice < 0.37 AND key_changes THEN
-		SELECT id INTO free FROM peers.key WHERE held IN (0, s) AND NOT alive ORDER BY random() LIMIT 1;
+		SELECT id INTO free FROM (SELECT id FROM peers.key WHERE held IN (0, s) AND NOT alive ORDER BY id) q ORDER BY random() LIMIT 1;
 		CALL peers.say(s, format('UPDATE app.account SET id = %s, amount = %s WHERE id = %s', free, value, k));
 		UPDATE peers.key SET held = s, alive = id = free WHERE id IN (k, free);
 	ELSIF dice < 0.42 THEN
@@ -85,9 +88,10 @@ BEGIN
 	END IF;
 END$$;
 
--- Session 0 looks at the table: nobody has a transaction open.  Every 20 statements a
--- transaction that began first changes a record last, in one of two ways.
-CREATE PROCEDURE peers.generate(statements int, moments int, key_changes boolean) LANGUAGE plpgsql AS $$
+-- Session 0 looks at the table: nobody has a transaction open.  In the hard workload there
+-- are two sessions, and every 20 statements a transaction that began first changes a record
+-- last, in one of two ways.
+CREATE PROCEDURE peers.generate(statements int, moments int, key_changes boolean, overlapping boolean) LANGUAGE plpgsql AS $$
 DECLARE
 	left_over int[] := '{0,0}';
 	s int;
@@ -95,7 +99,7 @@ DECLARE
 BEGIN
 	PERFORM setseed(0.5);
 	FOR i IN 1..statements LOOP
-		s := 1 + (random() < 0.5)::int;
+		s := 1 + (overlapping AND random() < 0.5)::int;
 		IF left_over[s] = 0 AND random() < 0.6 THEN
 			left_over[s] := 1 + floor(random() * 5);
 			CALL peers.say(s, 'BEGIN');
@@ -116,14 +120,16 @@ BEGIN
 					left_over[s] := 0;
 				END IF;
 			END LOOP;
-			SELECT array_agg(id) INTO k FROM (SELECT id FROM peers.key WHERE alive AND id % 10 NOT IN (1, 6) ORDER BY random() LIMIT 2) q;
-			CALL peers.say(1, 'BEGIN');
-			IF i % 40 = 0 THEN
-				CALL peers.say(1, format('UPDATE app.account SET note = ''first'' WHERE id = %s', k[2]));
+			IF overlapping THEN
+				SELECT array_agg(id) INTO k FROM (SELECT id FROM (SELECT id FROM peers.key WHERE alive AND id % 10 NOT IN (1, 6) ORDER BY id) a ORDER BY random() LIMIT 2) q;
+				CALL peers.say(1, 'BEGIN');
+				IF i % 40 = 0 THEN
+					CALL peers.say(1, format('UPDATE app.account SET note = ''first'' WHERE id = %s', k[2]));
+				END IF;
+				CALL peers.say(2, format('UPDATE app.account SET amount = %s WHERE id = %s', i, k[1]));
+				CALL peers.say(1, format('UPDATE app.account SET amount = %s WHERE id = %s', i + 0.5, k[1]));
+				CALL peers.say(1, 'COMMIT');
 			END IF;
-			CALL peers.say(2, format('UPDATE app.account SET amount = %s WHERE id = %s', i, k[1]));
-			CALL peers.say(1, format('UPDATE app.account SET amount = %s WHERE id = %s', i + 0.5, k[1]));
-			CALL peers.say(1, 'COMMIT');
 			IF i * moments / statements > (i - 20) * moments / statements THEN
 				CALL peers.say(0, NULL);
 			END IF;
@@ -234,13 +240,13 @@ CREATE PROCEDURE peers.choose_reverts(most int) LANGUAGE sql AS $$
 	WITH touched AS (
 		SELECT n, txid, (image ->> 'id')::int AS k FROM peers.shadow, LATERAL (VALUES (old), (new)) v (image) WHERE image IS NOT NULL),
 	chosen AS (
-		SELECT txid, array_agg(DISTINCT k) AS keys, min(n) AS first FROM touched t GROUP BY txid
+		SELECT txid, array_agg(DISTINCT k) AS keys FROM touched t GROUP BY txid
 		HAVING NOT bool_or(EXISTS (SELECT FROM touched o WHERE o.k = t.k AND o.n > t.n AND o.txid <> t.txid))
 		ORDER BY md5(txid::text) LIMIT most)
-	SELECT txid, keys, (SELECT array_agg(image) FROM unnest(keys) k, LATERAL (
+	SELECT txid, keys, (SELECT array_agg(image) FROM unnest(keys) key (k), LATERAL (
 		SELECT image FROM (
 			SELECT n, CASE WHEN (new ->> 'id')::int = k THEN new END AS image FROM peers.shadow
-			WHERE n < first AND k IN ((old ->> 'id')::int, (new ->> 'id')::int)
+			WHERE n < (SELECT min(t.n) FROM touched t WHERE t.txid = chosen.txid AND t.k = key.k) AND k IN ((old ->> 'id')::int, (new ->> 'id')::int)
 			UNION ALL SELECT 0, image FROM peers.base WHERE id = k) i ORDER BY n DESC LIMIT 1) l
 		WHERE image IS NOT NULL)
 	FROM chosen$$;
