@@ -2,8 +2,6 @@
 SET client_min_messages = warning;
 CALL forget_audited();
 SELECT audit_install(months => 0);
--- entries of other tests are of tables with the same ids
-TRUNCATE audit_log;
 CREATE TABLE ar_moment (name text PRIMARY KEY, at timestamptz);
 CREATE FUNCTION ar_note(text) RETURNS void LANGUAGE sql AS $$ INSERT INTO ar_moment VALUES ($1, clock_timestamp()) $$;
 CREATE FUNCTION ar_at(text) RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT at FROM ar_moment WHERE name = $1 $$;
@@ -175,3 +173,4 @@ REVOKE ALL ON audit_log FROM ar_reader;
 DROP TABLE ar_c, ar_moment;
 DROP FUNCTION ar_error, ar_note, ar_at;
 DROP ROLE ar_reader;
+DROP TABLE audit_log;
