@@ -7,8 +7,8 @@
  * order.  Here the entries of an interval are read, sorted, and handed out in portions.
  * A portion ends with a transaction, unless one alone has more than max_rows entries.
  *
- * An interval has some 200,000 entries at most, or one transaction.  It is sorted once
- * and kept in the session until it is handed out, in a tuplestore of work_mem, else on
+ * An interval has some 200,000 entries at most, or one transaction.  It is sorted once (in
+ * maintenance_work_mem) and kept in the session until it is handed out, in a tuplestore of work_mem, else on
  * disk.  That is for speed alone.  It is used if the position that comes is in the
  * kept interval, from the same role, and not older than a minute.  Else the interval is read
  * again, which the position fully describes: another session, a rolled back consumer, a
@@ -270,7 +270,8 @@ begin_sort(TupleDesc desc)
 		attnums[i] = columns[i] + 1;
 		operators[i] = lookup_type_cache(TupleDescAttr(desc, columns[i])->atttypid, TYPECACHE_LT_OPR)->lt_opr;
 	}
-	return tuplesort_begin_heap(desc, 4, attnums, operators, collations, nulls_first, work_mem, NULL, 0);
+	return tuplesort_begin_heap(desc, 4, attnums, operators, collations, nulls_first,
+								Max(work_mem, maintenance_work_mem), NULL, 0);
 }
 
 /* Puts the rows that a cursor has fetched into the sort, those behind a place. */
