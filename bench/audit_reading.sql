@@ -43,7 +43,8 @@ ALTER TABLE old_log DROP written_at, DROP table_id, DROP new_key, ADD PRIMARY KE
 CREATE INDEX ON old_log (record_id, table_name, changed_at) WHERE record_id IS NOT NULL;
 CREATE INDEX ON old_log (jsonb_hash_extended(record_key, 0), table_name, changed_at) WHERE record_key IS NOT NULL;
 CREATE INDEX ON old_log (user_id, changed_at) WHERE user_id <> 'system';
-CREATE TABLE old_log_before PARTITION OF old_log FOR VALUES FROM (:'month_start') TO (:'month_end');
+SELECT format('CREATE TABLE %I PARTITION OF old_log %s', replace(relname, 'audit_log', 'old_log'), pg_get_expr(relpartbound, oid))
+FROM pg_class JOIN pg_inherits ON inhrelid = oid WHERE inhparent = 'audit_log'::regclass \gexec
 INSERT INTO old_log (changed_at, xact_id, xact_seq, table_schema, table_name, record_id, action, changed_fields, user_id, db_user, session_user_name)
 SELECT changed_at, xact_id, xact_seq, table_schema, table_name, record_id, action, changed_fields, user_id, db_user, db_user FROM generated;
 VACUUM ANALYZE audit_log_before;

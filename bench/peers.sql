@@ -64,6 +64,7 @@ DECLARE
 	value text := (random() * 1000)::numeric(12,2)::text;
 BEGIN
 	SELECT id, alive INTO k, is_alive FROM (SELECT * FROM peers.key WHERE held IN (0, s) ORDER BY id) q ORDER BY random() + id / 400.0 LIMIT 1;
+	SELECT id INTO free FROM (SELECT id FROM peers.key WHERE held IN (0, s) AND NOT alive AND id <> k ORDER BY id) q ORDER BY random() LIMIT 1;
 	UPDATE peers.key SET held = s, alive = alive OR dice < 0.15 WHERE id = k;
 	IF dice < 0.15 THEN
 		CALL peers.say(s, format('INSERT INTO app.account (id, name, amount) VALUES (%s, ''upsert'', %s) ON CONFLICT (id) DO UPDATE SET amount = %2$s', k, value));
@@ -73,8 +74,7 @@ BEGIN
 	ELSIF dice < 0.27 THEN
 		CALL peers.say(s, format('DELETE FROM app.account WHERE id = %s', k));
 		UPDATE peers.key SET alive = false WHERE id = k;
-	ELSIF dice < 0.37 AND key_changes THEN
-		SELECT id INTO free FROM (SELECT id FROM peers.key WHERE held IN (0, s) AND NOT alive ORDER BY id) q ORDER BY random() LIMIT 1;
+	ELSIF dice < 0.37 AND key_changes AND free IS NOT NULL THEN
 		CALL peers.say(s, format('UPDATE app.account SET id = %s, amount = %s WHERE id = %s', free, value, k));
 		UPDATE peers.key SET held = s, alive = id = free WHERE id IN (k, free);
 	ELSIF dice < 0.42 THEN
