@@ -104,6 +104,20 @@ create_month(void *arg)
 	m->created += created;
 }
 
+/*
+ * Summarizes what the BRIN indexes of a month that is over have not summarized yet: VACUUM
+ * leaves the last, partial range, and every search would read it.
+ */
+static void
+summarize(Oid relid)
+{
+	SpiRun(psprintf("SELECT pg_catalog.brin_summarize_new_values(i.indexrelid::pg_catalog.regclass) "
+					"FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid "
+					"WHERE i.indrelid OPERATOR(pg_catalog.=) %u AND i.indisvalid AND c.relam OPERATOR(pg_catalog.=) %u",
+					relid, BRIN_AM_OID));
+}
+
+/* What a month that is over gets: the GIN index, and its BRIN indexes brought to an end. */
 static void
 create_index(void *arg)
 {
@@ -126,6 +140,7 @@ create_index(void *arg)
 	SpiRun(psprintf("CREATE INDEX %s ON %s USING gin (%s)", quote_identifier(name),
 					NamesQualified(relid),
 					quote_identifier(get_attname(relid, columns.attnum[AUDIT_CHANGED_FIELDS], false))));
+	summarize(relid);
 	m->indexed++;
 }
 
