@@ -248,6 +248,9 @@ create_table(Oid logid, int month)
 	/* the caller may be a scheduler's role: the partition belongs to the owner of the log */
 	SpiRun(psprintf("ALTER TABLE %s OWNER TO %s", name,
 					quote_identifier(GetUserNameFromId(rel->rd_rel->relowner, false))));
+	/* else nobody could change an entry of a log that is published */
+	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
+		SpiRun(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", name));
 	table_close(rel, NoLock);
 	return name;
 }
