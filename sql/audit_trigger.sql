@@ -189,6 +189,12 @@ SELECT count(*) FROM pg_trigger WHERE tgrelid = 'aq_t'::regclass;
 -- every row has its own place in its transaction
 SELECT count(*) = count(DISTINCT (xact_id, xact_seq)) AS ordered FROM audit_log;
 
+-- an entry of a published log can be corrected, though the log has no key
+SET client_min_messages = error;
+CREATE PUBLICATION aq_published FOR TABLE audit_log WITH (publish_via_partition_root = true);
+WITH changed AS (UPDATE audit_log SET app_context = '{"corrected": true}' RETURNING 1) SELECT count(*) > 0 AS corrected FROM changed;
+DROP PUBLICATION aq_published;
+SET client_min_messages = warning;
 DROP VIEW logged;
 DROP TABLE aq_t, aq_k_text, aq_k_uuid, aq_k_two, aq_k_num, aq_k_wide, aq_k_frac, aq_k_domain, aq_k_replica, aq_k_given, aq_k_none, aq_client, aq_other;
 DROP DOMAIN aq_number;
