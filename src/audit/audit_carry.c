@@ -113,7 +113,7 @@ static const char *const create_triggers =
 "SELECT pg_catalog.pg_get_triggerdef(oid) FROM pg_catalog.pg_trigger WHERE tgrelid" EQ "$1 AND NOT tgisinternal ORDER BY tgname";
 
 static const char *const enable_triggers =
-"SELECT pg_catalog.format('ALTER TABLE %s %s TRIGGER %I', $2, CASE tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, tgname) "
+"SELECT pg_catalog.format('ALTER TABLE %s %s TRIGGER %I', $2, CASE WHEN tgenabled OPERATOR(pg_catalog.=) 'D' THEN 'DISABLE' WHEN tgenabled OPERATOR(pg_catalog.=) 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, tgname) "
 "FROM pg_catalog.pg_trigger WHERE tgrelid" EQ "$1 AND NOT tgisinternal AND tgenabled" NE "'O' ORDER BY tgname";
 
 static const char *const row_security =
@@ -123,8 +123,8 @@ static const char *const row_security =
 
 static const char *const policies =
 "SELECT pg_catalog.format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s%s', polname, $2, CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, "
-"CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END, "
-"(SELECT pg_catalog.string_agg(CASE r WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(r)) END, ', ') FROM pg_catalog.unnest(polroles) r), "
+"CASE WHEN polcmd OPERATOR(pg_catalog.=) 'r' THEN 'SELECT' WHEN polcmd OPERATOR(pg_catalog.=) 'a' THEN 'INSERT' WHEN polcmd OPERATOR(pg_catalog.=) 'w' THEN 'UPDATE' WHEN polcmd OPERATOR(pg_catalog.=) 'd' THEN 'DELETE' ELSE 'ALL' END, "
+"(SELECT pg_catalog.string_agg(CASE WHEN r OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(r)) END, ', ') FROM pg_catalog.unnest(polroles) r), "
 "' USING (' " ADD "pg_catalog.pg_get_expr(polqual, polrelid)" ADD "')', ' WITH CHECK ('" ADD "pg_catalog.pg_get_expr(polwithcheck, polrelid)" ADD "')') "
 "FROM pg_catalog.pg_policy WHERE polrelid" EQ "$1 ORDER BY polname";
 
@@ -132,10 +132,10 @@ static const char *const policies =
 static const char *const grants =
 "SELECT pg_catalog.format('REVOKE ALL ON TABLE %s FROM %I', $2, pg_catalog.pg_get_userbyid(relowner)) FROM pg_catalog.pg_class "
 "WHERE oid" EQ "$1 AND relacl IS NOT NULL UNION ALL "
-"SELECT pg_catalog.format('GRANT %s ON TABLE %s TO %s%s', a.privilege_type, $2, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE "
+"SELECT pg_catalog.format('GRANT %s ON TABLE %s TO %s%s', a.privilege_type, $2, CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC' ELSE "
 "pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END, CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' END) "
 "FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a WHERE c.oid" EQ "$1 UNION ALL "
-"SELECT pg_catalog.format('GRANT %s (%I) ON TABLE %s TO %s%s', a.privilege_type, t.attname, $2, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE "
+"SELECT pg_catalog.format('GRANT %s (%I) ON TABLE %s TO %s%s', a.privilege_type, t.attname, $2, CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC' ELSE "
 "pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END, CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' END) "
 "FROM pg_catalog.pg_attribute t, pg_catalog.aclexplode(t.attacl) a WHERE t.attrelid" EQ "$1 AND NOT t.attisdropped";
 
@@ -162,7 +162,7 @@ static const char *const drop_identities =
 /* identity columns: a new sequence of the same name and kind, and how to read where the old one is */
 static const char *const identities =
 "SELECT pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I ADD GENERATED %s AS IDENTITY (SEQUENCE NAME %s START WITH %s INCREMENT BY %s "
-"MINVALUE %s MAXVALUE %s CACHE %s %s)', $2, a.attname, CASE a.attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END, "
+"MINVALUE %s MAXVALUE %s CACHE %s %s)', $2, a.attname, CASE WHEN a.attidentity OPERATOR(pg_catalog.=) 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END, "
 "n.name, s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, CASE WHEN s.seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END), n.name "
 "FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_sequence s ON s.seqrelid" EQ "d.objid "
 "JOIN pg_catalog.pg_attribute a ON a.attrelid" EQ "d.refobjid AND a.attnum" EQ "d.refobjsubid "

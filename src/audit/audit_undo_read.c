@@ -120,8 +120,9 @@ write_query(const Undo *undo)
 	StringInfoData q;
 
 	initStringInfo(&q);
-	appendStringInfo(&q, "SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, CASE %s WHEN 'U' THEN %s WHEN 'I' THEN %s "
-					 "WHEN 'D' THEN %s END FROM %s l WHERE ", AuditUndoMoment(columns),
+	appendStringInfo(&q, "SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, "
+					 "CASE WHEN %s OPERATOR(pg_catalog.=) 'U' THEN %s WHEN %s OPERATOR(pg_catalog.=) 'I' THEN %s "
+					 "WHEN %s OPERATOR(pg_catalog.=) 'D' THEN %s END FROM %s l WHERE ", AuditUndoMoment(columns),
 					 columns->attnum[AUDIT_WRITTEN_AT]
 					 ? psprintf("%s IS NOT NULL", AuditReadColumn(columns, AUDIT_WRITTEN_AT)) : "false",
 					 AuditReadColumnAs(columns, AUDIT_XACT_ID, XID8OID), AuditUndoNumber(columns),
@@ -134,7 +135,9 @@ write_query(const Undo *undo)
 					 AuditReadColumnAs(columns, AUDIT_ACTION, TEXTOID),
 					 AuditReadColumnAs(columns, AUDIT_ACTION, TEXTOID),
 					 AuditReadColumnAs(columns, AUDIT_CHANGED_FIELDS, JSONBOID),
+					 AuditReadColumnAs(columns, AUDIT_ACTION, TEXTOID),
 					 AuditReadColumnAs(columns, AUDIT_NEW_DATA, JSONBOID),
+					 AuditReadColumnAs(columns, AUDIT_ACTION, TEXTOID),
 					 AuditReadColumnAs(columns, AUDIT_OLD_DATA, JSONBOID), NamesQualified(columns->relid));
 	append_filter(&q, undo);
 	appendStringInfo(&q, " ORDER BY %s", AuditReadOrder(columns, false));
