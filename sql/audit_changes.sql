@@ -132,7 +132,7 @@ DROP TABLE ac_small;
 -- a clock that was set back: in the order of the numbers, with a warning
 CREATE FUNCTION ac_entry(n int, started timestamptz, written timestamptz) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO ac_log (changed_at, xact_id, xact_seq, table_schema, table_name, record_id, action, user_id, written_at)
-	VALUES (started, pg_current_xact_id(), 1, 'public', 'x', n, 'I', 'u', written) $$;
+	VALUES (started, pg_current_xact_id(), 1, 'elsewhere', 'x', n, 'I', 'u', written) $$;
 SELECT ac_entry(1, '2026-01-01 10:00', '2026-01-01 10:05');
 SELECT ac_entry(2, '2026-01-01 10:01', '2026-01-01 10:01');
 -- the longer one comes later
@@ -142,7 +142,7 @@ SELECT record_id, position ~ '/x/' AS by_number FROM audit_changes(log => 'ac_lo
 -- entries that were restored come at the beginning, never later, not even when their numbers have come
 TRUNCATE ac_log;
 INSERT INTO ac_log (changed_at, xact_id, xact_seq, table_schema, table_name, record_id, action, user_id, written_at)
-SELECT '2025-01-01', (pg_current_xact_id()::text::bigint + 4)::text::xid8, i, 'public', 'x', i, 'I', 'u', '2025-01-01' FROM generate_series(1, 3) i;
+SELECT '2025-01-01', (pg_current_xact_id()::text::bigint + 4)::text::xid8, i, 'elsewhere', 'x', i, 'I', 'u', '2025-01-01' FROM generate_series(1, 3) i;
 SELECT ac_entry(4, now(), now());
 INSERT INTO ac_pos SELECT 'restored', audit_position('ac_log');
 SELECT record_id FROM audit_changes(log => 'ac_log');
@@ -151,6 +151,7 @@ SELECT ac_entry(6, now(), now());
 SELECT record_id FROM audit_changes((SELECT pos FROM ac_pos WHERE name = 'restored'), log => 'ac_log');
 -- rights
 CREATE ROLE ac_reader;
+DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO ac_reader', current_schema()); END $$;
 GRANT SELECT ON ac_pos, ac_inside TO ac_reader;
 SET ROLE ac_reader;
 SELECT * FROM audit_changes();
@@ -188,5 +189,6 @@ SELECT ac_try(format('SELECT * FROM audit_changes(%L)', pos)) FROM ac_pos WHERE 
 DELETE FROM audit_detached;
 DROP FUNCTION ac_portions, ac_two, ac_try, ac_entry;
 DROP VIEW ac_inside;
-DROP TABLE ac_t, ac_pos, ac_log;
+DROP TABLE ac_t, ac_pos, ac_log, audit_log;
+DO $$ BEGIN EXECUTE format('REVOKE USAGE ON SCHEMA %I FROM ac_reader', current_schema()); END $$;
 DROP ROLE ac_reader;

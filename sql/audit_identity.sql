@@ -56,12 +56,14 @@ SELECT audit_continue('aq_never', 1);
 \echo :SQLSTATE
 SET client_min_messages = warning;
 CREATE ROLE aq_someone;
+DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO aq_someone', current_schema()); END $$;
 GRANT EXECUTE ON FUNCTION audit_continue(regclass, integer) TO aq_someone;
 SET ROLE aq_someone;
 SELECT audit_continue(oid, 1) FROM pg_class WHERE relname = 'aq_t';
 \echo :SQLSTATE
 RESET ROLE;
 REVOKE ALL ON FUNCTION audit_continue(regclass, integer) FROM aq_someone;
+DO $$ BEGIN EXECUTE format('REVOKE USAGE ON SCHEMA %I FROM aq_someone', current_schema()); END $$;
 DROP ROLE aq_someone;
 \set VERBOSITY default
 

@@ -154,6 +154,7 @@ SELECT query, ar_error(query) FROM (VALUES ('SELECT * FROM audit_rows_at(NULL::a
 	('SELECT audit_row_at(NULL::ar_c, ''1'', NULL)'), ('SELECT audit_rows_at(1, now())'), ('SELECT audit_row_at(1, ''1'', now())'),
 	('SELECT audit_rows_at(NULL::ar_moment, now())')) q (query);
 CREATE ROLE ar_reader;
+DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO ar_reader', current_schema()); END $$;
 SET ROLE ar_reader;
 SELECT ar_error('SELECT * FROM audit_rows_at(NULL::ar_c, now())');
 RESET ROLE;
@@ -172,5 +173,6 @@ RESET ROLE;
 REVOKE ALL ON audit_log FROM ar_reader;
 DROP TABLE ar_c, ar_moment;
 DROP FUNCTION ar_error, ar_note, ar_at;
+DO $$ BEGIN EXECUTE format('REVOKE USAGE ON SCHEMA %I FROM ar_reader', current_schema()); END $$;
 DROP ROLE ar_reader;
 DROP TABLE audit_log;

@@ -3,7 +3,7 @@ SET client_min_messages = warning;
 CALL forget_audited();
 SELECT audit_install(months => 0);
 CREATE TABLE aq_t (id int PRIMARY KEY, a int, "B b" int);
-CREATE VIEW status AS SELECT audited_table, enabled, replica, events, table_id FROM audit_status;
+CREATE VIEW status AS SELECT audited_table, enabled, replica, replace(events, current_schema() || '.', '(schema).') AS events, table_id FROM audit_status;
 SELECT audit_enable('aq_t');
 TABLE status;
 

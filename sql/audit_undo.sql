@@ -199,8 +199,7 @@ TABLE aq_text;
 
 -- rights: those of the caller
 CREATE ROLE aq_clerk;
-GRANT USAGE ON SCHEMA public TO aq_clerk;
-SELECT format('GRANT USAGE ON SCHEMA %I TO aq_clerk', n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'aquacis' \gexec
+DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO aq_clerk', current_schema()); END $$;
 SET ROLE aq_clerk;
 SELECT * FROM audit_undo(user_id => 'ana');
 \echo :SQLSTATE
@@ -230,6 +229,5 @@ SELECT * FROM aq_parent ORDER BY id;
 
 DROP TABLE aq_child, aq_parent, aq_time, aq_odd, aq_empty, aq_swap, aq_cascade, aq_text, aq_log, audit_log;
 DROP FUNCTION aq_show, aq_keep;
-REVOKE ALL ON SCHEMA public FROM aq_clerk;
 DROP OWNED BY aq_clerk;
 DROP ROLE aq_clerk;

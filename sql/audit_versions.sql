@@ -225,6 +225,7 @@ SELECT query, av_error(query) FROM (VALUES ('SELECT * FROM audit_versions(NULL::
 	('SELECT * FROM audit_versions(NULL::av_e, ''{"a": 1}'')')) q (query);
 -- rights on both, and no row security
 CREATE ROLE av_reader;
+DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO av_reader', current_schema()); END $$;
 GRANT SELECT (a, b) ON av_e TO av_reader;
 SET ROLE av_reader;
 SELECT av_error('SELECT * FROM audit_versions(NULL::av_e, ''{"a": 1, "b": 1}'')');
@@ -243,7 +244,7 @@ SELECT av_error('SELECT * FROM audit_versions(NULL::av_e, ''{"a": 1, "b": 1}'')'
 RESET ROLE;
 -- code of a table's owner does not run as the reader
 CREATE ROLE av_owner;
-SELECT format('GRANT CREATE ON SCHEMA %I TO av_owner', current_schema()) \gexec
+DO $$ BEGIN EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO av_owner', current_schema()); END $$;
 SET ROLE av_owner;
 CREATE FUNCTION av_spy(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'as %', current_user; RETURN true; END $$;
 CREATE DOMAIN av_trap AS text CHECK (av_spy(VALUE));
@@ -260,7 +261,7 @@ DROP VIEW av_view;
 DROP TYPE av_type;
 DROP DOMAIN av_trap;
 DROP FUNCTION av_spy, av_chain, av_error;
-SELECT format('REVOKE CREATE ON SCHEMA %I FROM av_owner', current_schema()) \gexec
+DO $$ BEGIN EXECUTE format('REVOKE ALL ON SCHEMA %I FROM av_owner, av_reader', current_schema()); END $$;
 REVOKE ALL ON audit_log FROM av_reader;
 DROP ROLE av_owner, av_reader;
 DROP TABLE audit_log;
