@@ -176,7 +176,7 @@ AuditSnapshotText(const AuditSnapshot *snapshot)
 /* ---- reading -------------------------------------------------------------------------------- */
 
 /* 22023 for what is no position. */
-pg_attribute_noreturn() static void
+static void
 refuse(const char *text, const char *why)
 {
 	int			len = pg_mbcliplen(text, strlen(text), 100);
