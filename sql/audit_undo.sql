@@ -124,6 +124,31 @@ SELECT audit_set_user('empty');
 TRUNCATE aq_empty;
 COMMIT;
 SELECT record_key, undo, column_name, conflict FROM audit_undo_plan(user_id => 'empty');
+SELECT audit_enable('aq_empty', images => true);
+INSERT INTO aq_empty VALUES (1, 'one'), (2, NULL), (3, 'three');
+BEGIN;
+SELECT audit_set_user('images');
+DELETE FROM aq_empty WHERE id = 3;
+TRUNCATE aq_empty;
+INSERT INTO aq_empty VALUES (2, 'another');
+COMMIT;
+SELECT record_key, undo, column_name, value_now, value_then, conflict FROM audit_undo_plan(user_id => 'images');
+BEGIN;
+SELECT record_key, undo, column_name, value_now, value_then, conflict, done FROM audit_undo(user_id => 'images');
+SELECT * FROM aq_empty ORDER BY id;
+-- the undo of that undo: empty but for the row that came behind TRUNCATE
+SELECT record_key, undo, column_name, conflict, done FROM audit_undo(xact => pg_current_xact_id(), audited_table => 'aq_empty');
+ROLLBACK;
+-- TRUNCATE alone, undone while somebody has one of the rows again
+BEGIN;
+SELECT audit_set_user('images alone');
+TRUNCATE aq_empty;
+COMMIT;
+INSERT INTO aq_empty VALUES (2, 'somebody');
+SELECT record_key, undo, conflict, done FROM audit_undo(user_id => 'images alone', on_conflict => 'skip');
+DELETE FROM aq_empty;
+SELECT record_key, undo, column_name, value_then, conflict, done FROM audit_undo(user_id => 'images alone');
+SELECT * FROM aq_empty ORDER BY id;
 -- the table is gone, has come again, has another name
 ALTER TABLE aq_time RENAME TO aq_times;
 BEGIN;

@@ -3,13 +3,16 @@
 # The oracle is a copy of the tables after each transaction.  Undoing the last transaction
 # gives the copy before it, undoing that undo the copy after it, and undoing all of them, latest first,
 # the first copy.
+#
+# An undo of some thousand rows is stopped at random moments, by pg_terminate_backend and by
+# statement_timeout: table and log are as before, and the next undo does all of it.
 use strict;
 use warnings;
 use IPC::Run qw(start);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
+use Time::HiRes qw(time);
 
 my $transactions = 60 * ($ENV{AQUACIS_TEST_SCALE} || 1);
 my $node = PostgreSQL::Test::Cluster->new('undo');
@@ -140,5 +143,90 @@ my $first = $node->safe_psql('postgres', "SELECT min(xact_id::text::bigint) FROM
 my $since = $node->safe_psql('postgres', "SELECT min(written_at) FROM audit_log WHERE xact_id = '$xacts[0]'");
 $node->safe_psql('postgres', "SELECT count(*) FROM audit_undo(since => '$since')");
 is($node->safe_psql('postgres', 'SELECT state()'), $states[0], 'undo of all that happened since a moment');
+
+# ---- stopped in the middle -------------------------------------------------------------
+
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE many (id numeric PRIMARY KEY, a int, b text, c numeric, gone boolean);
+SELECT audit_enable('many');
+INSERT INTO many SELECT i, i, 'b' || i, i * 1.5, i % 3 = 0 FROM generate_series(1, 6000) i;
+SQL
+my $rows = 'SELECT count(*), md5(string_agg(m::text, chr(10) ORDER BY id)) FROM many m';
+my $entries = "SELECT count(*), max(written_at) FROM audit_log WHERE table_name = 'many'";
+
+# Changes every row; returns the transaction.
+sub change_many
+{
+	my $out = $node->safe_psql('postgres', q{BEGIN;
+		SELECT pg_current_xact_id();
+		UPDATE many SET a = a + 1, b = b || '+', c = c + 1 WHERE NOT gone;
+		DELETE FROM many WHERE gone;
+		INSERT INTO many SELECT 6000 + i, i, 'new', i, false FROM generate_series(1, 1000) i;
+		COMMIT});
+	return $out;
+}
+
+sub undo_of { return "SELECT count(*) FROM audit_undo(xact => '$_[0]') WHERE NOT done" }
+
+# Runs an undo, stopped after some seconds.  Returns the error.
+sub stopped
+{
+	my ($how, $xact, $after) = @_;
+	my ($out, $err) = ('', '');
+	if ($how eq 'statement_timeout')
+	{
+		$node->psql('postgres', sprintf("SET statement_timeout = %d;\n%s", 1 + $after * 1000, undo_of($xact)), stderr => \$err);
+		return $err;
+	}
+	my $victim = do
+	{
+		local $ENV{PGAPPNAME} = 'victim';
+		start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', undo_of($xact) ], '>', \$out, '2>', \$err);
+	};
+	# the clock starts when the statement does
+	$node->safe_psql('postgres', qq{DO \$\$
+		DECLARE
+			victim int;
+		BEGIN
+			FOR i IN 1..3000 LOOP
+				PERFORM pg_stat_clear_snapshot();
+				SELECT pid INTO victim FROM pg_stat_activity WHERE application_name = 'victim' AND state = 'active';
+				EXIT WHEN FOUND;
+				PERFORM pg_sleep(0.001);
+			END LOOP;
+			PERFORM pg_sleep($after), pg_terminate_backend(victim);
+		END\$\$});
+	$victim->finish;
+	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'victim'});
+	return $err;
+}
+
+my $before = $node->safe_psql('postgres', $rows);
+my $xact = change_many();
+my $start = time;
+is($node->safe_psql('postgres', undo_of($xact)), '0', 'an undo of some thousand rows');
+my $takes = time - $start;
+is($node->safe_psql('postgres', $rows), $before, 'the rows are what they were');
+for my $how ('pg_terminate_backend', 'statement_timeout')
+{
+	my ($stopped, $changed, $incomplete) = (0, 0, 0);
+	for (1 .. 30)
+	{
+		$xact = change_many();
+		my $then = $node->safe_psql('postgres', "$rows; $entries");
+		my $err = stopped($how, $xact, $takes * rand(0.8));
+		if ($err =~ /terminating connection|statement timeout/)
+		{
+			$stopped++;
+			$changed++ if $node->safe_psql('postgres', "$rows; $entries") ne $then;
+			$incomplete++ if $node->safe_psql('postgres', undo_of($xact)) ne '0';
+		}
+		$incomplete++ if $node->safe_psql('postgres', $rows) ne $before;
+		last if $stopped == 3;
+	}
+	is($stopped, 3, "$how stopped three undos");
+	is($changed, 0, 'a stopped undo left table and log as they were');
+	is($incomplete, 0, 'the next undo did all of it');
+}
 
 done_testing();

@@ -240,7 +240,7 @@ extern void AuditUndoFindWho(Undo *undo, UndoRow *row);
 extern void AuditUndoRefuseCascade(UndoTable *table, Rows *rows);
 
 /* most rows of one statement */
-#define UNDO_MAX_BATCH	10000
+#define UNDO_MAX_BATCH	50000
 
 /* rows of one table that need the same kind of change, for one statement */
 typedef struct UndoBatch

@@ -3,8 +3,9 @@
  *	  The entries that an undo is asked for, by record.
  *
  * One query finds them in the order in which the changes happened; a cursor brings them,
- * so that sorting is the server's and goes to disk beyond work_mem.  What is kept of each
- * entry is its data and its place (UndoStep): about 150 bytes and the JSON.
+ * so that sorting is the server's.  It has the memory of maintenance_work_mem, or of
+ * work_mem if that is more, and goes to disk beyond.  What is kept of each entry is
+ * its data and its place (UndoStep): about 150 bytes and the JSON.
  *
  * Records are found by key, in a hash table of what the keys are at this point of the
  * reading.  An entry has the key that the record had before it; where the change changed the
@@ -29,6 +30,7 @@
 
 #include "audit/audit_undo.h"
 #include "common/names.h"
+#include "common/settings.h"
 #include "common/usercode.h"
 
 #define FETCH_ROWS	1000
@@ -504,6 +506,17 @@ read_entry(Undo *undo, HeapTuple tuple, TupleDesc desc, int64 *command)
 	add_entry(undo, &entry, *command);
 }
 
+/* Lets the query sort as much in memory as an index build may.  SettingsEnd() ends it. */
+static int
+more_memory(void)
+{
+	int			level = SettingsBegin();
+
+	if (work_mem < maintenance_work_mem)
+		SettingsSet("work_mem", psprintf("%dkB", maintenance_work_mem));
+	return level;
+}
+
 /*
  * Reads the entries that match undo->filter into undo->rows and undo->steps.  Within an SPI
  * connection; undo->log is open and its columns are known.
@@ -513,6 +526,7 @@ AuditUndoRead(Undo *undo)
 {
 	HASHCTL		ctl = {.keysize = sizeof(KeySlot), .entrysize = sizeof(KeyEntry), .hcxt = undo->cxt};
 	Oid			owner = undo->log->rd_rel->relowner;
+	int			level = more_memory();
 	Portal		cursor = UserCodeCursor(owner, write_query(undo));
 	MemoryContext entries = AllocSetContextCreate(undo->cxt, "entries of an undo", ALLOCSET_DEFAULT_SIZES);
 	int64		command = 0;
@@ -534,4 +548,5 @@ AuditUndoRead(Undo *undo)
 	}
 	SPI_freetuptable(SPI_tuptable);
 	SPI_cursor_close(cursor);
+	SettingsEnd(level);
 }
