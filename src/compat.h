@@ -193,4 +193,11 @@ FindConfigOption(const char *name, int *place)
 /* 18: a table column's NOT NULL is a row of pg_constraint */
 #define NOT_NULL_IS_CONSTRAINT (PG_VERSION_NUM >= 180000)
 
+/* the primary key index of a relation, if it is not deferrable; InvalidOid: there is none */
+#if PG_VERSION_NUM >= 180000
+#define primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, false)
+#else
+#define primary_key_index(rel) RelationGetPrimaryKeyIndex(rel)
+#endif
+
 #endif							/* AQUACIS_COMPAT_H */

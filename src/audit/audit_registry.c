@@ -43,6 +43,7 @@
 #include "common/names.h"
 #include "common/spi.h"
 #include "common/textarray.h"
+#include "compat.h"
 
 /* columns of audit_table, as the extension script has them */
 enum
@@ -146,7 +147,7 @@ AuditRegistryById(Oid fnoid, int32 id, AuditRegistered *out)
 		return false;
 	ScanKeyInit(&key, COLUMN_ID, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(id));
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = systable_beginscan(rel, RelationGetPrimaryKeyIndex(rel), true, snapshot, 1, &key);
+	scan = systable_beginscan(rel, primary_key_index(rel), true, snapshot, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 		read_row(tuple, RelationGetDescr(rel), out);
