@@ -3,7 +3,7 @@
 SET timezone = 'America/Mexico_City';
 CREATE ROLE ad_reader;
 CREATE ROLE ad_owner;
-DO $$ BEGIN EXECUTE (SELECT format('GRANT CREATE, USAGE ON SCHEMA public TO ad_owner; GRANT USAGE ON SCHEMA %s TO ad_owner, ad_reader;
+DO $$ BEGIN EXECUTE (SELECT format('GRANT CREATE, USAGE ON SCHEMA %1$s TO ad_owner; GRANT USAGE ON SCHEMA %1$s TO ad_owner, ad_reader;
 	GRANT EXECUTE ON ALL ROUTINES IN SCHEMA %1$s TO ad_owner, ad_reader', extnamespace::regnamespace) FROM pg_extension WHERE extname = 'aquacis'); END $$;
 CREATE TABLE ad_t (id int PRIMARY KEY, v text);
 CREATE TABLE ad_log (
@@ -39,7 +39,10 @@ CREATE FUNCTION ad_function(ad_log) RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE TABLE ad_child () INHERITS (ad_log);
 CREATE RULE ad_rule AS ON UPDATE TO ad_log DO ALSO NOTHING;
 ALTER TABLE ad_log ADD CONSTRAINT ad_check CHECK (id > 0) NOT VALID;
+-- the DETAIL names them, with their schema
+\set VERBOSITY terse
 CALL audit_adopt('ad_log');
+\set VERBOSITY default
 \echo :SQLSTATE
 DROP RULE ad_rule ON ad_log;
 DROP TABLE ad_child;
@@ -85,7 +88,7 @@ SELECT attname, format_type(atttypid, atttypmod), attnotnull, attstorage, attide
 	WHERE attrelid = 'ad_log'::regclass AND attnum > 0 ORDER BY attnum;
 SELECT relname, relkind, relowner::regrole, relrowsecurity, has_table_privilege('ad_reader', oid, 'SELECT') AS read, has_table_privilege('ad_reader', oid, 'INSERT') AS write, obj_description(oid) FROM pg_class WHERE relname IN ('ad_log', 'ad_log_past', 'ad_log_default') ORDER BY 1;
 SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'ad_log'::regclass AND contype <> 'n' ORDER BY 1;
-SELECT indexrelid::regclass, indisunique, indisvalid, replace(pg_get_indexdef(indexrelid), 'public.', '') FROM pg_index WHERE indrelid = 'ad_log'::regclass ORDER BY 1;
+SELECT indexrelid::regclass, indisunique, indisvalid, replace(pg_get_indexdef(indexrelid), current_schema() || '.', '') FROM pg_index WHERE indrelid = 'ad_log'::regclass ORDER BY 1;
 SELECT i.indexrelid::regclass, inhparent::regclass FROM pg_index i LEFT JOIN pg_inherits ON inhrelid = indexrelid WHERE indrelid = 'ad_log_past'::regclass ORDER BY 1;
 SELECT tgname, tgrelid::regclass, tgenabled FROM pg_trigger WHERE tgrelid IN ('ad_log'::regclass, 'ad_log_past'::regclass) ORDER BY 1, 2;
 SELECT polname, polrelid::regclass, polcmd, polroles::regrole[], pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid) FROM pg_policy
@@ -94,7 +97,7 @@ SELECT count(*) >= 2 AS months, count(*) FILTER (WHERE relname = 'ad_log_past') 
 	JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = 'ad_log'::regclass;
 -- numbers go on, the triggers follow, with the order of changes from now on
 UPDATE ad_t SET v = 'y' WHERE id = 1;
-SELECT id, n, record_id, action, who, len, written_at IS NOT NULL AS written, table_id IS NOT NULL AS known FROM ad_log ORDER BY id;
+SELECT id, n, record_id, action, who = current_user AS mine, len = length(user_id) AS len, written_at IS NOT NULL AS written, table_id IS NOT NULL AS known FROM ad_log ORDER BY id;
 SELECT action, column_name, new_value FROM audit_history('ad_t', '1');
 SELECT log FROM audit_status WHERE audited_table = 'ad_t'::regclass;
 DROP TABLE ad_log;
@@ -111,7 +114,7 @@ CALL audit_maintain(months_ahead => 4, log => 'ad_log');
 -- another shape: times without a zone, al_, no key; the trigger made by hand, which knows its log by name
 CREATE TABLE "Ad 2" (al_table_name name, al_record_key text, al_operation text, al_old_data json, al_new_data json, al_changed_fields jsonb, al_changed_at timestamp);
 CREATE TABLE ad_hand (id int PRIMARY KEY);
-CREATE TRIGGER "!audit_ad_hand" AFTER INSERT OR UPDATE OR DELETE ON ad_hand FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger('id', 'log=public."Ad 2"');
+DO $$ BEGIN EXECUTE format('CREATE TRIGGER "!audit_ad_hand" AFTER INSERT OR UPDATE OR DELETE ON ad_hand FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger(''id'', ''log=%s."Ad 2"'')', current_schema()); END $$;
 INSERT INTO ad_hand VALUES (1);
 INSERT INTO "Ad 2" (al_table_name) VALUES ('no time');
 \set VERBOSITY terse

@@ -57,7 +57,9 @@ CALL audit_baseline('bl_loose');
 CREATE TABLE bl_point (p point, v int);
 INSERT INTO bl_point VALUES (point(1, 2), 1);
 SELECT audit_enable('bl_point', key => '{p}');
+\set VERBOSITY sqlstate
 CALL audit_baseline('bl_point');
+\set VERBOSITY default
 \echo :SQLSTATE
 -- children are tables of their own
 CREATE TABLE bl_parent (id int PRIMARY KEY);
@@ -95,7 +97,7 @@ CALL audit_baseline('bl_t', batch => 0);
 \echo :SQLSTATE
 CREATE ROLE bl_other;
 CREATE ROLE bl_owner;
-DO $$ BEGIN EXECUTE (SELECT format('GRANT CREATE, USAGE ON SCHEMA public TO bl_owner; GRANT USAGE ON SCHEMA %s TO bl_owner, bl_other;
+DO $$ BEGIN EXECUTE (SELECT format('GRANT CREATE, USAGE ON SCHEMA %1$s TO bl_owner; GRANT USAGE ON SCHEMA %1$s TO bl_owner, bl_other;
 	GRANT EXECUTE ON ALL PROCEDURES IN SCHEMA %1$s TO bl_other, bl_owner', extnamespace::regnamespace) FROM pg_extension WHERE extname = 'aquacis'); END $$;
 SET ROLE bl_other;
 CALL audit_baseline('bl_t');
@@ -110,7 +112,9 @@ SET ROLE bl_owner;
 CALL audit_baseline('bl_t');
 ALTER TABLE bl_t ENABLE ROW LEVEL SECURITY;
 ALTER TABLE bl_t FORCE ROW LEVEL SECURITY;
+\set SHOW_CONTEXT never
 CALL audit_baseline('bl_t');
+\set SHOW_CONTEXT errors
 \echo :SQLSTATE
 RESET ROLE;
 

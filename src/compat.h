@@ -193,7 +193,7 @@ FindConfigOption(const char *name, int *place)
 /* 18: a table column's NOT NULL is a row of pg_constraint */
 #define NOT_NULL_IS_CONSTRAINT (PG_VERSION_NUM >= 180000)
 
-/* the primary key index of a relation, if it is not deferrable; InvalidOid: there is none */
+/* 18: the index of a primary key, if it is not deferrable, has to be asked for so */
 #if PG_VERSION_NUM >= 180000
 #define primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, false)
 #else
