@@ -164,6 +164,7 @@ FindConfigOption(const char *name, int *place)
 #if PG_VERSION_NUM < 170000
 #define index_insert_cleanup(index, info) ((void) 0)
 #endif
+#define INDEX_STATE_IS_CLEANED_UP (PG_VERSION_NUM >= 170000)
 
 /* 17: a lock can be held in a stronger mode */
 #if PG_VERSION_NUM < 170000

@@ -32,6 +32,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -261,6 +262,10 @@ open_indexes(AuditLog *log, AuditLeaf *leaf, Relation part)
 			break;
 		}
 		rri->ri_IndexRelationInfo[i] = BuildIndexInfo(index);
+		/* what brininsert keeps is given back with its context, from PostgreSQL 17 on */
+		if (INDEX_STATE_IS_CLEANED_UP && index->rd_rel->relam == BRIN_AM_OID)
+			rri->ri_IndexRelationInfo[i]->ii_Context =
+				AllocSetContextCreate(leaf->estate->es_query_cxt, "aquacis BRIN index", ALLOCSET_SMALL_SIZES);
 		/* evaluated here, and not a second time in ExecInsertIndexTuples */
 		if (rri->ri_IndexRelationInfo[i]->ii_Predicate != NIL)
 			leaf->predicates[i] = ExecPrepareQual(rri->ri_IndexRelationInfo[i]->ii_Predicate,
@@ -467,6 +472,8 @@ close_indexes(AuditLeaf *leaf)
 		if (rri->ri_IndexRelationDescs[i] == NULL)
 			continue;
 		index_insert_cleanup(rri->ri_IndexRelationDescs[i], rri->ri_IndexRelationInfo[i]);
+		if (rri->ri_IndexRelationInfo[i]->ii_Context != leaf->estate->es_query_cxt)
+			MemoryContextReset(rri->ri_IndexRelationInfo[i]->ii_Context);
 		index_close(rri->ri_IndexRelationDescs[i], NoLock);
 		rri->ri_IndexRelationDescs[i] = NULL;
 	}
