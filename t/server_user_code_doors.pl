@@ -299,6 +299,9 @@ walk(q{SELECT aq.audit_enable('T', exclude => '{importe}'); SELECT aq.audit_enab
 my $writes = q{INSERT INTO T (id, k, importe) VALUES (V, 1, 1), (V, 2, 2); UPDATE T SET importe = importe + 1; UPDATE T SET k = k + 1;
 	BEGIN; INSERT INTO T (id, k) VALUES (V, 1); SAVEPOINT s; UPDATE T SET k = 5; ROLLBACK TO s; SET CONSTRAINTS ALL IMMEDIATE; COMMIT; DELETE FROM T WHERE id > 0; ALTER ROLE mallory NOSUPERUSER};
 my $with = session('postgres', map { [ $_->{schema}, replaced($_, $writes) ] } @cases);
+# ... and who reads it back runs none as himself
+walk(q{SELECT * FROM aq.audit_versions(NULL::T, '-1'); SELECT aq.audit_row_at(NULL::T, '-1', now()); SELECT * FROM aq.audit_rows_at(NULL::T, now() - interval '1 microsecond');
+	SELECT * FROM aq.audit_undo_plan(audited_table => 'T'); CALL aq.audit_baseline('T')}, $hers, @cases);
 my $logged = session('postgres', map { [ $_->{schema}, replaced($_, q{SELECT count(*) FROM aq.audit_log WHERE table_schema = 'S'; SELECT aq.audit_disable('T')}) ] } @cases);
 my $without = session('postgres', map { [ $_->{schema}, replaced($_, $writes) ] } @cases);
 for my $case (@cases)
@@ -330,6 +333,9 @@ for ([ 'log', 'log', "CREATE TABLE S.log ($log)" ], [ 'partitioned log', 'log', 
 		BEGIN; UPDATE public.S SET v = 4; SAVEPOINT s; UPDATE public.S SET v = 5; COMMIT;
 		SELECT * FROM aq.audit_status; SELECT * FROM aq.audit_tables();
 		SELECT * FROM aq.audit_history('public.S', '1');
+		SELECT * FROM aq.audit_versions(NULL::public.S, '1'); SELECT aq.audit_row_at(NULL::public.S, '1', now()); SELECT * FROM aq.audit_rows_at(NULL::public.S, now());
+		SELECT * FROM aq.audit_undo_plan(audited_table => 'public.S'); SELECT * FROM aq.audit_undo(audited_table => 'public.S', on_conflict => 'skip');
+		SELECT * FROM aq.audit_changes(log => 'S.log'); CALL aq.audit_baseline('public.S'); CALL aq.audit_adopt('S.log');
 		CALL aq.audit_maintain(log => 'S.log'); CALL aq.audit_maintain(log => 'S.log', months_ahead => 1, keep => '1 day');
 		SELECT aq.audit_install('S'); TRUNCATE public.S}, $hers, @cases);
 	# ... and an ordinary writer's neither

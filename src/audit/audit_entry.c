@@ -19,6 +19,7 @@
 #include "utils/xid8.h"
 
 #include "audit/audit.h"
+#include "common/usercode.h"
 #include "compat.h"
 
 /* ---- data ------------------------------------------------------------------------- */
@@ -297,6 +298,9 @@ AuditEndFiring(AuditFiring *firing, AuditTable *table)
  * row that is there, 'D' for one that goes.  trigdata: of a trigger FOR EACH ROW, fired or
  * not.  wanted, if given, sees the key in the entry and says whether it is to be written.
  * Returns whether it was.  Raises what the trigger raises.
+ *
+ * Values are converted as the owner of the table: casts to json of its owner's types are
+ * code of its owner, and the caller need not be somebody who writes to the table.
  */
 bool
 AuditWriteRow(TriggerData *trigdata, Oid fnoid, TupleTableSlot *slot, char action,
@@ -307,13 +311,17 @@ AuditWriteRow(TriggerData *trigdata, Oid fnoid, TupleTableSlot *slot, char actio
 	AuditFiring firing;
 	AuditRow	row;
 	bool		written;
+	Oid			owner = trigdata->tg_relation->rd_rel->relowner;
+	UserCodeScope scope;
 	AuditField	field = action == 'D' ? AUDIT_OLD_DATA : AUDIT_NEW_DATA;
 
 	AuditOpenTable(trigdata, fnoid, &table, &log);
 	AuditBeginFiring(&firing, table);
 	memset(row.nulls, true, sizeof(row.nulls));
 	slot_getallattrs(slot);
+	UserCodeEnter(&scope, owner);
 	AuditFillKey(&firing, log, slot, &row);
+	UserCodeLeave(&scope);
 	if (log->columns.attnum[AUDIT_TABLE_ID] && table->id != 0)
 	{
 		row.values[AUDIT_TABLE_ID] = Int32GetDatum(table->id);
@@ -322,7 +330,9 @@ AuditWriteRow(TriggerData *trigdata, Oid fnoid, TupleTableSlot *slot, char actio
 	written = wanted == NULL || wanted(&firing.table, log, &row, arg);
 	if (written)
 	{
+		UserCodeEnter(&scope, owner);
 		row.values[field] = AuditFullRow(&firing, slot);
+		UserCodeLeave(&scope);
 		row.nulls[field] = false;
 		AuditFillRest(&firing.table, log, action, written_at, &row);
 	}
