@@ -49,6 +49,19 @@ DROP TABLE ad_child;
 DROP FUNCTION ad_function;
 DROP VIEW ad_view;
 ALTER TABLE ad_log VALIDATE CONSTRAINT ad_check;
+-- each of them, in a schema whose name is known
+CREATE SCHEMA ad_way;
+CREATE TABLE ad_way.ad_log (LIKE ad_log);
+CREATE VIEW ad_way.ad_view AS SELECT * FROM ad_way.ad_log;
+CREATE FUNCTION ad_way.ad_function(ad_way.ad_log) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE TABLE ad_way.ad_child () INHERITS (ad_way.ad_log);
+CREATE RULE ad_rule AS ON UPDATE TO ad_way.ad_log DO ALSO NOTHING;
+ALTER TABLE ad_way.ad_log ADD CONSTRAINT ad_check CHECK (id > 0) NOT VALID;
+CALL audit_adopt('ad_way.ad_log');
+\echo :SQLSTATE
+SET client_min_messages = warning;
+DROP SCHEMA ad_way CASCADE;
+RESET client_min_messages;
 -- entries of the future, or without a time
 INSERT INTO ad_log (table_name, changed_at) VALUES ('x', '9999-01-01');
 \set VERBOSITY terse
@@ -97,7 +110,7 @@ SELECT count(*) >= 2 AS months, count(*) FILTER (WHERE relname = 'ad_log_past') 
 	JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = 'ad_log'::regclass;
 -- numbers go on, the triggers follow, with the order of changes from now on
 UPDATE ad_t SET v = 'y' WHERE id = 1;
-SELECT id, n, record_id, action, who = current_user AS mine, len = length(user_id) AS len, written_at IS NOT NULL AS written, table_id IS NOT NULL AS known FROM ad_log ORDER BY id;
+SELECT id, n, record_id, action, who = current_user AS mine, len, written_at IS NOT NULL AS written, table_id IS NOT NULL AS known FROM ad_log ORDER BY id;
 SELECT action, column_name, new_value FROM audit_history('ad_t', '1');
 SELECT log FROM audit_status WHERE audited_table = 'ad_t'::regclass;
 DROP TABLE ad_log;
@@ -114,7 +127,7 @@ CALL audit_maintain(months_ahead => 4, log => 'ad_log');
 -- another shape: times without a zone, al_, no key; the trigger made by hand, which knows its log by name
 CREATE TABLE "Ad 2" (al_table_name name, al_record_key text, al_operation text, al_old_data json, al_new_data json, al_changed_fields jsonb, al_changed_at timestamp);
 CREATE TABLE ad_hand (id int PRIMARY KEY);
-DO $$ BEGIN EXECUTE format('CREATE TRIGGER "!audit_ad_hand" AFTER INSERT OR UPDATE OR DELETE ON ad_hand FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger(''id'', ''log=%s."Ad 2"'')', current_schema()); END $$;
+DO $$ BEGIN EXECUTE format('CREATE TRIGGER "!audit_ad_hand" AFTER INSERT OR UPDATE OR DELETE ON ad_hand FOR EACH ROW EXECUTE FUNCTION fn_audit_trigger(''id'', ''log=%I."Ad 2"'')', current_schema()); END $$;
 INSERT INTO ad_hand VALUES (1);
 INSERT INTO "Ad 2" (al_table_name) VALUES ('no time');
 \set VERBOSITY terse

@@ -53,13 +53,12 @@ CREATE TABLE bl_loose (k int, v int);
 INSERT INTO bl_loose VALUES (1, 1), (1, 2), (NULL, 3), (2, 4);
 SELECT audit_enable('bl_loose', key => '{k}');
 CALL audit_baseline('bl_loose');
--- a key without an order
-CREATE TABLE bl_point (p point, v int);
-INSERT INTO bl_point VALUES (point(1, 2), 1);
-SELECT audit_enable('bl_point', key => '{p}');
-\set VERBOSITY sqlstate
-CALL audit_baseline('bl_point');
-\set VERBOSITY default
+-- a key without an order; in a schema whose name is known
+CREATE SCHEMA bl_known;
+CREATE TABLE bl_known.bl_point (p point, v int);
+INSERT INTO bl_known.bl_point VALUES (point(1, 2), 1);
+SELECT audit_enable('bl_known.bl_point', key => '{p}');
+CALL audit_baseline('bl_known.bl_point');
 \echo :SQLSTATE
 -- children are tables of their own
 CREATE TABLE bl_parent (id int PRIMARY KEY);
@@ -158,8 +157,9 @@ TRUNCATE bl_head CASCADE;
 \echo :SQLSTATE
 
 SET client_min_messages = warning;
-DROP TABLE bl_t, bl_part, bl_day, bl_mixed, bl_loose, bl_point, bl_child, bl_parent, bl_own, bl_head, bl_line;
+DROP TABLE bl_t, bl_part, bl_day, bl_mixed, bl_loose, bl_known.bl_point, bl_child, bl_parent, bl_own, bl_head, bl_line;
 DROP TABLE bl_log, audit_log;
 DROP TYPE bl_mood;
+DROP SCHEMA bl_known;
 DROP OWNED BY bl_owner, bl_other;
 DROP ROLE bl_owner, bl_other;

@@ -22,7 +22,7 @@ SELECT * FROM audit_detached;
 -- detached, with what a reader has to know
 CALL audit_maintain(months_ahead => 0, keep => '1 year');
 SET timezone = 'UTC';
-SELECT log, split_part(month, '.', 2) AS month, range_from, range_to, last_xact, detached_at <= now() AS detached, dropped FROM audit_detached ORDER BY range_from;
+SELECT log, split_part(month, '.', 1) = current_schema() AS home, split_part(month, '.', 2) AS month, range_from, range_to, last_xact, detached_at <= now() AS detached, dropped FROM audit_detached ORDER BY range_from;
 SELECT month FROM dt_months;
 SELECT count(*) FROM audit_log WHERE changed_at < '2020-01-01';
 -- attached again by hand: read by everything, and no record of it after the next call
