@@ -71,6 +71,7 @@
 #include "lib/stringinfo.h"
 #include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
+#include "utils/jsonb.h"
 #include "utils/numeric.h"
 #include "utils/relcache.h"
 
@@ -96,6 +97,7 @@ extern void AuditParseArgs(int nargs, char **args, AuditArgs *out);
 extern bool AuditReadArgs(HeapTuple tuple, TupleDesc desc, AuditArgs *out);
 extern char *AuditColumnList(List *names);
 extern List *AuditParseColumnList(const char *list);
+extern bool AuditIsListed(List *names, const char *name);
 extern bool AuditParseInteger(const char *text, int64 *value);
 
 /* ---- what the catalogs say of an audited table (audit_catalog.c) ------------ */
@@ -220,6 +222,10 @@ extern int	AuditCompareColumns(const void *a, const void *b);
 extern bool AuditParseJson(const char *text, Datum *value);
 extern Datum AuditJsonString(const char *text);
 extern const AuditValue AuditRedacted;
+extern bool AuditIsRedacted(const AuditValue *value);
+extern void AuditValueOfJson(const JsonbValue *json, AuditValue *out);
+extern void AuditValueToJson(const AuditValue *value, JsonbValue *json);
+extern Jsonb *AuditJsonbOfValue(const AuditValue *value);
 extern void AuditBeginValue(JsonbWriter *w, int size);
 extern void AuditPrepareKeys(JsonbWriterKeys *keys, const AuditColumn *cols, int n);
 extern void AuditWriteValue(JsonbWriter *w, const AuditValue *value);

@@ -112,6 +112,20 @@ AuditColumnList(List *names)
 	return out.data;
 }
 
+/* Is the name in a list of names? */
+bool
+AuditIsListed(List *names, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		if (strcmp(lfirst(lc), name) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* The names in a list that AuditColumnList() has made.  In the current context. */
 List *
 AuditParseColumnList(const char *list)

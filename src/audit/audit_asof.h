@@ -49,8 +49,6 @@ extern int	AuditShapeFind(const AuditShape *shape, const char *name, int len);
 extern int	AuditShapeSettings(void);
 extern void AuditShapeEnter(const AuditShape *shape, AuditShapeScope *scope);
 extern void AuditShapeLeave(AuditShapeScope *scope);
-extern void AuditValueOfJson(const JsonbValue *json, AuditValue *out);
-extern bool AuditIsRedacted(const AuditValue *value);
 extern bool AuditReadValue(AuditShape *shape, int column, const AuditValue *value, Datum *datum, bool *isnull);
 extern bool AuditReadValueSafely(AuditShape *shape, int column, const AuditValue *value, Datum *datum,
 								 bool *isnull);

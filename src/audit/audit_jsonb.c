@@ -16,6 +16,14 @@
 /* what is logged in place of a value of a redacted column */
 const AuditValue AuditRedacted = {AUDIT_STRING, sizeof("[redacted]") - 1, "[redacted]"};
 
+/* Is this what is logged in place of a value of a redacted column? */
+bool
+AuditIsRedacted(const AuditValue *value)
+{
+	return value->kind == AUDIT_STRING && value->len == AuditRedacted.len &&
+		memcmp(value->data, AuditRedacted.data, value->len) == 0;
+}
+
 /* the order of keys in a jsonb object */
 int
 AuditCompareColumns(const void *a, const void *b)
@@ -26,6 +34,90 @@ AuditCompareColumns(const void *a, const void *b)
 	if (x->namelen != y->namelen)
 		return x->namelen < y->namelen ? -1 : 1;
 	return memcmp(x->name, y->name, x->namelen);
+}
+
+/* ---- values and jsonb ---------------------------------------------------------- */
+
+/* A value within a jsonb, which it goes on pointing into. */
+void
+AuditValueOfJson(const JsonbValue *json, AuditValue *out)
+{
+	out->len = 0;
+	out->data = NULL;
+	switch (json->type)
+	{
+		case jbvNull:
+			out->kind = AUDIT_NULL;
+			break;
+		case jbvBool:
+			out->kind = json->val.boolean ? AUDIT_TRUE : AUDIT_FALSE;
+			break;
+		case jbvString:
+			out->kind = AUDIT_STRING;
+			out->data = json->val.string.val;
+			out->len = json->val.string.len;
+			break;
+		case jbvNumeric:
+			out->kind = AUDIT_NUMERIC;
+			out->data = VARDATA((struct varlena *) json->val.numeric);
+			out->len = VARSIZE((struct varlena *) json->val.numeric) - VARHDRSZ;
+			break;
+		case jbvBinary:
+			out->kind = AUDIT_CONTAINER;
+			out->data = (const char *) json->val.binary.data;
+			out->len = json->val.binary.len;
+			break;
+		default:
+			elog(ERROR, "unexpected jsonb value of type %d", (int) json->type);
+	}
+}
+
+/* The value as a part of a jsonb, pointing into it but for numbers. */
+void
+AuditValueToJson(const AuditValue *value, JsonbValue *json)
+{
+	struct varlena *number;
+
+	switch (value->kind)
+	{
+		case AUDIT_NULL:
+			json->type = jbvNull;
+			break;
+		case AUDIT_FALSE:
+		case AUDIT_TRUE:
+			json->type = jbvBool;
+			json->val.boolean = value->kind == AUDIT_TRUE;
+			break;
+		case AUDIT_STRING:
+			json->type = jbvString;
+			json->val.string.val = unconstify(char *, value->data);
+			json->val.string.len = value->len;
+			break;
+		case AUDIT_NUMERIC:
+			number = palloc(VARHDRSZ + value->len);
+			SET_VARSIZE(number, VARHDRSZ + value->len);
+			memcpy(VARDATA(number), value->data, value->len);
+			json->type = jbvNumeric;
+			json->val.numeric = (Numeric) number;
+			break;
+		case AUDIT_CONTAINER:
+			json->type = jbvBinary;
+			json->val.binary.data = (JsonbContainer *) unconstify(char *, value->data);
+			json->val.binary.len = value->len;
+			break;
+	}
+}
+
+/* The value as a jsonb of its own, in the current context; NULL for null. */
+Jsonb *
+AuditJsonbOfValue(const AuditValue *value)
+{
+	JsonbValue	json;
+
+	if (value->kind == AUDIT_NULL)
+		return NULL;
+	AuditValueToJson(value, &json);
+	return JsonbValueToJsonb(&json);
 }
 
 /* ---- text that may be JSON ---------------------------------------------------- */

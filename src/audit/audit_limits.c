@@ -23,19 +23,6 @@
 #include "common/names.h"
 #include "compat.h"
 
-static bool
-has_name(List *names, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, names)
-	{
-		if (strcmp(lfirst(lc), name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* "a", "b" for messages */
 static char *
 quoted_list(List *names)
@@ -72,7 +59,7 @@ AuditRefuseKey(Relation rel, List *key, List *redact)
 							   (char *) lfirst(lc), RelationGetRelationName(rel)),
 					 errhint("Name columns that are stored: audit_enable(%s, key => ...).",
 							 NamesLiteral(RelationGetRelid(rel)))));
-		if (has_name(generated, lfirst(lc)))
+		if (AuditIsListed(generated, lfirst(lc)))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("a key column cannot be redacted"),
@@ -106,7 +93,7 @@ is_unique(Relation rel, List *key)
 			AttrNumber	attnum = index->indkey.values[i];
 
 			found &= attnum > 0 &&
-				has_name(key, get_attname(RelationGetRelid(rel), attnum, false));
+				AuditIsListed(key, get_attname(RelationGetRelid(rel), attnum, false));
 		}
 	}
 	CatalogEnd(&rows);
@@ -122,7 +109,7 @@ tell_generated(Relation rel, const AuditArgs *args)
 
 	foreach(lc, redacted)
 	{
-		if (!has_name(args->exclude, lfirst(lc)))
+		if (!AuditIsListed(args->exclude, lfirst(lc)))
 			ereport(NOTICE,
 					(errmsg("generated column \"%s\" of table \"%s\" is redacted, too",
 							(char *) lfirst(lc), RelationGetRelationName(rel)),
@@ -130,7 +117,7 @@ tell_generated(Relation rel, const AuditArgs *args)
 	}
 	foreach(lc, AuditGeneratedFrom(rel, args->exclude))
 	{
-		if (!has_name(args->redact, lfirst(lc)) && !has_name(redacted, lfirst(lc)))
+		if (!AuditIsListed(args->redact, lfirst(lc)) && !AuditIsListed(redacted, lfirst(lc)))
 			logged = lappend(logged, lfirst(lc));
 	}
 	if (logged != NIL)

@@ -157,7 +157,7 @@ ids_of_others(const AuditScope *scope)
 	ListCell   *lc;
 
 	initStringInfo(&ids);
-	foreach(lc, AuditRegistryByName(scope->fnoid, NULL, NULL))
+	foreach(lc, AuditRegistryAll(scope->fnoid))
 	{
 		AuditRegistered *row = lfirst(lc);
 

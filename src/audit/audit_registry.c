@@ -186,7 +186,7 @@ AuditRegistryAll(Oid fnoid)
 typedef struct TableName
 {
 	const char *schema;			/* NULL: any */
-	const char *name;			/* NULL: any */
+	const char *name;
 } TableName;
 
 static bool
@@ -194,11 +194,11 @@ has_name(const AuditRegistered *row, const void *arg)
 {
 	const TableName *wanted = arg;
 
-	return (wanted->name == NULL || strcmp(row->name, wanted->name) == 0) &&
+	return strcmp(row->name, wanted->name) == 0 &&
 		(wanted->schema == NULL || strcmp(row->schema, wanted->schema) == 0);
 }
 
-/* The rows of all tables that had this name when they got their id; NULL: any. */
+/* The rows of all tables that had this name when they got their id; schema NULL: any. */
 List *
 AuditRegistryByName(Oid fnoid, const char *schema, const char *name)
 {

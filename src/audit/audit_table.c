@@ -108,19 +108,6 @@ AuditTableEndXact(void)
 	}
 }
 
-static bool
-list_has(List *names, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, names)
-	{
-		if (strcmp(lfirst(lc), name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* ---- building an entry ----------------------------------------------------------- */
 
 /* The columns that are logged, and those of the key, in the order of a jsonb object's keys. */
@@ -141,17 +128,17 @@ describe_columns(AuditTable *table, Relation rel, const AuditArgs *args, List *k
 		if (att->attisdropped)
 			continue;
 		AuditNoteType(&table->types, att->atttypid);
-		if (list_has(key, name))
+		if (AuditIsListed(key, name))
 			AuditInitColumn(&table->keycols[table->nkeycols++], att, rel->rd_rel->relowner,
 							table->cxt);
 		/* the value of a virtual column is not in the row: the log would say null */
-		if (!list_has(args->exclude, name) && !AuditIsVirtual(att))
+		if (!AuditIsListed(args->exclude, name) && !AuditIsVirtual(att))
 		{
 			AuditColumn *col = &table->cols[table->ncols++];
 
 			AuditInitColumn(col, att, rel->rd_rel->relowner, table->cxt);
-			col->redact = list_has(args->redact, name);
-			col->in_key = list_has(key, name);
+			col->redact = AuditIsListed(args->redact, name);
+			col->in_key = AuditIsListed(key, name);
 		}
 	}
 	qsort(table->cols, table->ncols, sizeof(AuditColumn), AuditCompareColumns);
@@ -196,7 +183,7 @@ check_redacted(Relation rel, List *names, List *key)
 							   "values would be logged.", RelationGetRelationName(rel)),
 					 errhint("Call audit_enable(%s, redact => ...) with the columns it has.",
 							 NamesLiteral(RelationGetRelid(rel)))));
-		if (list_has(key, lfirst(lc)))
+		if (AuditIsListed(key, lfirst(lc)))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("a key column cannot be redacted"),

@@ -173,7 +173,7 @@ put_column(ReturnSetInfo *result, const UndoRow *row, const UndoNetColumn *col, 
 	const UndoNote *note = note_of(row, col->column);
 	bool		whole = row->state == UNDO_ALREADY && row->kind != UNDO_UPDATE;
 	Jsonb	   *now = NULL;
-	Jsonb	   *then = col->has_then ? AuditUndoToJson(&col->then) : NULL;
+	Jsonb	   *then = col->has_then ? AuditJsonbOfValue(&col->then) : NULL;
 
 	if (column->generated || (row->kind == UNDO_UPDATE && !AuditUndoIsChange(col) && note == NULL))
 		return false;
@@ -182,7 +182,7 @@ put_column(ReturnSetInfo *result, const UndoRow *row, const UndoNetColumn *col, 
 	else if (row->state == UNDO_ALREADY)
 		now = then;
 	else if (col->has_now && row->note.conflict == NULL)
-		now = AuditUndoToJson(&col->now);
+		now = AuditJsonbOfValue(&col->now);
 	set_text(values, nulls, OUT_UNDO, whole || (note && note->already) || row->state == UNDO_ALREADY ? "none" :
 			 row->kind == UNDO_INSERT ? "insert" : row->kind == UNDO_DELETE ? "delete" : "update");
 	set_text(values, nulls, OUT_COLUMN, column->name);

@@ -206,10 +206,7 @@ typedef struct Undo
 } Undo;
 
 /* in audit_undo_value.c */
-extern void AuditUndoFromJson(const JsonbValue *json, AuditValue *out);
-extern Jsonb *AuditUndoToJson(const AuditValue *value);
 extern Datum AuditUndoToDatum(UndoTable *table, UndoColumn *col, const AuditValue *value, bool *isnull);
-extern bool AuditUndoIsRedacted(const AuditValue *value);
 extern char *AuditUndoKeyText(const UndoRow *row);
 
 /* in audit_undo_table.c */

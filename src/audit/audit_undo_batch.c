@@ -133,7 +133,7 @@ put_row(UndoBatch *batch, UndoRow *row, Datum *values, bool *nulls)
 
 		if (!getKeyJsonValueFromContainer(&key->root, col->name, col->namelen, &json))
 			elog(ERROR, "key of table \"%s\" without column \"%s\"", table->name, col->name);
-		AuditUndoFromJson(&json, &value);
+		AuditValueOfJson(&json, &value);
 		values[n] = AuditUndoToDatum(table, col, &value, &nulls[n]);
 	}
 	if (batch->columns)

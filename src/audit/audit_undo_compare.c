@@ -76,7 +76,7 @@ put_key(KeyReading *reading, UndoRow *row, Jsonb *key, int64 number)
 			row->note.conflict = "the table has another key now";
 			return;
 		}
-		AuditUndoFromJson(&json, &value);
+		AuditValueOfJson(&json, &value);
 		reading->values[i + 1] = AuditUndoToDatum(table, col, &value, &reading->nulls[i + 1]);
 	}
 	reading->values[0] = Int64GetDatum(number);
@@ -284,7 +284,7 @@ add_note(Undo *undo, UndoRow *row, int column, const char *conflict, const Audit
 
 	note->column = column;
 	note->conflict = conflict;
-	note->now = now ? AuditUndoToJson(now) : NULL;
+	note->now = now ? AuditJsonbOfValue(now) : NULL;
 	note->next = row->notes;
 	row->notes = note;
 	if (conflict)

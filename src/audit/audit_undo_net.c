@@ -95,19 +95,19 @@ add_step(Undo *undo, UndoRow *row, UndoNet *net, UndoStep *step, UndoStep *previ
 			if (json.type != jbvBinary || !JsonContainerIsObject(json.val.binary.data) ||
 				!getKeyJsonValueFromContainer(json.val.binary.data, "old", 3, &found))
 				continue;
-			AuditUndoFromJson(&found, &value);
+			AuditValueOfJson(&found, &value);
 			if (!getKeyJsonValueFromContainer(json.val.binary.data, "new", 3, &found))
 				continue;
-			AuditUndoFromJson(&found, &other);
-			add_value(net, step, previous, column, AuditUndoIsRedacted(&value) && AuditUndoIsRedacted(&other),
+			AuditValueOfJson(&found, &other);
+			add_value(net, step, previous, column, AuditIsRedacted(&value) && AuditIsRedacted(&other),
 					  &value, &other);
 			continue;
 		}
-		AuditUndoFromJson(&json, &value);
+		AuditValueOfJson(&json, &value);
 		if (step->action == 'I')
-			add_value(net, step, previous, column, AuditUndoIsRedacted(&value), NULL, &value);
+			add_value(net, step, previous, column, AuditIsRedacted(&value), NULL, &value);
 		else
-			add_value(net, step, previous, column, AuditUndoIsRedacted(&value), &value, NULL);
+			add_value(net, step, previous, column, AuditIsRedacted(&value), &value, NULL);
 	}
 }
 

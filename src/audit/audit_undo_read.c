@@ -328,7 +328,7 @@ key_beside(Jsonb *key, Jsonb *changed, const char *which)
 			{
 				AuditValue	value;
 
-				AuditUndoFromJson(&other, &value);
+				AuditValueOfJson(&other, &value);
 				other.type = jbvString;
 				other.val.string.val = TextDatumGetCString(AuditValueToText(&value));
 				other.val.string.len = strlen(other.val.string.val);

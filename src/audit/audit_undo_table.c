@@ -92,19 +92,6 @@ by_name(const void *a, const void *b)
 	return compare_names(x->name, x->namelen, y->name, y->namelen);
 }
 
-static bool
-has_name(List *names, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, names)
-	{
-		if (strcmp(lfirst(lc), name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* The index of a column of the table by its name; one that is gone is added with attnum 0. */
 int
 AuditUndoColumnOf(Undo *undo, UndoTable *table, const char *name, int len)
@@ -146,8 +133,8 @@ read_columns(Undo *undo, UndoTable *table)
 		col = add_column(undo, table, NameStr(att->attname), strlen(NameStr(att->attname)));
 		col->attnum = att->attnum;
 		col->generated = att->attgenerated != '\0';
-		col->redacted = has_name(table->args.redact, col->name);
-		col->excluded = has_name(table->args.exclude, col->name);
+		col->redacted = AuditIsListed(table->args.redact, col->name);
+		col->excluded = AuditIsListed(table->args.exclude, col->name);
 		col->typid = att->atttypid;
 		col->typmod = att->atttypmod;
 		col->collation = att->attcollation;

@@ -25,95 +25,6 @@
 #include "audit/audit_undo.h"
 #include "compat.h"
 
-/* A value within a jsonb, which it goes on pointing into. */
-void
-AuditUndoFromJson(const JsonbValue *json, AuditValue *out)
-{
-	out->len = 0;
-	out->data = NULL;
-	switch (json->type)
-	{
-		case jbvNull:
-			out->kind = AUDIT_NULL;
-			break;
-		case jbvBool:
-			out->kind = json->val.boolean ? AUDIT_TRUE : AUDIT_FALSE;
-			break;
-		case jbvString:
-			out->kind = AUDIT_STRING;
-			out->data = json->val.string.val;
-			out->len = json->val.string.len;
-			break;
-		case jbvNumeric:
-			out->kind = AUDIT_NUMERIC;
-			out->data = VARDATA((struct varlena *) json->val.numeric);
-			out->len = VARSIZE((struct varlena *) json->val.numeric) - VARHDRSZ;
-			break;
-		case jbvBinary:
-			out->kind = AUDIT_CONTAINER;
-			out->data = (const char *) json->val.binary.data;
-			out->len = json->val.binary.len;
-			break;
-		default:
-			elog(ERROR, "unexpected jsonb value of type %d", (int) json->type);
-	}
-}
-
-static void
-to_json_value(const AuditValue *value, JsonbValue *json)
-{
-	struct varlena *number;
-
-	switch (value->kind)
-	{
-		case AUDIT_NULL:
-			json->type = jbvNull;
-			break;
-		case AUDIT_FALSE:
-		case AUDIT_TRUE:
-			json->type = jbvBool;
-			json->val.boolean = value->kind == AUDIT_TRUE;
-			break;
-		case AUDIT_STRING:
-			json->type = jbvString;
-			json->val.string.val = unconstify(char *, value->data);
-			json->val.string.len = value->len;
-			break;
-		case AUDIT_NUMERIC:
-			number = palloc(VARHDRSZ + value->len);
-			SET_VARSIZE(number, VARHDRSZ + value->len);
-			memcpy(VARDATA(number), value->data, value->len);
-			json->type = jbvNumeric;
-			json->val.numeric = (Numeric) number;
-			break;
-		case AUDIT_CONTAINER:
-			json->type = jbvBinary;
-			json->val.binary.data = (JsonbContainer *) unconstify(char *, value->data);
-			json->val.binary.len = value->len;
-			break;
-	}
-}
-
-/* A value as a jsonb of its own, in the current context; NULL for null. */
-Jsonb *
-AuditUndoToJson(const AuditValue *value)
-{
-	JsonbValue	json;
-
-	if (value->kind == AUDIT_NULL)
-		return NULL;
-	to_json_value(value, &json);
-	return JsonbValueToJsonb(&json);
-}
-
-/* Is this what the trigger writes in place of a value? */
-bool
-AuditUndoIsRedacted(const AuditValue *value)
-{
-	return value->kind == AUDIT_STRING && value->len == AuditRedacted.len &&
-		memcmp(value->data, AuditRedacted.data, value->len) == 0;
-}
-
 /* The key of a row as audit_history takes it: the value alone, or an object.  NULL: none. */
 char *
 AuditUndoKeyText(const UndoRow *row)
@@ -131,7 +42,7 @@ AuditUndoKeyText(const UndoRow *row)
 	(void) JsonbIteratorNext(&it, &json, true); /* { */
 	(void) JsonbIteratorNext(&it, &json, true); /* the name */
 	(void) JsonbIteratorNext(&it, &json, true); /* the value */
-	AuditUndoFromJson(&json, &value);
+	AuditValueOfJson(&json, &value);
 	return value.kind == AUDIT_NULL ? NULL : TextDatumGetCString(AuditValueToText(&value));
 }
 
@@ -183,7 +94,7 @@ populate(UndoTable *table, UndoColumn *col, const AuditValue *value, bool *isnul
 	json.val.string.val = col->name;
 	json.val.string.len = col->namelen;
 	pushJsonbValue(&state, WJB_KEY, &json);
-	to_json_value(value, &json);
+	AuditValueToJson(value, &json);
 	pushJsonbValue(&state, WJB_VALUE, &json);
 	result.expectedDesc = col->record;
 	InitFunctionCallInfoData(*fcinfo, &col->to_record, 1, InvalidOid, NULL, (Node *) &result);
@@ -213,10 +124,10 @@ AuditUndoToDatum(UndoTable *table, UndoColumn *col, const AuditValue *value, boo
 	{
 	}
 	else if (base == JSONBOID)
-		result = JsonbPGetDatum(AuditUndoToJson(value));
+		result = JsonbPGetDatum(AuditJsonbOfValue(value));
 	else if (base == JSONOID)
 	{
-		json = AuditUndoToJson(value);
+		json = AuditJsonbOfValue(value);
 		result = CStringGetTextDatum(JsonbToCString(NULL, &json->root, VARSIZE(json)));
 	}
 	else if (value->kind == AUDIT_CONTAINER)

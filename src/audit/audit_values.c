@@ -102,19 +102,6 @@ make_reader(Oid typid, int32 typmod)
 	return reader;
 }
 
-static bool
-has_name(List *names, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, names)
-	{
-		if (strcmp(lfirst(lc), name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static int
 by_name(const void *a, const void *b, void *arg)
 {
@@ -172,7 +159,7 @@ AuditShapeMake(Relation rel, const AuditScope *scope)
 			continue;
 		AuditInitColumn(&shape->columns[i], att, shape->owner, CurrentMemoryContext);
 		read->live = true;
-		read->hidden = has_name(scope->args.exclude, NameStr(att->attname)) ||
+		read->hidden = AuditIsListed(scope->args.exclude, NameStr(att->attname)) ||
 			att->attgenerated == 'v';
 		read->refused = UserCodeInType(getBaseType(att->atttypid), trusted);
 		if (!read->refused)
@@ -240,67 +227,12 @@ AuditShapeLeave(AuditShapeScope *scope)
 
 /* ---- JSON values ------------------------------------------------------------------- */
 
-/* A value of a jsonb that stays where it is. */
-void
-AuditValueOfJson(const JsonbValue *json, AuditValue *out)
-{
-	out->len = 0;
-	out->data = NULL;
-	switch (json->type)
-	{
-		case jbvString:
-			out->kind = AUDIT_STRING;
-			out->data = json->val.string.val;
-			out->len = json->val.string.len;
-			break;
-		case jbvNumeric:
-			out->kind = AUDIT_NUMERIC;
-			out->data = VARDATA((struct varlena *) json->val.numeric);
-			out->len = VARSIZE((struct varlena *) json->val.numeric) - VARHDRSZ;
-			break;
-		case jbvBool:
-			out->kind = json->val.boolean ? AUDIT_TRUE : AUDIT_FALSE;
-			break;
-		case jbvBinary:
-			out->kind = AUDIT_CONTAINER;
-			out->data = (const char *) json->val.binary.data;
-			out->len = json->val.binary.len;
-			break;
-		default:
-			out->kind = AUDIT_NULL;
-			break;
-	}
-}
-
 /* The value as text that an input function takes; not for null. */
 static char *
 value_text(const AuditValue *value)
 {
 	return value->kind == AUDIT_STRING ? pnstrdup(value->data, value->len) :
 		TextDatumGetCString(AuditValueToText(value));
-}
-
-/* The value as a jsonb of its own, in the current context. */
-static Jsonb *
-value_jsonb(const AuditValue *value)
-{
-	Jsonb	   *jb;
-	StringInfoData json;
-
-	if (value->kind == AUDIT_CONTAINER)
-	{
-		jb = palloc(VARHDRSZ + value->len);
-		SET_VARSIZE(jb, VARHDRSZ + value->len);
-		memcpy(&jb->root, value->data, value->len);
-		return jb;
-	}
-	if (value->kind == AUDIT_STRING)
-	{
-		initStringInfo(&json);
-		escape_json(&json, value_text(value));
-	}
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(value->kind == AUDIT_STRING ? json.data :
-																		value_text(value))));
 }
 
 /* Is this container an array that is none of a scalar? */
@@ -478,7 +410,7 @@ read_value(AuditReader *reader, const AuditValue *value, Datum *datum, bool *isn
 		case READ_JSON:
 			return read_json(value, datum);
 		case READ_JSONB:
-			*datum = JsonbPGetDatum(value_jsonb(value));
+			*datum = JsonbPGetDatum(AuditJsonbOfValue(value));
 			return true;
 		case READ_ARRAY:
 			return read_array(reader, value, datum);
@@ -493,8 +425,9 @@ read_value(AuditReader *reader, const AuditValue *value, Datum *datum, bool *isn
 
 /*
  * The datum of a column (from 0) that was logged as this value, in the current context.
- * False: it cannot be known, because its type is refused, because the value was redacted, or because the type does not give it back as it was.  Raises what the
- * type's input function raises.
+ * False: it cannot be known, because its type is refused, because the value was redacted, or
+ * because the type does not give it back as it was.  Raises what the type's input function
+ * raises.
  */
 bool
 AuditReadValue(AuditShape *shape, int column, const AuditValue *value, Datum *datum, bool *isnull)
@@ -510,14 +443,6 @@ AuditReadValue(AuditShape *shape, int column, const AuditValue *value, Datum *da
 		return true;
 	AuditToValue(&shape->columns[column], *datum, false, &again);
 	return AuditSameValue(value, &again);
-}
-
-/* Is this what the log has in place of a value of a redacted column? */
-bool
-AuditIsRedacted(const AuditValue *value)
-{
-	return value->kind == AUDIT_STRING && value->len == AuditRedacted.len &&
-		memcmp(value->data, AuditRedacted.data, value->len) == 0;
 }
 
 /* ---- errors of input functions ----------------------------------------------------- */
