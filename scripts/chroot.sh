@@ -15,7 +15,7 @@
 if [ "$(id -u)" != 0 ]; then
   if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
     exec sudo -n env AQUACIS_CHROOTS="${AQUACIS_CHROOTS:-}" AQUACIS_MIRROR="${AQUACIS_MIRROR:-}" \
-      AQUACIS_TEST_SCALE="${AQUACIS_TEST_SCALE:-}" TMPDIR="${TMPDIR:-/tmp}" "$0" "$@"
+      AQUACIS_TEST_SCALE="${AQUACIS_TEST_SCALE:-1}" TMPDIR="${TMPDIR:-/tmp}" "$0" "$@"
   fi
   cannot "debootstrap and chroot need root, or sudo without a password"
   exit

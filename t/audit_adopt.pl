@@ -8,7 +8,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-my $rows = 50_000 * ($ENV{AQUACIS_TEST_SCALE} ? 2 * $ENV{AQUACIS_TEST_SCALE} : 1);
+my $rows = 50_000 * ($ENV{AQUACIS_TEST_SCALE} || 1);
 my $node = PostgreSQL::Test::Cluster->new('adopt');
 $node->init;
 $node->append_conf('postgresql.conf', "fsync = off\nautovacuum = off\nmax_wal_size = 4GB\n");

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep time);
 
-my $scale = $ENV{AQUACIS_TEST_SCALE} // 1;
+my $scale = $ENV{AQUACIS_TEST_SCALE} || 1;
 my $seconds = 12 * $scale;
 my $node = PostgreSQL::Test::Cluster->new('feed');
 $node->init(allows_streaming => 1);
