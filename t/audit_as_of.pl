@@ -147,6 +147,7 @@ CREATE INDEX ON moments (n);
 UPDATE shadow s SET at = m.written_at FROM moments m WHERE (m.table_name, m.action, m.n) = (s.tbl, s.op, s.n);
 CREATE TABLE truth AS SELECT tbl, rid, k, op, was, at AS valid_from,
 	lead(at) OVER (PARTITION BY tbl, rid ORDER BY n, op = 'D') AS valid_to FROM shadow;
+CREATE INDEX ON shadow (tbl, rid, n);
 CREATE INDEX ON truth (tbl, rid);
 CREATE INDEX ON truth (tbl, valid_from);
 ANALYZE;
