@@ -76,17 +76,20 @@ ALTER FUNCTION @extschema@.audit_enable(regclass, text[], text[], text[], regcla
 	RENAME TO audit_enable_of_1_0;
 CREATE FUNCTION @extschema@.audit_enable(audited_table regclass, key text[] DEFAULT NULL,
 	exclude text[] DEFAULT NULL, redact text[] DEFAULT NULL, log regclass DEFAULT NULL,
-	replica boolean DEFAULT false, images boolean DEFAULT false) RETURNS void
+	replica boolean DEFAULT NULL, images boolean DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.audit_enable(regclass, text[], text[], text[], regclass, boolean,
 	boolean) IS
-E'attach the audit triggers to a table, replacing those of an earlier call\n'
-'key: columns that identify a row (NULL: primary key, else replica identity). exclude: columns '
-'that are not looked at; an UPDATE of them alone logs nothing. redact: columns whose change is '
-'logged, their values never. log: another log table. replica: fire in replicated changes too '
-'(ENABLE ALWAYS). images: TRUNCATE logs each row that it removes. Gives the table an id '
-'(audit_table), which it keeps. Takes SHARE ROW EXCLUSIVE on the table. For the table''s owner.\n'
+E'audit a table, or change how it is audited\n'
+'NULL: as it is, for a table that is audited already; ''{}'' and false: no more. key: columns that '
+'identify a row (at first, and ''{}'': primary key, else replica identity). exclude: columns that '
+'are not looked at; an UPDATE of them alone logs nothing. redact: columns whose change is logged, '
+'their values never. log: another log table. replica: fire in replicated changes too (ENABLE '
+'ALWAYS). images: TRUNCATE logs each row that it removes. What changes is said in a NOTICE. Gives '
+'the table an id (audit_table), which it keeps. Takes SHARE ROW EXCLUSIVE on the table (writers '
+'wait); ACCESS EXCLUSIVE (readers, too) where a trigger has to go: images => false, a table that '
+'was renamed, a trigger of 1.0. For the table''s owner.\n'
 'Errors: 42703 unknown column; 55000 no key; 42809 not a table; 42501 not the owner, or a system '
 'table; 22023 contradicting lists; 42804 a log without room for the key.';
 REVOKE ALL ON FUNCTION @extschema@.audit_enable(regclass, text[], text[], text[], regclass, boolean,

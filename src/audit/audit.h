@@ -27,7 +27,6 @@
  *		audit_key.c			a record's key, given as text, as a condition
  *		audit_maintain.c	audit_maintain
  *		audit_status.c		audit_status
- *		audit_images.c		the rows that TRUNCATE removes
  *		audit_entry.c		an entry of the log: a row and its key
  *		audit_log.c			a log and how it is written to (AuditLog)
  *		audit_table.c		what is known of an audited table (AuditTable)
@@ -38,6 +37,7 @@
  *		audit_insert.c		a row straight into its partition
  *		audit_limits.c		what audit_enable refuses of columns, and tells of limits
  *		audit_months.c		monthly partitions
+ *		audit_settings.c	how a table is audited: what is told, what was, what changes
  *		audit_step.c		small transactions that wait for locks for a short time
  *		audit_read.c		which entries of which log are those of a table
  *		audit_values.c		JSON of the log back into values of columns
@@ -542,6 +542,22 @@ extern const char *AuditKeyFolds(const AuditScope *scope);
 extern const char *AuditReadColumn(const AuditColumns *columns, AuditField field);
 extern const char *AuditReadColumnAs(const AuditColumns *columns, AuditField field, Oid typid);
 extern const char *AuditReadOrder(const AuditColumns *columns, bool descending);
+
+/* ---- how a table is audited (audit_settings.c) ------------------------------------ */
+
+/* All that audit_enable can be told. */
+typedef struct AuditSettings
+{
+	AuditArgs	args;
+	Oid			logid;			/* InvalidOid: there is none */
+	bool		replica;		/* ENABLE ALWAYS */
+} AuditSettings;
+
+extern bool AuditReadSettings(Oid relid, Oid fnoid, AuditSettings *settings);
+extern List *AuditSettingsArguments(FunctionCallInfo fcinfo, Relation rel, const AuditSettings *before,
+									AuditSettings *now);
+extern void AuditTellChanges(Relation rel, const AuditSettings *before, const AuditSettings *now);
+extern void AuditTellForgotten(Oid relid, const AuditSettings *settings);
 
 /* ---- start-up (audit_init.c) ------------------------------------------------------ */
 

@@ -205,7 +205,7 @@ AuditFindTrigger(Oid relid, Oid fnoid, AuditArgs *args, Oid *root)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the arguments of trigger \"%s\" on table \"%s\" cannot be read",
 							NameStr(trigger->tgname), get_rel_name(relid)),
-					 errhint("Call audit_enable(%s), or drop the trigger.", NamesLiteral(relid))));
+					 errhint("Drop the trigger, and call audit_enable(%s).", NamesLiteral(relid))));
 		tgoid = trigger->oid;
 		enabled = trigger->tgenabled != TRIGGER_DISABLED;
 		*root = its_root;

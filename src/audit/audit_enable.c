@@ -5,6 +5,12 @@
  *
  * They write CREATE TRIGGER and DROP TRIGGER statements and run them as the
  * caller, so that only the owner of a table can audit it, or stop doing so.
+ *
+ * audit_enable, called again, changes what it is told and keeps the rest as the table's
+ * trigger has it: a call that is about something else must not take a redaction away.
+ * What changes is a NOTICE.  A trigger that has its name already is replaced in place,
+ * under SHARE ROW EXCLUSIVE, so that readers go on; only one that has to go is dropped,
+ * which PostgreSQL does under ACCESS EXCLUSIVE.
  */
 #include "postgres.h"
 
@@ -43,43 +49,6 @@ PG_FUNCTION_INFO_V1(audit_disable);
 PG_FUNCTION_INFO_V1(audit_continue);
 
 /* ---- arguments ------------------------------------------------------------------------ */
-
-static void
-check_columns(Relation rel, List *names, const char *what)
-{
-	ListCell   *lc;
-
-	foreach(lc, names)
-	{
-		if (get_attnum(RelationGetRelid(rel), lfirst(lc)) <= 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("column \"%s\" of table \"%s\" does not exist",
-							(char *) lfirst(lc), RelationGetRelationName(rel)),
-					 errdetail("It is named in \"%s\".", what),
-					 errhint("Column names are taken as they stand, case included.")));
-	}
-}
-
-static void
-refuse_overlap(List *a, List *b, const char *message)
-{
-	ListCell   *x;
-	ListCell   *y;
-
-	foreach(x, a)
-	{
-		foreach(y, b)
-		{
-			if (strcmp(lfirst(x), lfirst(y)) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("%s", message),
-						 errdetail("Column \"%s\" is in both lists.", (char *) lfirst(x)),
-						 errhint("Take it out of one of them.")));
-		}
-	}
-}
 
 static void
 no_table(Oid relid)
@@ -128,29 +97,45 @@ open_audited(Oid relid, LOCKMODE lockmode)
 
 /* ---- triggers --------------------------------------------------------------------------- */
 
-/* Drops the triggers of a table that call our function, but for clones and copies. */
-static int
-drop_triggers(Oid relid, Oid fnoid)
+/*
+ * The names of a table's triggers that call our function, but for clones and copies.
+ * ordinary: without those that CREATE OR REPLACE TRIGGER refuses.
+ */
+static List *
+trigger_names(Oid relid, Oid fnoid, bool ordinary)
 {
 	CatalogRows rows;
 	HeapTuple	tuple;
 	List	   *names = NIL;
-	ListCell   *lc;
 
 	CatalogBegin(&rows, TriggerRelationId, TriggerRelidNameIndexId, Anum_pg_trigger_tgrelid, relid);
 	while (HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
 
-		if (trigger->tgfoid == fnoid && AuditTriggerRoot(trigger->oid, relid) == relid)
+		if (trigger->tgfoid == fnoid && AuditTriggerRoot(trigger->oid, relid) == relid &&
+			!(ordinary && OidIsValid(trigger->tgconstraint)))
 			names = lappend(names, pstrdup(NameStr(trigger->tgname)));
 	}
 	CatalogEnd(&rows);
+	return names;
+}
 
-	foreach(lc, names)
-		SpiRun(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(lc)),
-						NamesQualified(relid)));
-	return list_length(names);
+/* Drops the triggers of trigger_names(), but for those in keep.  Returns how many. */
+static int
+drop_triggers(Oid relid, Oid fnoid, List *keep)
+{
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, trigger_names(relid, fnoid, false))
+	{
+		if (AuditIsListed(keep, lfirst(lc)))
+			continue;
+		SpiRun(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(lc)), NamesQualified(relid)));
+		n++;
+	}
+	return n;
 }
 
 /*
@@ -204,18 +189,21 @@ add_argument(StringInfo args, const char *option, List *names)
 		add_option(args, psprintf("%s%s", option, AuditColumnList(names)));
 }
 
-static void
-create_trigger(Oid relid, Oid logid, const char *suffix, const char *events, const char *function,
+/* replaced: the names of triggers that are ours, to be replaced where they are. */
+static char *
+create_trigger(Oid relid, Oid logid, List *replaced, const char *suffix, const char *events, const char *function,
 			   const char *args, bool replica)
 {
 	const char *table = NamesQualified(relid);
-	const char *name = trigger_name(get_rel_name(relid), suffix);
+	char	   *name = trigger_name(get_rel_name(relid), suffix);
 
-	SpiRun(psprintf("CREATE TRIGGER %s %s EXECUTE FUNCTION %s(%s)",
+	SpiRun(psprintf("CREATE %sTRIGGER %s %s EXECUTE FUNCTION %s(%s)",
+					AuditIsListed(replaced, name) ? "OR REPLACE " : "",
 					quote_identifier(name), psprintf(events, table), function, args));
 	AuditBindLog(get_trigger_oid(relid, name, false), logid);
 	if (replica)
 		SpiRun(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, quote_identifier(name)));
+	return name;
 }
 
 /*
@@ -228,7 +216,7 @@ audited_through_parent(Oid relid, Oid fnoid, Oid logid)
 	AuditArgs	args;
 	Oid			root;
 
-	if (!AuditFindTrigger(relid, fnoid, &args, &root) ||
+	if (!AuditFindTrigger(relid, fnoid, &args, &root) || root == relid ||
 		AuditResolveLog(&args, fnoid, root, true) != logid)
 		return false;
 	ereport(NOTICE,
@@ -256,37 +244,12 @@ drop_triggers_of_partitions(Oid relid, Oid fnoid, Oid logid)
 		if (part == relid || !AuditFindTrigger(part, fnoid, &args, &root) || root != part ||
 			AuditResolveLog(&args, fnoid, part, true) != logid)
 			continue;
-		drop_triggers(part, fnoid);
+		drop_triggers(part, fnoid, NIL);
 		ereport(NOTICE,
 				(errmsg("the triggers of partition \"%s\" are replaced by those of \"%s\"",
 						get_rel_name(part), get_rel_name(relid)),
 				 errdetail("Its changes are logged under the name of the partitioned table from now on.")));
 	}
-}
-
-/*
- * The log that was named, or the default one.  It is locked, so that it is neither dropped
- * nor changed until the transaction ends.  Fills in the name in args if it was named.
- */
-static Oid
-choose_log(FunctionCallInfo fcinfo, AuditArgs *args, Oid relid)
-{
-	Oid			fnoid = fcinfo->flinfo->fn_oid;
-	Oid			logid;
-	Relation	log;
-
-	/* args have no trigger yet, so that any planted log is refused */
-	logid = PG_ARGISNULL(4) ? AuditResolveLog(args, fnoid, relid, false) : PG_GETARG_OID(4);
-	log = try_relation_open(logid, AccessShareLock);
-	if (log == NULL)
-		no_table(logid);
-	if (!PG_ARGISNULL(4))
-	{
-		args->log_schema = get_namespace_name(RelationGetNamespace(log));
-		args->log_name = pstrdup(RelationGetRelationName(log));
-	}
-	relation_close(log, NoLock);
-	return logid;
 }
 
 /*
@@ -326,8 +289,9 @@ trigger_arguments(const AuditArgs *args, Oid logid)
 }
 
 /*
- * Makes the triggers of a table, within an SPI connection.  args->id is 0 with a library
- * that is newer than the extension in this database.
+ * Makes the triggers of a table, within an SPI connection, and drops what it had besides.
+ * args->id is 0 with a library that is newer than the extension in this database.
+ * TimescaleDB copies a trigger to the chunks when it is made, and knows of no replacing.
  */
 static void
 create_triggers(Oid relid, Oid logid, Oid trgoid, const AuditArgs *args, bool replica)
@@ -335,74 +299,68 @@ create_triggers(Oid relid, Oid logid, Oid trgoid, const AuditArgs *args, bool re
 	char	   *function = quote_qualified_identifier(get_namespace_name(get_func_namespace(trgoid)),
 													  "fn_audit_trigger");
 	char	   *text = trigger_arguments(args, logid);
+	List	   *replaced = NIL;
+	List	   *made = NIL;
 
-	create_trigger(relid, logid, "", "AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", function, text,
-				   replica);
+	if (HypertableIs(relid))
+		drop_triggers(relid, trgoid, NIL);
+	else
+		replaced = trigger_names(relid, trgoid, true);
+	made = lappend(made, create_trigger(relid, logid, replaced, "", "AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW",
+										function, text, replica));
 	if (AuditCanLogTruncate(relid, logid))
-		create_trigger(relid, logid, "_truncate", "AFTER TRUNCATE ON %s FOR EACH STATEMENT", function,
-					   text, replica);
+		made = lappend(made, create_trigger(relid, logid, replaced, "_truncate", "AFTER TRUNCATE ON %s FOR EACH STATEMENT",
+											function, text, replica));
 	if (args->images && get_rel_relkind(relid) != RELKIND_FOREIGN_TABLE)
-		create_trigger(relid, logid, "_images", "BEFORE TRUNCATE ON %s FOR EACH STATEMENT", function,
-					   text, replica);
+		made = lappend(made, create_trigger(relid, logid, replaced, "_images", "BEFORE TRUNCATE ON %s FOR EACH STATEMENT",
+											function, text, replica));
+	drop_triggers(relid, trgoid, made);
 	warn_of_earlier_trigger(relid, trigger_name(get_rel_name(relid), ""));
 }
 
 /*
  * audit_enable(table, key, exclude, redact, log, replica, images)
  *
- * Called again, it replaces what an earlier call set up.
+ * An argument that is null is as it was, where the table is audited already.
  */
 Datum
 audit_enable(PG_FUNCTION_ARGS)
 {
 	Oid			relid;
 	Relation	rel;
-	AuditArgs	args = {0};
-	AuditArgs	before;
+	AuditSettings before = {{0}};
+	AuditSettings now = {{0}};
+	AuditArgs  *args = &now.args;
 	bool		audited;
-	Oid			root;
 	List	   *key;
 	Oid			trgoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
-	Oid			logid;
-	bool		replica = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
 	static const char *const arguments[] = {"audited_table"};
 
 	ArgsRefuseNull(fcinfo, "audit_enable", arguments, lengthof(arguments));
 	relid = PG_GETARG_OID(0);
 	rel = open_audited(relid, ShareRowExclusiveLock);
-	args.key = ArgsNames(fcinfo, 1, "key");
-	args.exclude = ArgsNames(fcinfo, 2, "exclude");
-	args.redact = ArgsNames(fcinfo, 3, "redact");
-	args.images = PG_NARGS() > 6 && !PG_ARGISNULL(6) && PG_GETARG_BOOL(6);
-	args.log_name = "audit_log";
-	check_columns(rel, args.key, "key");
-	check_columns(rel, args.exclude, "exclude");
-	check_columns(rel, args.redact, "redact");
-	refuse_overlap(args.exclude, args.redact, "a column cannot be both excluded and redacted");
-	key = AuditKeyNames(rel, args.key);
-	refuse_overlap(key, args.exclude,
-				   "a key column cannot be excluded from the audit");
-	refuse_overlap(key, args.redact,
-				   "a key column cannot be redacted");
-	AuditRefuseKey(rel, AuditKeyNames(rel, args.key), args.redact);
-	logid = choose_log(fcinfo, &args, relid);
-	AuditRefuseOwnLog(rel, logid);
+	audited = AuditReadSettings(relid, trgoid, &before);
+	key = AuditSettingsArguments(fcinfo, rel, audited ? &before : NULL, &now);
+	AuditRefuseKey(rel, key, args->redact);
+	AuditRefuseOwnLog(rel, now.logid);
 
-	AuditCheckLog(rel, key, logid);
-	tell_log_owner(rel, logid, fcinfo->flinfo->fn_oid);
-	AuditTellLimits(rel, &args);
+	AuditCheckLog(rel, key, now.logid);
+	tell_log_owner(rel, now.logid, fcinfo->flinfo->fn_oid);
+	AuditTellLimits(rel, args);
 	AuditCheckHypertableOwner(rel, trgoid);
+	if (audited)
+		AuditTellChanges(rel, &before, &now);
 
 	/* DDL refuses a table that its session has open; the lock stays */
 	table_close(rel, NoLock);
 	SPI_connect();
-	audited = AuditFindTrigger(relid, trgoid, &before, &root) && root == relid;
-	drop_triggers(relid, trgoid);
-	if (!audited_through_parent(relid, trgoid, logid))
+	if (audited_through_parent(relid, trgoid, now.logid))
+		drop_triggers(relid, trgoid, NIL);
+	else
 	{
-		drop_triggers_of_partitions(relid, trgoid, logid);
-		args.id = AuditRegister(trgoid, relid, logid, key, audited ? &before : NULL);
-		create_triggers(relid, logid, trgoid, &args, replica);
+		drop_triggers_of_partitions(relid, trgoid, now.logid);
+		args->id = AuditRegister(trgoid, relid, now.logid, key, audited ? &before.args : NULL);
+		create_triggers(relid, now.logid, trgoid, args, now.replica);
 	}
 	SPI_finish();
 	PG_RETURN_VOID();
@@ -414,12 +372,16 @@ audit_disable(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
 	Oid			trgoid = AuditTriggerFunction(fcinfo->flinfo->fn_oid);
+	AuditSettings settings;
 
 	table_close(open_audited(relid, AccessExclusiveLock), NoLock);
-	SPI_connect();
-	if (drop_triggers(relid, trgoid) == 0)
+	if (trigger_names(relid, trgoid, false) == NIL)
 		ereport(NOTICE,
 				(errmsg("table \"%s\" is not audited", get_rel_name(relid))));
+	else if (AuditReadSettings(relid, trgoid, &settings))
+		AuditTellForgotten(relid, &settings);
+	SPI_connect();
+	drop_triggers(relid, trgoid, NIL);
 	AuditUnregister(trgoid, relid);
 	SPI_finish();
 	PG_RETURN_VOID();
