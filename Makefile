@@ -13,7 +13,9 @@ PGFILEDESC = "aquacis - modernise a legacy utility database from inside the serv
 SOURCES = $(sort $(patsubst $(top)/%,%,$(wildcard $(top)/src/*.c $(top)/src/*/*.c)))
 OBJS = $(SOURCES:.c=.o)
 
-PG_CPPFLAGS = -I$(top)/src
+# the version of all that is here, from META.json
+DISTVERSION := $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' $(top)/META.json)
+PG_CPPFLAGS = -I$(top)/src -DAQUACIS_VERSION='"$(DISTVERSION)"'
 # Only what the server calls is exported (compat.h): the library shares its
 # process with others, and whoever has a function of the same name first wins.
 PG_CFLAGS = -std=gnu11 -fvisibility=hidden -Wall -Wextra -Wno-unused-parameter \
@@ -52,8 +54,7 @@ list-regress:
 list-isolation:
 	@echo $(ISOLATION)
 
-# The distribution as PGXN wants it: one zip, its version that of META.json.
-DISTVERSION = $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' $(top)/META.json)
+# The distribution as PGXN wants it: one zip.
 .PHONY: dist
 dist:
 	mkdir -p dist

@@ -71,6 +71,48 @@ E'the changes of one record, newest first, a row for each column\n'
 'the log with the caller''s rights, by its index.\n'
 'Errors: 22023 a key of several columns given as one; 42501 no SELECT on the log.';
 
+CREATE FUNCTION @extschema@.audit_history(audited_table text, record_key anycompatible,
+	OUT changed_at timestamptz, OUT xact_id xid8, OUT action text, OUT user_id text,
+	OUT column_name text, OUT old_value jsonb, OUT new_value jsonb) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'audit_history_by_value'
+LANGUAGE C STABLE STRICT PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION @extschema@.audit_history(text, anycompatible) IS
+E'the changes of one record, its key given as a value: a number, a UUID, a date, jsonb\n'
+'The same as audit_history(audited_table, record_key::text).';
+
+CREATE FUNCTION @extschema@.audit_set_user(user_id text, session_id text,
+	context jsonb DEFAULT NULL) RETURNS void
+LANGUAGE SQL VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT pg_catalog.set_config('app.current_user', coalesce(user_id, ''), true),
+		pg_catalog.set_config('app.session_id', coalesce(session_id, ''), true),
+		pg_catalog.set_config('app.context', coalesce(context::text, ''), true);
+END;
+COMMENT ON FUNCTION @extschema@.audit_set_user(text, text, jsonb) IS
+E'tell the audit who acts, in a session that is called by a text\n'
+'As audit_set_user(text, bigint, jsonb). A session_id that is no integer is logged in '
+'app_context, as "session_id".';
+
+CREATE FUNCTION @extschema@.audit_set_user(user_id text, session_id uuid,
+	context jsonb DEFAULT NULL) RETURNS void
+LANGUAGE SQL VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT @extschema@.audit_set_user(user_id, session_id::text, context);
+END;
+COMMENT ON FUNCTION @extschema@.audit_set_user(text, uuid, jsonb) IS
+E'tell the audit who acts, in a session that is called by a UUID\n'
+'As audit_set_user(text, text, jsonb): the session is logged in app_context, as "session_id".';
+
+CREATE FUNCTION @extschema@.audit_set_user(user_id uuid, session_id uuid DEFAULT NULL,
+	context jsonb DEFAULT NULL) RETURNS void
+LANGUAGE SQL VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT @extschema@.audit_set_user(user_id::text, session_id::text, context);
+END;
+COMMENT ON FUNCTION @extschema@.audit_set_user(uuid, uuid, jsonb) IS
+E'tell the audit who acts, where users and sessions are UUIDs\n'
+'As audit_set_user(text, text, jsonb).';
+
 -- audit_enable gets one more argument.
 ALTER FUNCTION @extschema@.audit_enable(regclass, text[], text[], text[], regclass, boolean)
 	RENAME TO audit_enable_of_1_0;
@@ -333,6 +375,16 @@ E'the versions of the rows that had a key, oldest first, as rows of the table\n'
 'Errors: 42809 base is no row of a table; 42501 no right, or row security; 55000 no key; 22004 '
 'null; 22023 a key of several columns that is no object.';
 
+CREATE FUNCTION @extschema@.audit_versions(base anyelement, record_key anycompatible,
+	OUT valid_from timestamptz, OUT valid_to timestamptz, OUT action text, OUT xact_id xid8,
+	OUT user_id text, OUT certain boolean, OUT version anyelement, OUT unknown text[])
+	RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'audit_versions_by_value'
+LANGUAGE C STABLE PARALLEL UNSAFE COST 10000 ROWS 50;
+COMMENT ON FUNCTION @extschema@.audit_versions(anyelement, anycompatible) IS
+E'the versions of the rows that had a key, given as a value: a number, a UUID, a date, jsonb\n'
+'The same as audit_versions(base, record_key::text).';
+
 CREATE FUNCTION @extschema@.audit_row_at(base anyelement, record_key text, at timestamptz)
 	RETURNS anyelement
 AS 'MODULE_PATHNAME'
@@ -344,6 +396,14 @@ E'the row that had a key at a moment, or NULL\n'
 'NULL, and named in a NOTICE unless they are excluded; a moment before the audit, or to come, '
 'is told by a NOTICE, too. Needs the right to read the table and the log.\n'
 'Errors: as audit_versions.';
+
+CREATE FUNCTION @extschema@.audit_row_at(base anyelement, record_key anycompatible,
+	at timestamptz) RETURNS anyelement
+AS 'MODULE_PATHNAME', 'audit_row_at_by_value'
+LANGUAGE C STABLE PARALLEL UNSAFE COST 10000;
+COMMENT ON FUNCTION @extschema@.audit_row_at(anyelement, anycompatible, timestamptz) IS
+E'the row that had a key, given as a value, at a moment, or NULL\n'
+'The same as audit_row_at(base, record_key::text, at).';
 
 CREATE FUNCTION @extschema@.audit_rows_at(base anyelement, at timestamptz)
 	RETURNS SETOF anyelement
@@ -405,6 +465,19 @@ E'make the table of one process (process_id NULL: of all) again as it was, with 
 'rejected rows missing; 40001 rows changed meanwhile; 42501 somebody who is not to be trusted may '
 'write definitions; 25001 inside a transaction block; 22023 batch out of range. When all are '
 'restored, the error of one process is a WARNING and the others go on.';
+
+
+------------------------------------------------------------------------------
+-- which version
+------------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.aquacis_version(OUT library text, OUT interface text) RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.aquacis_version() IS
+E'the version of the library that this session has loaded, and of the SQL interface\n'
+'library: 1.1.0; a session keeps the library that it began with. interface: 1.1, as in \dx; ALTER '
+'EXTENSION aquacis UPDATE brings the one that belongs to the files.';
 
 
 ------------------------------------------------------------------------------

@@ -205,6 +205,12 @@ my $calls = qq{
 	SELECT action, certain, version, unknown FROM aq.audit_versions(NULL::cf.contrato, '1');
 	SELECT action, certain, version FROM aq.audit_versions(NULL::cf.sector, '{"zona": "sur", "sub": 3}');
 	SELECT aq.audit_row_at(NULL::cf.contrato, '1', pg_catalog.now());
+	SELECT column_name, new_value FROM aq.audit_history('cf.contrato', 1);
+	SELECT action, version FROM aq.audit_versions(NULL::cf.contrato, 1);
+	SELECT aq.audit_row_at(NULL::cf.contrato, 1, pg_catalog.now());
+	SELECT aq.audit_set_user('lperez', 'x'), aq.audit_set_user('lperez', '7c9e6679-7425-40de-944b-e07fc1f90ae7'::pg_catalog.uuid),
+		aq.audit_set_user('7c9e6679-7425-40de-944b-e07fc1f90ae7'::pg_catalog.uuid);
+	SELECT library OPERATOR(pg_catalog.~) '^1' FROM aq.aquacis_version();
 	SELECT * FROM aq.audit_rows_at(NULL::cf.sector, pg_catalog.clock_timestamp());
 	SELECT audited_table, record_key, undo, column_name, value_now, value_then, conflict FROM aq.audit_undo_plan(audited_table => 'cf.sector');
 	SELECT record_key, undo, done FROM aq.audit_undo(audited_table => 'cf.sector', on_conflict => 'skip');

@@ -4,6 +4,8 @@
  *
  * Floors: a file calls only files of lower floors.  The part has no circle.
  *
+ *	  7	audit_by_value.c	audit_history, audit_versions, audit_row_at with a key of any type
+ *
  *	  6	audit_rows_at.c		audit_rows_at, audit_row_at
  *		audit_versions.c	audit_versions
  *

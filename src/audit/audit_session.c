@@ -8,6 +8,9 @@
  * setting converts to is kept until its text changes.  Role names are kept until
  * a role changes.
  *
+ * The column session_id is an integer.  A session that is called by something else, such as
+ * a UUID, is put into the context as "session_id", so that it is not lost.
+ *
  * A client may send any bytes with its start-up packet, and the name of a role may
  * come from a database of another encoding; a log that holds such bytes could be
  * dumped but not restored.  What is not valid is written in hexadecimal.
@@ -23,6 +26,8 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/guc.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -40,7 +45,8 @@ typedef struct Setting
 	int			place;			/* among all settings, where it was last */
 	char	   *text;
 	Datum		value;
-	bool		isnull;
+	bool		isnull;			/* it could not be converted */
+	bool		set;			/* when it was read last, it was there and not empty */
 	bool		(*convert) (const char *text, Datum *value);
 	bool		byref;
 } Setting;
@@ -133,7 +139,8 @@ read_setting(Setting *s, Datum *value)
 	const char *text = FindConfigOption(s->name, &s->place);
 	MemoryContext oldcontext;
 
-	if (text == NULL || text[0] == '\0')
+	s->set = text != NULL && text[0] != '\0';
+	if (!s->set)
 		return false;
 	if (s->text == NULL || strcmp(s->text, text) != 0)
 	{
@@ -157,6 +164,72 @@ read_setting(Setting *s, Datum *value)
 	}
 	*value = s->value;
 	return !s->isnull;
+}
+
+/* What the context becomes with a session that is no integer, kept until one of the two changes. */
+typedef struct NamedSession
+{
+	char	   *session;		/* NULL: nothing cached */
+	char	   *context;		/* NULL: there was none */
+	Datum		value;
+} NamedSession;
+
+static NamedSession named_session;
+
+/* {"session_id": the session, ...}: the context's own members, or the context as "context". */
+static Datum
+join_session(const char *session, bool has_context, Datum context)
+{
+	StringInfoData text;
+	Datum		object;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, "{\"session_id\": ");
+	session = valid_text(session);
+	escape_json(&text, strlen(session) <= MAX_USER_BYTES ? session : shorten(session, MAX_USER_BYTES));
+	if (has_context && !JB_ROOT_IS_OBJECT(DatumGetJsonbP(context)))
+	{
+		Jsonb	   *jb = DatumGetJsonbP(context);
+
+		appendStringInfo(&text, ", \"context\": %s", JsonbToCString(NULL, &jb->root, VARSIZE(jb)));
+	}
+	appendStringInfoChar(&text, '}');
+	if (!AuditParseJson(text.data, &object))
+		return AuditJsonString(text.data);
+	/* a member of that name that the application put there itself stays */
+	if (has_context && JB_ROOT_IS_OBJECT(DatumGetJsonbP(context)))
+		object = DirectFunctionCall2(jsonb_concat, object, context);
+	return object;
+}
+
+/* The context with the session, of settings that have just been read. */
+static Datum
+context_with_session(bool has_context, Datum context)
+{
+	NamedSession *n = &named_session;
+	const char *text = has_context ? app_context.text : NULL;
+	MemoryContext oldcontext;
+	Datum		fresh;
+
+	if (n->session != NULL && strcmp(n->session, session_id.text) == 0 &&
+		(n->context == NULL ? text == NULL : text != NULL && strcmp(n->context, text) == 0))
+		return n->value;
+	fresh = join_session(session_id.text, has_context, context);
+	if (n->session != NULL)
+	{
+		pfree(n->session);
+		n->session = NULL;
+		if (n->context != NULL)
+			pfree(n->context);
+		n->context = NULL;
+		pfree(DatumGetPointer(n->value));
+	}
+	oldcontext = MemoryContextSwitchTo(session_cxt);
+	n->value = datumCopy(fresh, false, -1);
+	n->context = text ? pstrdup(text) : NULL;
+	n->session = pstrdup(session_id.text);
+	MemoryContextSwitchTo(oldcontext);
+	return n->value;
 }
 
 static Datum
@@ -190,6 +263,25 @@ roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 	session_role.roleid = InvalidOid;
 }
 
+/* The session and the context; a session that is no integer is in the context. */
+static void
+fill_session(AuditRow *row, const AuditColumns *columns)
+{
+	bool		numbered = read_setting(&session_id, &row->values[AUDIT_SESSION_ID]);
+	bool		has_context;
+
+	row->nulls[AUDIT_SESSION_ID] = !numbered;
+	if (!columns->attnum[AUDIT_APP_CONTEXT])
+		return;
+	has_context = read_setting(&app_context, &row->values[AUDIT_APP_CONTEXT]);
+	row->nulls[AUDIT_APP_CONTEXT] = !has_context;
+	if (session_id.set && !numbered)
+	{
+		row->values[AUDIT_APP_CONTEXT] = context_with_session(has_context, row->values[AUDIT_APP_CONTEXT]);
+		row->nulls[AUDIT_APP_CONTEXT] = false;
+	}
+}
+
 /* Fills in the fields of the user and the session, those for which the log has columns. */
 void
 AuditFillSession(AuditRow *row, const AuditColumns *columns)
@@ -206,11 +298,8 @@ AuditFillSession(AuditRow *row, const AuditColumns *columns)
 	row->nulls[AUDIT_USER_ID] = false;
 	if (!read_setting(&user_id, &row->values[AUDIT_USER_ID]))
 		row->values[AUDIT_USER_ID] = system_user;
-	if (columns->attnum[AUDIT_SESSION_ID])
-		row->nulls[AUDIT_SESSION_ID] = !read_setting(&session_id, &row->values[AUDIT_SESSION_ID]);
-	if (columns->attnum[AUDIT_APP_CONTEXT])
-		row->nulls[AUDIT_APP_CONTEXT] = !read_setting(&app_context,
-													  &row->values[AUDIT_APP_CONTEXT]);
+	if (columns->attnum[AUDIT_SESSION_ID] || columns->attnum[AUDIT_APP_CONTEXT])
+		fill_session(row, columns);
 	if (columns->attnum[AUDIT_DB_USER])
 	{
 		row->values[AUDIT_DB_USER] = role_name(&active_role, GetUserId());
