@@ -461,7 +461,7 @@ E'make the table of one process (process_id NULL: of all) again as it was, with 
 'rejected ones included\n'
 'batch: tables per commit, 1 to 60. force: put rows back as they are now even if they have '
 'changed since. The rows leave the target. Commits on its way.\n'
-'Errors: 02000 not consolidated; 42P07 the table exists; 22000 rows changed since (force), or '
+'Errors: P0002 not consolidated; 42P07 the table exists; 22000 rows changed since (force), or '
 'rejected rows missing; 40001 rows changed meanwhile; 42501 somebody who is not to be trusted may '
 'write definitions; 25001 inside a transaction block; 22023 batch out of range. When all are '
 'restored, the error of one process is a WARNING and the others go on.';

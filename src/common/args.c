@@ -34,7 +34,7 @@ ArgsRequireNonatomic(FunctionCallInfo fcinfo, const char *procedure)
 	ereport(ERROR,
 			(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 			 errmsg("%s commits on its way and cannot run inside a transaction block", procedure),
-			 errhint("CALL it by itself, outside BEGIN ... COMMIT and outside functions.")));
+			 errhint("CALL it by itself, outside BEGIN ... COMMIT and outside functions; where a driver begins transactions by itself, switch autocommit on.")));
 }
 
 /*
