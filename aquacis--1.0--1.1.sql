@@ -468,6 +468,86 @@ E'make the table of one process (process_id NULL: of all) again as it was, with 
 
 
 ------------------------------------------------------------------------------
+-- history: the tables with old rows of others
+------------------------------------------------------------------------------
+
+CREATE TABLE @extschema@.history_definition (
+	history_table regclass PRIMARY KEY,
+	base          regclass,
+	columns       jsonb,
+	key           text[],
+	changed_at    text,
+	changed_by    text,
+	operation     text,
+	holds         text CHECK (holds IN ('before', 'after', 'mixed')),
+	time_zone     text,
+	defined_at    timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	defined_by    text NOT NULL
+);
+COMMENT ON TABLE @extschema@.history_definition IS
+'what history_define was told of history tables; null: as history_plan finds it. A number in place '
+'of a table: it is gone';
+GRANT SELECT ON @extschema@.history_definition TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.history_definition', '');
+
+CREATE FUNCTION @extschema@.history_plan(source_schema name DEFAULT NULL, tables text[] DEFAULT NULL,
+	sample integer DEFAULT 1000, large bigint DEFAULT 1000000,
+	OUT history_table regclass, OUT base regclass, OUT base_from text, OUT prefix text,
+	OUT key text[], OUT key_from text, OUT changed_at text, OUT changed_by text,
+	OUT operation text, OUT columns jsonb, OUT missing text[], OUT extra text[],
+	OUT drifted text[], OUT holds text, OUT sure real, OUT evidence jsonb,
+	OUT row_estimate bigint, OUT byte_estimate bigint, OUT rows_per_year bigint,
+	OUT dependants text[], OUT scans bigint, OUT scans_since timestamptz, OUT tier integer,
+	OUT reason text, OUT defined boolean, OUT problem_code text, OUT problem text)
+	RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000 ROWS 200;
+COMMENT ON FUNCTION @extschema@.history_plan(name, text[], integer, bigint) IS
+E'what each history table is, and a recommendation: a row per table\n'
+'source_schema: NULL: all. tables: names (NULL: those that begin with his, and defined ones). '
+'sample: rows read of each table, the newest, 1 to 1000000; never more blocks than that. large: '
+'from so many rows on a table is kept typed. base: the table whose old rows it holds, found by its '
+'name or columns. columns: mapped ones as {"column": "column of the base"}; missing: the base''s '
+'that it has not; extra: its own; drifted: of another type. key_from: guess where the base has no '
+'unique index. holds: a copy is the row before or after the change, mixed, unknown; sure: 0 to 1, '
+'the lower limit of the share of keys that agree; evidence: what was counted. scans: counted since '
+'scans_since (NULL: not known). tier: 1 move, 2 keep typed, 3 look, with a reason. problem: a '
+'sentence or NULL; problem_code: a word to group by. Changes nothing and does not wait: a table '
+'that is locked is reported so. Reads with the caller''s rights.\n'
+'Errors: 3F000 no such schema; 42P01 no such table; 22004 null; 22023 sample out of range.';
+REVOKE ALL ON FUNCTION @extschema@.history_plan(name, text[], integer, bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.history_define(history_table regclass, base regclass DEFAULT NULL,
+	columns jsonb DEFAULT NULL, key text[] DEFAULT NULL, changed_at name DEFAULT NULL,
+	changed_by name DEFAULT NULL, operation name DEFAULT NULL, holds text DEFAULT NULL,
+	time_zone text DEFAULT NULL, sample integer DEFAULT 10000) RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000;
+COMMENT ON FUNCTION @extschema@.history_define(regclass, regclass, jsonb, text[], name, name, name,
+	text, text, integer) IS
+E'say what history_plan has not found of a history table, or found wrong\n'
+'NULL: as it is found. Replaces what an earlier call said. base: the table whose rows are copied. '
+'columns: {"column": "column of the base"}, null for one that the base has not; others are mapped '
+'by name. key, changed_at, changed_by, operation: columns of the history table. holds: before, '
+'after, mixed. time_zone: of the times, where they have none. sample: rows of each table that are '
+'compared with the definition. For the owner of the history table, who may read the base.\n'
+'Errors: 22023 the rows contradict holds or changed_at, or an argument is not usable; 23505 the '
+'key is not unique in the base, or per time; 42703, 42701, 42804 columns; 42809 no ordinary '
+'table; 42501 no right; 55P03 a table is locked; 22004 null.';
+REVOKE ALL ON FUNCTION @extschema@.history_define(regclass, regclass, jsonb, text[], name, name,
+	name, text, text, integer) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.history_forget(history_table regclass) RETURNS boolean
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.history_forget(regclass) IS
+E'remove what history_define said of a table; true if there was something\n'
+'history_table: of one that is gone, its number. For the owner of the table.\n'
+'Errors: 42501 not the owner; 42809 no ordinary table.';
+REVOKE ALL ON FUNCTION @extschema@.history_forget(regclass) FROM PUBLIC;
+
+
+------------------------------------------------------------------------------
 -- which version
 ------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ WHERE deptype = 'e' AND extname IN ('aquacis', 'aquacis_postgis');
 CREATE TEMP TABLE entry AS
 SELECT CASE WHEN extname = 'aquacis_postgis' THEN 'aquacis_postgis'
             WHEN name ~ '^(fn_)?audit' THEN 'audit'
+            WHEN name ~ '^history' THEN 'history'
             WHEN name ~ '^tariff' THEN 'tariff'
             WHEN name ~ '^legacy' THEN 'legacy'
             ELSE 'consolidate' END AS part, *
@@ -45,7 +46,7 @@ FROM (
 SELECT E'# Reference\n\nEvery object of the SQL interface, from its `COMMENT` in the catalog (`\\df+` and `\\d+` show the same in psql).\n'
        'This file is generated: `scripts/reference` writes it, a test fails when it is out of date.';
 SELECT E'\n## ' || part || E'\n\n' || string_agg(text, E'\n\n' ORDER BY kind, name, text)
-FROM entry GROUP BY part ORDER BY array_position(ARRAY['audit', 'consolidate', 'tariff', 'legacy', 'aquacis_postgis'], part);
+FROM entry GROUP BY part ORDER BY array_position(ARRAY['audit', 'consolidate', 'history', 'tariff', 'legacy', 'aquacis_postgis'], part);
 -- the library is loaded by the first C function that is looked up
 LOAD 'aquacis';
 SELECT E'\n## Settings\n\n| setting | default | who sets it | |\n|---|---|---|---|\n'

@@ -194,6 +194,13 @@ FindConfigOption(const char *name, int *place)
 /* 18: a table column's NOT NULL is a row of pg_constraint */
 #define NOT_NULL_IS_CONSTRAINT (PG_VERSION_NUM >= 180000)
 
+/* 18: an index scan can be counted for EXPLAIN */
+#if PG_VERSION_NUM >= 180000
+#include "access/genam.h"
+#define index_beginscan(heap, index, snapshot, nkeys, norderbys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, norderbys)
+#endif
+
 /* 18: the index of a primary key, if it is not deferrable, has to be asked for so */
 #if PG_VERSION_NUM >= 180000
 #define primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, false)
