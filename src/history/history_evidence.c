@@ -40,6 +40,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -468,6 +469,11 @@ HistoryRowsPerYear(const HistoryEvidence *evidence, int64 rows)
 static bool
 has_its_rows(HistoryTable *table, Relation rel)
 {
+	if (RecoveryInProgress() && !RelationIsPermanent(rel))
+	{
+		HistoryProblem(table, "not_a_table", "the rows of %s are not on a standby", RelationGetRelationName(rel));
+		return false;
+	}
 	if (rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_tableam->scan_set_tidrange != NULL &&
 		(rel->rd_rules != NULL || !HypertableTakesRows(rel)))
 		return true;
@@ -481,20 +487,21 @@ look_at_both(Look *look, int limit)
 {
 	HistoryTable *table = look->table;
 	HistoryEvidence *evidence = look->evidence;
-	bool		usable = resolve_key(look);
+	bool		comparable = resolve_key(look);
+	bool		usable = comparable;
 
 	if (usable && OidIsValid(table->key_index))
 		evidence->base_whole = begin_index(look);
 	if (usable && look->index == NULL)
 		usable = read_base(look, limit);
-	if (!usable && table->key_from == HISTORY_KEY_GUESSED)
+	if (!comparable)
+		HistoryProblem(table, "columns", "its key is of another type than the base's, or of one without an order");
+	else if (!usable)
 	{
 		table->nkeys = 0;
 		table->key_from = HISTORY_KEY_NONE;
 		HistoryProblem(table, "no_key", "rows of the base share the first columns: no key was found");
 	}
-	else if (!usable)
-		HistoryProblem(table, "columns", "its key is of another type than the base's, or of one without an order");
 	HistoryReadSample(look->his, usable ? &look->hiskey : NULL, look->time, limit, &evidence->sample);
 	evidence->read = true;
 	if (!usable)

@@ -2,14 +2,14 @@
  * history_names.c
  *	  Which column of a history table is which, by its name.
  *
- * The application names the copy of a column after the column, by one of five rules.
+ * The application names the copy of a column after the column, by one of four rules.
  * They are tried in this order; a rule takes only columns that are left, on both sides.
  * Behind each: in how many of the 213 tables with a base of their name, as published, it
  * maps at least one column (t/history_structure.pl counts).
  *
- *	h		"h" and the name: cnttnum is hcnttnum						208
- *	his		"his" and the name: cmecmid is hiscmecmid					10
- *	same	the name itself: txid is txid								1
+ *	h		"h" and the name: cnttnum is hcnttnum						207
+ *	his		"his" and the name: cmecmid is hiscmecmid					7
+ *	same	the name itself: nothing is put before it					4
  *	short	another prefix in place of the base's: prsnombre is hpnombre	6
  *
  * For "short" neither prefix is known.  All pairs of prefixes are tried that the columns

@@ -43,6 +43,7 @@
 
 #include "common/args.h"
 #include "common/catalog.h"
+#include "common/settings.h"
 #include "common/spi.h"
 #include "common/textarray.h"
 #include "compat.h"
@@ -395,7 +396,7 @@ tier_of(const PlanCall *plan, const HistoryTable *table, const HistoryEvidence *
 	}
 	if (!confirmed && e->sure < MIN_SURE)
 	{
-		*reason = psprintf("only " INT64_FORMAT " keys say that a copy is the row %s the change",
+		*reason = psprintf("only " INT64_FORMAT " key(s) say that a copy is the row %s the change",
 						   table->holds == HISTORY_AFTER ? e->after : e->before, HistoryHoldsWord(table->holds));
 		return 3;
 	}
@@ -502,6 +503,14 @@ put_row(ReturnSetInfo *result, const PlanCall *plan, const HistoryTable *table, 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+/* Is there nothing whose rows could be read? */
+static bool
+is_unreadable(const HistoryTable *table)
+{
+	return table->problem_code && (strcmp(table->problem_code, "not_a_table") == 0 ||
+								   strcmp(table->problem_code, "dropped") == 0);
+}
+
 /* One table, in a context that is freed after it. */
 static void
 plan_table(ReturnSetInfo *result, PlanCall *plan, Oid relid)
@@ -513,9 +522,7 @@ plan_table(ReturnSetInfo *result, PlanCall *plan, Oid relid)
 	{
 		Oid			baseid = table.baseid;
 
-		if (table.problem_code && strcmp(table.problem_code, "not_a_table") == 0)
-			;					/* nothing that could be read */
-		else if (HistoryCheckReadable(&table))
+		if (!is_unreadable(&table) && HistoryCheckReadable(&table))
 			HistoryLook(&table, plan->limit, &evidence);
 		HistoryUnlock(&table);
 		/* hundreds of descriptors would stay in the relation cache */
@@ -538,6 +545,7 @@ history_plan(PG_FUNCTION_ARGS)
 	MemoryContext context;
 	PlanCall	plan = {fcinfo->flinfo->fn_oid};
 	List	   *tables;
+	int			level;
 	ListCell   *lc;
 
 	ArgsRefuseNull(fcinfo, "history_plan", names, lengthof(names));
@@ -557,6 +565,8 @@ history_plan(PG_FUNCTION_ARGS)
 	plan.since = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &plan.has_since));
 	plan.has_since = !plan.has_since;
 	context = AllocSetContextCreate(CurrentMemoryContext, "aquacis history plan", ALLOCSET_DEFAULT_SIZES);
+	/* times and types are written in one way, whatever the session's settings */
+	level = SettingsForText();
 	foreach(lc, tables)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
@@ -566,6 +576,7 @@ history_plan(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 	}
+	SettingsEnd(level);
 	SPI_finish();
 	return (Datum) 0;
 }

@@ -218,7 +218,8 @@ HistoryReadSample(Relation rel, const HistoryKey *key, AttrNumber time, int limi
 	reader.slot = table_slot_create(rel, NULL);
 	while (end > 0 && sample->rows_read < limit && sample->blocks - end < limit)
 	{
-		BlockNumber from = end > STEP_BLOCKS ? end - STEP_BLOCKS : 0;
+		BlockNumber step = Min(STEP_BLOCKS, limit - (sample->blocks - end));
+		BlockNumber from = end > step ? end - step : 0;
 
 		read_blocks(&reader, from, end);
 		end = from;
