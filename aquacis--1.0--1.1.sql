@@ -505,15 +505,15 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000 ROWS 200;
 COMMENT ON FUNCTION @extschema@.history_plan(name, text[], integer, bigint) IS
 E'what each history table is, and a recommendation: a row per table\n'
 'source_schema: NULL: all. tables: names (NULL: those that begin with his, and defined ones). '
-'sample: rows read of each table, the newest, 1 to 1000000; never more blocks than that. large: '
-'from so many rows on a table is kept typed. base: the table whose old rows it holds, found by its '
-'name or columns. columns: mapped ones as {"column": "column of the base"}; missing: the base''s '
-'that it has not; extra: its own; drifted: of another type. key_from: guess where the base has no '
-'unique index. holds: a copy is the row before or after the change, mixed, unknown; sure: 0 to 1, '
-'the lower limit of the share of keys that agree; evidence: what was counted. scans: counted since '
-'scans_since (NULL: not known). tier: 1 move, 2 keep typed, 3 look, with a reason. problem: a '
-'sentence or NULL; problem_code: a word to group by. Changes nothing and does not wait: a table '
-'that is locked is reported so. Reads with the caller''s rights.\n'
+'sample: about so many rows are read of each table, the newest, 1 to 1000000, and never more '
+'blocks than that. large: from so many rows on a table is kept typed. base: the table whose rows '
+'it holds, found by its name or columns. columns: mapped ones as {"column": "column of the '
+'base"}; missing: the base''s that it has not; extra: its own; drifted: of another type. key_from: '
+'guess where the base has no unique index. holds: a copy is the row before or after the change, '
+'mixed, unknown; sure: 0 to 1, the lower limit of the share of keys that agree; evidence: what was '
+'counted. scans: counted since scans_since (NULL: not known). tier: 1 move, 2 keep typed, 3 look, '
+'with a reason. problem: a sentence or NULL; problem_code: a word to group by. Changes nothing and '
+'does not wait: a table that is locked is reported so. Reads with the caller''s rights.\n'
 'Errors: 3F000 no such schema; 42P01 no such table; 22004 null; 22023 sample out of range.';
 REVOKE ALL ON FUNCTION @extschema@.history_plan(name, text[], integer, bigint) FROM PUBLIC;
 

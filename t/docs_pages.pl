@@ -1,5 +1,5 @@
 # The documents beside the README: docs/reference.md is what the catalog says,
-# the SQL of docs/runbook.md, docs/audit.md, docs/feed.md and docs/consolidate.md runs as printed
+# the SQL of docs/runbook.md, docs/audit.md, docs/feed.md, docs/consolidate.md and docs/history.md runs as printed
 # on a small legacy schema, and every link leads somewhere.
 use strict;
 use warnings;
@@ -74,7 +74,7 @@ page_runs('docs/runbook.md', 'utility', 15, 'dba');
 is($node->safe_psql('utility', 'SELECT count(*) FROM cf_quere_pro.tmp_deuda_1779865'), '100',
 	'the runbook put a table back');
 
-# ---- audit, consolidate
+# ---- audit, consolidate, history
 $node->safe_psql('postgres', 'CREATE DATABASE audit');
 page_runs('docs/audit.md', 'audit', 2);
 $node->safe_psql('postgres', 'CREATE DATABASE feed');
@@ -82,6 +82,14 @@ page_runs('docs/feed.md', 'feed', 4);
 $node->safe_psql('postgres', 'CREATE DATABASE consolidate');
 $node->safe_psql('consolidate', "CREATE EXTENSION aquacis; $legacy");
 page_runs('docs/consolidate.md', 'consolidate', 3);
+$node->safe_psql('postgres', 'CREATE DATABASE history');
+$node->safe_psql('history', q{
+	CREATE EXTENSION aquacis; CREATE SCHEMA cf_quere_pro; SET search_path = cf_quere_pro;
+	CREATE TABLE persona (prsid numeric(10,0) PRIMARY KEY, prsnombre varchar(40), prspriapel varchar(120), prsnif varchar(15), prsvigente char(1), prshstusu varchar(10), prshsthora timestamp);
+	CREATE TABLE hispersona (hprsid numeric(10,0), hpnombre varchar(40), hppriapel varchar(120), hpnif varchar(15), hpvigent char(1), hprsindunif char(1), hphstusu varchar(10), hphsthora timestamp);
+	INSERT INTO persona SELECT g, 'Ana', 'Ruiz', 'X', 'S', 'lperez', '2024-05-01' FROM generate_series(1, 20) g;
+	INSERT INTO hispersona SELECT g, 'Ana', 'Ruis', 'X', 'S', NULL, 'mlopez', '2023-05-01' FROM generate_series(1, 20) g});
+page_runs('docs/history.md', 'history', 3);
 
 # ---- what 1.0.0 and 1.0.1 left open
 page_runs('SECURITY.md', 'audit', 2);

@@ -88,6 +88,10 @@ $node->safe_psql('base', qq{
 		bbfecini date, bbfecfin date, bbvardel numeric(5), bbexpdid numeric(5), bbcptodel numeric(5), bbtariddel numeric(5),
 		bbctponew numeric(5), bbtaridnew numeric(5), bbfecfinbonif date, bbfecinitar date);
 	INSERT INTO cf.tmpbb_9 (bbcnttnum, bbfecini) VALUES (1, '2024-01-01'), (2, NULL);
+	CREATE TABLE cf.oficina (ofiid int PRIMARY KEY, ofinombre text, ofihsthora timestamp);
+	CREATE TABLE cf.hisoficina (hofiid int, hofinombre text, hofihsthora timestamp);
+	INSERT INTO cf.oficina SELECT g, 'dos', '2022-01-01' FROM generate_series(1, 10) g;
+	INSERT INTO cf.hisoficina SELECT g, 'uno', '2021-01-01' FROM generate_series(1, 10) g;
 	CREATE TABLE cf.mia_5 (k text PRIMARY KEY, v jsonb, d date DEFAULT now(), n text CHECK (n <> 'x'));
 	CREATE INDEX ON cf.mia_5 (lower(n));
 	INSERT INTO cf.mia_5 VALUES ('a', '{"x": 1}', '2024-02-29', 'uno'), ('b', NULL, NULL, NULL);
@@ -236,6 +240,11 @@ my $calls = qq{
 	SELECT proceso_id, importe, faccnttnum FROM cf.tmp_deuda ORDER BY proceso_id, faccnttnum LIMIT 3;
 	SELECT proceso_id, bbcnttnum, bbfecini FROM cf.tmpbb;
 	SELECT proceso_id, k, v, d, n FROM cf.mia;
+	SELECT history_table, base, key, holds, columns, dependants, tier, reason, problem_code FROM aq.history_plan('cf');
+	SELECT aq.history_define('cf.hisoficina', columns => '{"hofinombre": "ofinombre"}', key => '{hofiid}', changed_at => 'hofihsthora', holds => 'before', time_zone => 'UTC');
+	SELECT history_table, base, columns, key, holds FROM aq.history_definition;
+	SELECT history_table, defined, holds, sure, evidence, tier FROM aq.history_plan('cf', '{hisoficina}');
+	SELECT aq.history_forget('cf.hisoficina');
 	CALL aq.consolidate_restore('cf', 'tmp_deuda', 1);
 	CALL aq.consolidate_restore('cf', 'tmp_deuda', 2);
 	CALL aq.consolidate_restore('cf', 'mia', 5);
@@ -334,6 +343,10 @@ for my $user (qw(mallory app))
 		[ "CREATE TEMP TABLE mine (id int PRIMARY KEY);
 		   CREATE TRIGGER t AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION aq.fn_audit_trigger('id')", 'attach fn_audit_trigger to a table of her own' ],
 		[ "SELECT * FROM aq.consolidate_plan('cf', 'tmp_deuda')", 'consolidate_plan' ],
+		[ "SELECT * FROM aq.history_plan('cf')", 'history_plan' ],
+		[ "SELECT aq.history_define('cf.contrato', holds => 'mixed')", 'history_define' ],
+		[ "SELECT aq.history_forget('cf.contrato')", 'history_forget' ],
+		[ "INSERT INTO aq.history_definition (history_table, defined_by) VALUES ('cf.contrato', 'me')", 'define a history table by hand' ],
 		[ "CALL aq.consolidate('cf', 'tmp_deuda')", 'consolidate' ],
 		[ "SELECT * FROM aq.consolidate_verify('cf', 'tmp_deuda')", 'consolidate_verify' ],
 		[ "CALL aq.consolidate_restore('cf', 'tmp_deuda', 1)", 'consolidate_restore' ],

@@ -286,6 +286,19 @@ for ([ 'a new target', 'SELECT' ], [ 'a plain target', 'CREATE TABLE S.libre (pr
 	is($kept->{ $_->{schema} }{out}, "2\nmallory", "$_->{what}: no row is lost, and it is hers again") or diag($walked->{ $_->{schema} }{err}) for @cases;
 }
 
+# ---- her history table, and its base ---------------------------------------------------------------
+
+for my $side ('hist', 't')
+{
+	@cases = make_doors(map { {
+		what => "history, $side, $_->[0]", door => $_, schema => 'h' . ++$n, table => "h$n.$side", key => 'k',
+		setup => q{CREATE SCHEMA S; CREATE TABLE S.t (k int NOT NULL, importe numeric, thora timestamp); CREATE TABLE S.hist (k int, importe numeric, thora timestamp);
+			INSERT INTO S.t VALUES (1, 1, '2022-01-01'), (2, 2, '2022-01-01'); INSERT INTO S.hist VALUES (1, 7, '2021-01-01'), (2, 8, '2021-01-01')},
+		use => 'INSERT INTO T (k) VALUES (3); SELECT * FROM T; UPDATE T SET importe = 5' } } @doors);
+	walk(q{SELECT count(*) FROM aq.history_plan('S'); SELECT aq.history_define('S.hist', key => '{k}', holds => 'mixed', time_zone => 'UTC');
+		SELECT history_table, key, holds FROM aq.history_plan('S'); SELECT aq.history_forget('S.hist')}, qr/^$/, @cases);
+}
+
 # ---- her table, audited ---------------------------------------------------------------------------
 
 @cases = make_doors(map { {
