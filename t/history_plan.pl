@@ -54,6 +54,15 @@ $node->safe_psql('postgres', q{CREATE SCHEMA many; SELECT format('CREATE TABLE m
 is($node->safe_psql('postgres', q{SELECT count(*), count(base), count(problem) FROM aq.history_plan('many')}), '300|300|0', '300 tables in one call');
 $node->safe_psql('postgres', q{SELECT format('DROP TABLE many.t%s, many.hist%s', g, g) FROM generate_series(1, 300) g \gexec});
 
+# a table that only another session can read
+{
+	my $session = $node->background_psql('postgres', on_error_stop => 1);
+	$session->query_safe('CREATE TEMP TABLE histemporal (htid integer, htx text, hthora timestamp); INSERT INTO histemporal VALUES (1)');
+	my $temporary = $node->safe_psql('postgres', q{SELECT relnamespace::regnamespace FROM pg_class WHERE relname = 'histemporal'});
+	is($node->safe_psql('postgres', "SELECT problem_code, evidence FROM aq.history_plan('$temporary')"), 'no_base|', 'a temporary table of another session is not read');
+	$session->quit;
+}
+
 # ---- statistics ---------------------------------------------------------------------
 
 my $scans = q{SELECT scans, scans_since IS NULL FROM aq.history_plan('cf', '{hispaso}')};

@@ -92,8 +92,9 @@ typedef struct Look
 /* ---- the base's row of a key ------------------------------------------------------------ */
 
 /*
- * Sets up scan keys over the first columns of the index.  False when an equality of it takes
- * other types than the history table's column has, or the column's collation is another.
+ * Sets up a scan by the first columns of the index, which are those of the key.  False, and
+ * then the base is read: the index is locked, or its operators take another type than the
+ * history table's column has.
  */
 static bool
 begin_index(Look *look)
@@ -469,6 +470,11 @@ HistoryRowsPerYear(const HistoryEvidence *evidence, int64 rows)
 static bool
 has_its_rows(HistoryTable *table, Relation rel)
 {
+	if (RELATION_IS_OTHER_TEMP(rel))
+	{
+		HistoryProblem(table, "not_a_table", "%s is a temporary table of another session", RelationGetRelationName(rel));
+		return false;
+	}
 	if (RecoveryInProgress() && !RelationIsPermanent(rel))
 	{
 		HistoryProblem(table, "not_a_table", "the rows of %s are not on a standby", RelationGetRelationName(rel));

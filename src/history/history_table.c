@@ -165,7 +165,9 @@ find_key_index(const HistoryTable *table)
 	while (!OidIsValid(found) && HeapTupleIsValid(tuple = CatalogNext(&rows)))
 	{
 		Form_pg_index index = (Form_pg_index) GETSTRUCT(tuple);
-		bool		fits = index->indisvalid && index->indnkeyatts >= table->nkeys && table->nkeys > 0 &&
+
+		/* an index that some snapshots must not use (broken HOT chains) is left alone */
+		bool		fits = index->indisvalid && !index->indcheckxmin && index->indnkeyatts >= table->nkeys && table->nkeys > 0 &&
 		heap_attisnull(tuple, Anum_pg_index_indpred, NULL) &&
 		heap_attisnull(tuple, Anum_pg_index_indexprs, NULL);
 
