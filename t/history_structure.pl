@@ -175,6 +175,46 @@ is(sql(q{SELECT sum((evidence ->> 'orphans')::int) > 20, sum((evidence ->> 'null
 my $rows = sql(q{SELECT string_agg(format('SELECT %L::regclass AS h, count(*) AS n FROM %s', history, history), ' UNION ALL ') FROM filled});
 is(sql("SELECT count(*) FROM ($rows) r JOIN plan ON history_table = h WHERE row_estimate <> n OR (evidence ->> 'rows_read')::int <> n"), '0', 'every row is counted');
 
+# What the evidence counts, against SQL that says the same in one sentence for each table.
+$node->safe_psql('postgres', q{
+SET search_path = cf, public;
+CREATE TABLE public.oracle (history regclass, counts jsonb);
+DO $$
+DECLARE
+	f record; same text; b_time text;
+BEGIN
+	FOR f IN SELECT filled.*, columns FROM filled JOIN plan ON history_table = history LOOP
+		-- mapped columns of one type, apart from key and time
+		SELECT coalesce(string_agg(format('n.%I IS NOT DISTINCT FROM b.%I', h.attname, b.attname), ' AND '), 'NULL::boolean') INTO same
+		FROM jsonb_each_text(f.columns) c JOIN pg_attribute h ON h.attrelid = f.history AND h.attname = c.key JOIN pg_attribute b ON b.attrelid = f.base AND b.attname = c.value
+		WHERE h.atttypid = b.atttypid AND h.attname <> ALL (f.key || f.changed_at);
+		SELECT b.attname INTO b_time FROM pg_attribute h JOIN pg_attribute b ON b.attrelid = f.base AND b.attname = f.columns ->> f.changed_at AND b.atttypid = h.atttypid
+		WHERE h.attrelid = f.history AND h.attname = f.changed_at;
+		EXECUTE format($q$INSERT INTO public.oracle
+			WITH copies AS (SELECT h.ctid AS place, h AS copy, h.* FROM %1$s h WHERE %2$s),
+			pairs AS (SELECT lag(copy) OVER k = copy AND lag(copy) OVER k IS NOT NULL AS again, lag(place) OVER k IS NOT NULL AS follows, %3$I AS t,
+					max(%3$I) OVER (PARTITION BY %4$s ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS latest
+				FROM copies WINDOW k AS (PARTITION BY %4$s ORDER BY place)),
+			newest AS (SELECT DISTINCT ON (%4$s) * FROM copies ORDER BY %4$s, %3$I DESC NULLS LAST, place DESC),
+			judged AS (SELECT b IS NULL AS orphan, %5$s AS t_his, %6$s AS t_base, %7$s AS same FROM newest n LEFT JOIN %8$s b ON %9$s)
+			SELECT %10$L, jsonb_build_object(
+				'rows_read', (SELECT count(*) FROM %1$s), 'null_keys', (SELECT count(*) FROM %1$s) - (SELECT count(*) FROM copies),
+				'keys', (SELECT count(*) FROM newest), 'orphans', (SELECT count(*) FROM judged WHERE orphan),
+				'repeated', (SELECT count(*) FROM pairs WHERE again), 'equal_times', (SELECT count(*) FROM pairs WHERE follows AND NOT again AND t = latest),
+				'times_backwards', (SELECT count(*) FROM pairs WHERE follows AND NOT again AND t < latest),
+				'after', (SELECT count(*) FROM judged WHERE NOT orphan AND (t_base IS NULL OR t_his = t_base) AND same),
+				'before', (SELECT count(*) FROM judged WHERE NOT orphan AND ((t_base IS NULL OR t_his = t_base) AND NOT same OR t_his < t_base)),
+				'before_with_time_of_change', (SELECT count(*) FROM judged WHERE NOT orphan AND t_his = t_base AND NOT same),
+				'newer_than_base', (SELECT count(*) FROM judged WHERE NOT orphan AND t_his > t_base))$q$,
+			f.history, (SELECT string_agg(format('h.%I IS NOT NULL', x), ' AND ') FROM unnest(f.key) x), f.changed_at, (SELECT string_agg(quote_ident(x), ', ') FROM unnest(f.key) x),
+			CASE WHEN b_time IS NULL THEN 'NULL::timestamp' ELSE format('n.%I', f.changed_at) END, CASE WHEN b_time IS NULL THEN 'NULL::timestamp' ELSE format('b.%I', b_time) END,
+			CASE WHEN b_time IS NULL THEN same ELSE coalesce(nullif(same, 'NULL::boolean'), 'true') END, f.base, (SELECT string_agg(format('b.%I = n.%I', f.columns ->> x, x), ' AND ') FROM unnest(f.key) x), f.history);
+	END LOOP;
+END$$});
+is(sql(q{SELECT o.history, e.key, e.value AS plan, counts -> e.key AS oracle FROM oracle o JOIN plan ON history_table = history, jsonb_each(evidence) e
+	WHERE counts ? e.key AND counts -> e.key <> e.value ORDER BY 1, 2 LIMIT 20}), '', 'the evidence is what SQL counts');
+is(sql(q{SELECT count(*) FROM oracle, jsonb_object_keys(counts)}), 11 * sql('SELECT count(*) FROM filled'), '... eleven counts for each table');
+
 # ---- definitions: each right one is taken, each wrong one refused ---------------------
 
 my $tried = sql(q{

@@ -46,6 +46,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -349,13 +350,30 @@ judge_key(Look *look, const HistoryRow *newest)
 	}
 }
 
+/* Are two rows of one table the same, bit by bit?  Values that are stored elsewhere are fetched. */
 static bool
-same_row(HeapTuple a, HeapTuple b)
+same_row(TupleDesc desc, HeapTuple a, HeapTuple b)
 {
-	return a->t_len == b->t_len && a->t_data->t_hoff == b->t_data->t_hoff &&
+	if (a->t_len == b->t_len && a->t_data->t_hoff == b->t_data->t_hoff &&
 		HeapTupleHeaderGetNatts(a->t_data) == HeapTupleHeaderGetNatts(b->t_data) &&
 		memcmp((char *) a->t_data + SizeofHeapTupleHeader, (char *) b->t_data + SizeofHeapTupleHeader,
-			   a->t_len - SizeofHeapTupleHeader) == 0;
+			   a->t_len - SizeofHeapTupleHeader) == 0)
+		return true;
+	if (!HeapTupleHasExternal(a) || !HeapTupleHasExternal(b))
+		return false;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		bool		xnull;
+		bool		ynull;
+		Datum		x = heap_getattr(a, i + 1, desc, &xnull);
+		Datum		y = heap_getattr(b, i + 1, desc, &ynull);
+
+		if (!att->attisdropped &&
+			(xnull != ynull || (!xnull && !datum_image_eq(x, y, att->attbyval, att->attlen))))
+			return false;
+	}
+	return true;
 }
 
 /* Goes through the sorted copies, key by key. */
@@ -380,7 +398,7 @@ judge_copies(Look *look)
 			continue;
 		}
 		evidence->pairs++;
-		if (same_row(row[-1].tuple, row->tuple))
+		if (same_row(look->hiskey.desc, row[-1].tuple, row->tuple))
 			evidence->repeated++;
 		else if (row->has_time && newest->has_time && row->time == newest->time)
 			evidence->equal_times++;
