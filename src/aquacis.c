@@ -12,6 +12,7 @@
 #include "utils/guc.h"
 
 #include "audit/audit.h"
+#include "common/plans.h"
 #include "compat.h"
 #include "tariff/tariff.h"
 
@@ -22,6 +23,7 @@ PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
+	PlansInit();
 	AuditInit();
 	TariffInit();
 

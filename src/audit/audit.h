@@ -60,6 +60,7 @@
  *		audit_compare.c		which columns have other bytes than before
  *		audit_generated.c	generated columns and what they are computed from
  *		audit_jsonb.c		JSONB objects with prepared keys
+ *		audit_params.c		values in a query
  *		audit_sequence.c	values of a log's sequence, unseen by lastval()
  */
 #ifndef AQUACIS_AUDIT_H
@@ -72,6 +73,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "nodes/execnodes.h"
+#include "nodes/params.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
@@ -533,12 +535,22 @@ typedef struct AuditScope
 	AuditColumns columns;		/* of the log */
 } AuditScope;
 
+/* values of a query (audit_params.c) */
+typedef struct AuditParams
+{
+	List	   *list;
+} AuditParams;
+
+extern const char *AuditParam(AuditParams *params, Oid type, const char *text);
+extern const char *AuditParamTime(AuditParams *params, TimestampTz at);
+extern ParamListInfo AuditParamList(const AuditParams *params);
+
 extern void AuditScopeOfTable(Oid relid, Oid fnoid, AuditScope *scope);
 extern void AuditScopeOfName(text *name, Oid fnoid, AuditScope *scope);
 extern Relation AuditOpenLog(AuditScope *scope);
 extern Relation AuditOpenLogById(Oid logid, AuditColumns *columns);
 extern void AuditAppendScope(StringInfo q, const AuditScope *scope);
-extern void AuditAppendKey(StringInfo q, const AuditScope *scope, const char *key);
+extern void AuditAppendKey(StringInfo q, const AuditScope *scope, const char *key, AuditParams *params);
 extern bool AuditAppendNewKey(StringInfo q, const AuditScope *scope, const char *key);
 extern const char *AuditKeyFolds(const AuditScope *scope);
 extern const char *AuditReadColumn(const AuditColumns *columns, AuditField field);

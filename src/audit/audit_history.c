@@ -143,7 +143,7 @@ write_query(const AuditScope *scope, const char *key, List *former)
 		FormerKey  *one = lfirst(lc);
 
 		appendStringInfoString(&q, " OR (");
-		AuditAppendKey(&q, scope, one->key);
+		AuditAppendKey(&q, scope, one->key, NULL);
 		appendStringInfo(&q, " AND %s OPERATOR(pg_catalog.<=) %s)", position_of(columns), one->entry);
 	}
 	appendStringInfoString(&q, ") AND ");
@@ -286,7 +286,7 @@ audit_history(PG_FUNCTION_ARGS)
 	AuditScopeOfName(PG_GETARG_TEXT_PP(0), fcinfo->flinfo->fn_oid, &scope);
 	log = AuditOpenLog(&scope);
 	initStringInfo(&condition);
-	AuditAppendKey(&condition, &scope, key);
+	AuditAppendKey(&condition, &scope, key, NULL);
 	n = read_log(log->rd_rel->relowner, &scope, key, condition.data, (ReturnSetInfo *) fcinfo->resultinfo);
 	tell_unseen(fcinfo, &scope);
 	tell_result(log->rd_rel->relowner, &scope, condition.data, n);

@@ -43,6 +43,7 @@ typedef struct KeyCondition
 	StringInfo	q;
 	const AuditScope *scope;
 	List	   *done;			/* alternatives that are in it, as text */
+	AuditParams *params;		/* NULL: values are literals */
 } KeyCondition;
 
 static void
@@ -69,16 +70,16 @@ jsonb_text(Datum json)
 
 /* A column is this object.  One of jsonb is found by the expression of the log's index. */
 static const char *
-equals_object(const AuditColumns *columns, AuditField field, const char *json)
+equals_object(const AuditColumns *columns, AuditField field, const char *json, AuditParams *params)
 {
 	const char *column = AuditReadColumnAs(columns, field, JSONBOID);
-	const char *literal = quote_literal_cstr(json);
+	const char *value = AuditParam(params, JSONBOID, json);
 
 	if (get_atttype(columns->relid, columns->attnum[field]) != JSONBOID)
-		return psprintf("%s OPERATOR(pg_catalog.=) %s::pg_catalog.jsonb", column, literal);
+		return psprintf("%s OPERATOR(pg_catalog.=) %s", column, value);
 	return psprintf("pg_catalog.jsonb_hash_extended(%s, 0) OPERATOR(pg_catalog.=) "
-					"pg_catalog.jsonb_hash_extended(%s::pg_catalog.jsonb, 0) AND "
-					"%s OPERATOR(pg_catalog.=) %s::pg_catalog.jsonb", column, literal, column, literal);
+					"pg_catalog.jsonb_hash_extended(%s, 0) AND "
+					"%s OPERATOR(pg_catalog.=) %s", column, value, column, value);
 }
 
 static void
@@ -87,7 +88,7 @@ match_object(KeyCondition *condition, const char *json)
 	const AuditColumns *columns = &condition->scope->columns;
 
 	if (columns->attnum[AUDIT_RECORD_KEY] != 0)
-		add_alternative(condition, equals_object(columns, AUDIT_RECORD_KEY, json));
+		add_alternative(condition, equals_object(columns, AUDIT_RECORD_KEY, json, condition->params));
 }
 
 static void
@@ -97,18 +98,25 @@ match_integer(KeyCondition *condition, const char *key)
 	int64		id;
 
 	if (columns->attnum[AUDIT_RECORD_ID] != 0 && AuditParseInteger(key, &id))
-		add_alternative(condition, psprintf("%s OPERATOR(pg_catalog.=) '" INT64_FORMAT "'::pg_catalog.int8",
-											AuditReadColumn(columns, AUDIT_RECORD_ID), id));
+		add_alternative(condition, psprintf("%s OPERATOR(pg_catalog.=) %s", AuditReadColumn(columns, AUDIT_RECORD_ID),
+											AuditParam(condition->params, INT8OID, psprintf(INT64_FORMAT, id))));
 }
 
+/* A literal takes the type of the column, which a parameter has to have. */
 static void
 match_text(KeyCondition *condition, const char *key)
 {
 	const AuditColumns *columns = &condition->scope->columns;
+	Oid			type;
+	bool		is_text;
 
-	if (columns->attnum[AUDIT_KEY_TEXT] != 0)
-		add_alternative(condition, psprintf("%s OPERATOR(pg_catalog.=) %s",
-											AuditReadColumn(columns, AUDIT_KEY_TEXT), quote_literal_cstr(key)));
+	if (columns->attnum[AUDIT_KEY_TEXT] == 0)
+		return;
+	type = get_atttype(columns->relid, columns->attnum[AUDIT_KEY_TEXT]);
+	is_text = type == TEXTOID || type == VARCHAROID;
+	add_alternative(condition, psprintf("%s OPERATOR(pg_catalog.=) %s", AuditReadColumn(columns, AUDIT_KEY_TEXT),
+										is_text && condition->params ? AuditParam(condition->params, TEXTOID, key) :
+										quote_literal_cstr(key)));
 }
 
 /* ---- values -------------------------------------------------------------------------- */
@@ -560,13 +568,14 @@ open_table(const AuditScope *scope)
 
 /*
  * Appends a condition for the entries of one record of the table.  The log has the alias
- * l.  key: text of a key of one column, or a JSON object.  22023, 22P02 for what cannot be a
- * key of the table; errors of the type's input function, with a hint.
+ * l.  key: text of a key of one column, or a JSON object.  params get its values; NULL: they
+ * are literals.  22023, 22P02 for what cannot be a key of the table; errors of the type's
+ * input function, with a hint.
  */
 void
-AuditAppendKey(StringInfo q, const AuditScope *scope, const char *key)
+AuditAppendKey(StringInfo q, const AuditScope *scope, const char *key, AuditParams *params)
 {
-	KeyCondition condition = {q, scope, NIL};
+	KeyCondition condition = {q, scope, NIL, params};
 	Relation	rel = open_table(scope);
 	List	   *names = key_names(scope, rel);
 
@@ -592,7 +601,7 @@ AuditAppendNewKey(StringInfo q, const AuditScope *scope, const char *key)
 	List	   *parts = names ? read_key(rel, names, all_names(scope, rel, names), key) : NIL;
 
 	if (parts != NIL)
-		appendStringInfo(q, "(%s)", equals_object(&scope->columns, AUDIT_NEW_KEY, key_object(rel, parts, names, true)));
+		appendStringInfo(q, "(%s)", equals_object(&scope->columns, AUDIT_NEW_KEY, key_object(rel, parts, names, true), NULL));
 	if (rel != NULL)
 		table_close(rel, NoLock);
 	return parts != NIL;

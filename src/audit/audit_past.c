@@ -28,6 +28,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -211,29 +212,15 @@ collect(TupleTableSlot *slot, void *arg)
 	c->entries = lappend(c->entries, e);
 }
 
+/* often: the same query will be asked with other parameters, and reads by an index. */
 static List *
-query_entries(AuditPast *past, const char *query, ParamListInfo params)
+query_entries(AuditPast *past, const char *query, const AuditParams *params, bool often)
 {
 	Collected	c = {past, NIL};
 
-	UserCodeEachRow(past->log->rd_rel->relowner, query, params, collect, &c);
+	(often ? UserCodeEachRowOften : UserCodeEachRow) (past->log->rd_rel->relowner, query, AuditParamList(params),
+													  collect, &c);
 	return c.entries;
-}
-
-/* Parameters $1 and $2, two moments. */
-static ParamListInfo
-two_times(TimestampTz first, TimestampTz second)
-{
-	ParamListInfo params = makeParamList(2);
-
-	for (int i = 0; i < 2; i++)
-	{
-		params->params[i].value = TimestampTzGetDatum(i == 0 ? first : second);
-		params->params[i].isnull = false;
-		params->params[i].pflags = PARAM_FLAG_CONST;
-		params->params[i].ptype = TIMESTAMPTZOID;
-	}
-	return params;
 }
 
 /* All entries under a key, a list of AuditEntry * in order.  Asked once for each key. */
@@ -241,6 +228,7 @@ List *
 AuditPastEntries(AuditPast *past, const AuditValue *key)
 {
 	FetchedKey *fetched = palloc(sizeof(FetchedKey));
+	AuditParams params = {NIL};
 	StringInfoData q;
 	ListCell   *lc;
 
@@ -257,21 +245,38 @@ AuditPastEntries(AuditPast *past, const AuditValue *key)
 	initStringInfo(&q);
 	AuditEntrySelect(&q, &past->scope);
 	appendStringInfoString(&q, " AND ");
-	AuditAppendKey(&q, &past->scope, AuditKeySearched(past->shape, key));
+	AuditAppendKey(&q, &past->scope, AuditKeySearched(past->shape, key), &params);
 	appendStringInfo(&q, " ORDER BY %s", AuditReadOrder(&past->scope.columns, false));
-	fetched->entries = query_entries(past, q.data, NULL);
+	fetched->entries = query_entries(past, q.data, &params, true);
 	past->fetched = lappend(past->fetched, fetched);
 	return fetched->entries;
 }
 
+/* The forms that the key has in new_key, each once: a list of char *. */
+static List *
+new_key_forms(const AuditPast *past, const AuditValue *key)
+{
+	List	   *forms = NIL;
+	ListCell   *lc;
+
+	foreach(lc, AuditKeyForms(&past->scope, past->shape, key))
+	{
+		Jsonb	   *jb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(lfirst(lc))));
+		char	   *form = JsonbToCString(NULL, &jb->root, VARSIZE(jb));
+
+		if (!AuditIsListed(forms, form))
+			forms = lappend(forms, form);
+	}
+	return forms;
+}
+
 /* " AND the U gave the record this key", by the index on new_key where the log has that. */
 static void
-append_arrival(StringInfo q, const AuditPast *past, const AuditValue *key)
+append_arrival(StringInfo q, const AuditPast *past, const AuditValue *key, AuditParams *params)
 {
 	const AuditShape *shape = past->shape;
 	const AuditColumns *columns = &past->scope.columns;
 	const char *object = AuditReadColumnAs(columns, AUDIT_CHANGED_FIELDS, JSONBOID);
-	const char *literal;
 	ListCell   *lc;
 
 	appendStringInfoString(q, " AND (false");
@@ -279,22 +284,28 @@ append_arrival(StringInfo q, const AuditPast *past, const AuditValue *key)
 	{
 		const char *moved = AuditReadColumnAs(columns, AUDIT_NEW_KEY, JSONBOID);
 
-		foreach(lc, AuditKeyForms(&past->scope, shape, key))
+		foreach(lc, new_key_forms(past, key))
 		{
-			literal = quote_literal_cstr(lfirst(lc));
+			const char *value = AuditParam(params, JSONBOID, lfirst(lc));
+
 			appendStringInfo(q, " OR (pg_catalog.jsonb_hash_extended(%s, 0) OPERATOR(pg_catalog.=) "
-							 "pg_catalog.jsonb_hash_extended(%s::pg_catalog.jsonb, 0) AND "
-							 "%s OPERATOR(pg_catalog.=) %s::pg_catalog.jsonb)", moved, literal, moved, literal);
+							 "pg_catalog.jsonb_hash_extended(%s, 0) AND "
+							 "%s OPERATOR(pg_catalog.=) %s)", moved, value, moved, value);
 		}
 		appendStringInfoChar(q, ')');
 		return;
 	}
 	for (int i = 0; i < shape->nkey; i++)
-	{
-		literal = quote_literal_cstr(shape->columns[shape->key[i]].name);
-		appendStringInfo(q, " OR %s OPERATOR(pg_catalog.?) %s::pg_catalog.text", object, literal);
-	}
+		appendStringInfo(q, " OR %s OPERATOR(pg_catalog.?) %s::pg_catalog.text", object,
+						 quote_literal_cstr(shape->columns[shape->key[i]].name));
 	appendStringInfoChar(q, ')');
+}
+
+static void
+append_times(StringInfo q, const char *time, TimestampTz from, TimestampTz to, AuditParams *params)
+{
+	appendStringInfo(q, " AND %s OPERATOR(pg_catalog.>=) %s AND %s OPERATOR(pg_catalog.<=) %s",
+					 time, AuditParamTime(params, from), time, AuditParamTime(params, to));
 }
 
 /*
@@ -319,15 +330,16 @@ AuditPastArrival(AuditPast *past, const AuditValue *key, const AuditEntry *from,
 {
 	const char *time = AuditEntryTime(&past->scope.columns);
 	AuditEntry *found = NULL;
+	AuditParams params = {NIL};
 	StringInfoData q;
 	ListCell   *lc;
 
 	initStringInfo(&q);
 	AuditEntrySelect(&q, &past->scope);
-	append_arrival(&q, past, key);
-	appendStringInfo(&q, " AND %s OPERATOR(pg_catalog.>=) $1 AND %s OPERATOR(pg_catalog.<=) $2 ORDER BY %s",
-					 time, time, AuditReadOrder(&past->scope.columns, false));
-	foreach(lc, query_entries(past, q.data, two_times(from ? from->at : after, to ? to->at : DT_NOEND)))
+	append_arrival(&q, past, key, &params);
+	append_times(&q, time, from ? from->at : after, to ? to->at : DT_NOEND, &params);
+	appendStringInfo(&q, " ORDER BY %s", AuditReadOrder(&past->scope.columns, false));
+	foreach(lc, query_entries(past, q.data, &params, past->scope.columns.attnum[AUDIT_NEW_KEY] != 0))
 	{
 		AuditEntry *e = lfirst(lc);
 
@@ -344,16 +356,17 @@ AuditEntry *
 AuditPastTruncate(AuditPast *past, TimestampTz from, TimestampTz to)
 {
 	const char *time = AuditEntryTime(&past->scope.columns);
+	AuditParams params = {NIL};
 	StringInfoData q;
 	List	   *found;
 
 	initStringInfo(&q);
 	AuditEntrySelect(&q, &past->scope);
-	appendStringInfo(&q, " AND %s OPERATOR(pg_catalog.=) 'T'::pg_catalog.text "
-					 "AND %s OPERATOR(pg_catalog.>=) $1 AND %s OPERATOR(pg_catalog.<=) $2 ORDER BY %s LIMIT 1",
-					 AuditReadColumnAs(&past->scope.columns, AUDIT_ACTION, TEXTOID), time, time,
-					 AuditReadOrder(&past->scope.columns, false));
-	found = query_entries(past, q.data, two_times(from, to));
+	appendStringInfo(&q, " AND %s OPERATOR(pg_catalog.=) 'T'::pg_catalog.text",
+					 AuditReadColumnAs(&past->scope.columns, AUDIT_ACTION, TEXTOID));
+	append_times(&q, time, from, to, &params);
+	appendStringInfo(&q, " ORDER BY %s LIMIT 1", AuditReadOrder(&past->scope.columns, false));
+	found = query_entries(past, q.data, &params, false);
 	return found ? linitial(found) : NULL;
 }
 
@@ -469,7 +482,7 @@ AuditPastLive(AuditPast *past, const AuditValue *key)
 	}
 	AuditShapeLeave(&scope);
 	if (possible)
-		UserCodeEachRow(past->shape->owner, q.data, params, keep_row, &live);
+		UserCodeEachRowOften(past->shape->owner, q.data, params, keep_row, &live);
 	return live.row;
 }
 

@@ -40,7 +40,7 @@ write_query(Undo *undo, UndoRow *row, const UndoNote *note, int column)
 					 NamesQualified(columns->relid));
 	AuditAppendScope(&q, &row->table->scope);
 	appendStringInfoString(&q, " AND ");
-	AuditAppendKey(&q, &row->table->scope, AuditUndoKeyText(&then));
+	AuditAppendKey(&q, &row->table->scope, AuditUndoKeyText(&then), NULL);
 	if (column >= 0)
 		appendStringInfo(&q, " AND (%s OPERATOR(pg_catalog.<>) 'U' OR pg_catalog.jsonb_exists(%s, %s))",
 						 AuditReadColumnAs(columns, AUDIT_ACTION, TEXTOID),

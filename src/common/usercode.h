@@ -39,6 +39,7 @@ extern void UserCodeLeave(UserCodeScope *scope);
 extern uint64 UserCodeQuery(Oid owner, const char *sql, int nargs, Oid *types, Datum *values,
 							const char *nulls, bool read_only);
 extern void UserCodeEachRow(Oid owner, const char *sql, ParamListInfo params, UserCodeRow row, void *arg);
+extern void UserCodeEachRowOften(Oid owner, const char *sql, ParamListInfo params, UserCodeRow row, void *arg);
 extern Portal UserCodeCursor(Oid owner, const char *sql);
 extern void UserCodeFetch(Oid owner, Portal cursor, long rows);
 

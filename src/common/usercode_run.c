@@ -10,6 +10,7 @@
 #include "tcop/dest.h"
 #include "utils/memutils.h"
 
+#include "common/plans.h"
 #include "common/settings.h"
 #include "common/usercode.h"
 
@@ -127,6 +128,31 @@ receive_nothing(DestReceiver *self)
 {
 }
 
+/* Runs a plan, the rows to `receiver`; the context that is current then is not the caller's. */
+static void
+send_rows(SPIPlanPtr plan, const char *sql, ParamListInfo params, RowReceiver *receiver)
+{
+	SPIExecuteOptions options = {0};
+	int			result;
+
+	options.params = params;
+	options.read_only = true;
+	options.dest = &receiver->base;
+	result = SPI_execute_plan_extended(plan, &options);
+	if (result < 0)
+		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
+}
+
+static Oid *
+types_of(ParamListInfo params, int nargs)
+{
+	Oid		   *types = palloc(sizeof(Oid) * Max(nargs, 1));
+
+	for (int i = 0; i < nargs; i++)
+		types[i] = params->params[i].ptype;
+	return types;
+}
+
 /*
  * One query, planned and executed as the owner, with the caller's snapshot; within an SPI
  * connection.  row(slot, arg) is called for each row while the query runs: nothing is
@@ -139,25 +165,47 @@ UserCodeEachRow(Oid owner, const char *sql, ParamListInfo params, UserCodeRow ro
 {
 	MemoryContext caller = CurrentMemoryContext;
 	RowReceiver receiver = {{receive_row, receive_startup, receive_nothing, receive_nothing, DestTuplestore}, row, arg, caller};
-	SPIExecuteOptions options = {0};
 	int			nargs = params ? params->numParams : 0;
-	Oid		   *types = palloc(sizeof(Oid) * Max(nargs, 1));
 	UserCodeScope scope;
-	SPIPlanPtr	plan;
-	int			result;
+	SPIPlanPtr	plan = prepare_as(&scope, owner, sql, nargs, types_of(params, nargs));
 
-	for (int i = 0; i < nargs; i++)
-		types[i] = params->params[i].ptype;
-	plan = prepare_as(&scope, owner, sql, nargs, types);
-	options.params = params;
-	options.read_only = true;
-	options.dest = &receiver.base;
-	result = SPI_execute_plan_extended(plan, &options);
+	send_rows(plan, sql, params, &receiver);
 	UserCodeLeave(&scope);
 	MemoryContextSwitchTo(caller);
-	if (result < 0)
-		elog(ERROR, "\"%s\" failed: %s", sql, SPI_result_code_string(result));
 	SPI_freeplan(plan);
+}
+
+/*
+ * The same for a query that is asked often with other parameters: its plan is kept (plans.c).
+ * The caller holds locks on the tables that it names.
+ */
+void
+UserCodeEachRowOften(Oid owner, const char *sql, ParamListInfo params, UserCodeRow row, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	RowReceiver receiver = {{receive_row, receive_startup, receive_nothing, receive_nothing, DestTuplestore}, row, arg, caller};
+	int			nargs = params ? params->numParams : 0;
+	bool		trusted = UserCodeRoleIsTrusted(owner);
+	UserCodeScope scope;
+	PlansUse	use;
+
+	scope.level = 0;
+	if (!trusted)
+		begin_settings(&scope);
+	use = PlansTake(sql, nargs, types_of(params, nargs), trusted ? GetUserId() : owner);
+	PG_TRY();
+	{
+		if (!trusted)
+			become(&scope, owner);
+		send_rows(use.plan, sql, params, &receiver);
+	}
+	PG_FINALLY();
+	{
+		PlansGive(use);
+	}
+	PG_END_TRY();
+	UserCodeLeave(&scope);
+	MemoryContextSwitchTo(caller);
 }
 
 /* The same for results that are read in portions. */
