@@ -39,6 +39,7 @@ CREATE TABLE @extschema@.audit_table (
 	keys         text[] NOT NULL,
 	log          regclass
 );
+CREATE INDEX audit_table_relid ON @extschema@.audit_table (relid);
 COMMENT ON TABLE @extschema@.audit_table IS
 'audited tables by id, which is table_id in the log: the table (a number: it is gone), its name '
 'when it got the id, since when, until when, the table whose history it carries on, whether '

@@ -94,9 +94,22 @@ CREATE INDEX ON ap_s.log_of_o (record_id);
 SELECT ap_see('ap_s.o', '1');
 DISCARD PLANS;
 SELECT ap_see('ap_s.o', '1');
--- the session gets a temporary schema; settings change
+-- the session gets a temporary schema; a log is read as an owner who may not use its schema
+CREATE SCHEMA ap_x;
+CREATE TABLE ap_x.log (changed_at timestamptz, table_name text, record_id bigint, action text, old_data jsonb, new_data jsonb, changed_fields jsonb);
+CREATE TABLE ap_x.q (id int PRIMARY KEY, v int);
+ALTER TABLE ap_x.log OWNER TO ap_keeper;
+ALTER TABLE ap_x.q OWNER TO ap_keeper;
+SELECT audit_enable('ap_x.q', log => 'ap_x.log');
+INSERT INTO ap_x.q VALUES (1, 1);
+UPDATE ap_x.q SET v = 2;
+SELECT ap_see('ap_x.q', '1');
 CREATE TEMP TABLE ap_temp (id int);
-SELECT ap_see('ap_s.o', '1');
+SELECT ap_see('ap_s.o', '1'), ap_see('ap_x.q', '1');
+ANALYZE ap_x.q, ap_x.log;
+SELECT ap_see('ap_x.q', '1');
+DROP SCHEMA ap_x CASCADE;
+-- other settings
 SET timezone = 'Asia/Tokyo';
 SELECT ap_see('ap_s.o', '1');
 RESET timezone;

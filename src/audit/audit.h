@@ -498,6 +498,7 @@ typedef struct AuditRegistered
 	Oid			relid;			/* InvalidOid: not known; may be gone */
 	char	   *schema;			/* names when the table got its id */
 	char	   *name;
+	TimestampTz enabled_at;
 	bool		disabled;
 	TimestampTz disabled_at;	/* if it is */
 	bool		names_before;	/* entries without an id under that name are its own */

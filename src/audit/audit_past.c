@@ -131,26 +131,21 @@ AuditPastWarn(AuditPast *past)
 
 /* Since when the table is audited, if the registry knows; DT_NOEND otherwise. */
 static TimestampTz
-audited_since(const AuditPast *past, Oid fnoid)
+audited_since(const AuditPast *past)
 {
-	Oid			registry = get_relname_relid("audit_table", get_func_namespace(fnoid));
-	StringInfoData q;
-	ListCell   *lc;
-	bool		isnull = true;
 	TimestampTz since = DT_NOEND;
+	ListCell   *lc;
 
-	if (!OidIsValid(registry) || past->scope.ids == NIL || past->scope.by_name)
+	if (past->scope.by_name)
 		return DT_NOEND;
-	initStringInfo(&q);
-	appendStringInfo(&q, "SELECT pg_catalog.min(enabled_at) FROM %s WHERE NOT names_before AND "
-					 "id OPERATOR(pg_catalog.=) ANY ('{", NamesQualified(registry));
-	foreach(lc, past->scope.ids)
-		appendStringInfo(&q, "%s%d", foreach_current_index(lc) ? "," : "", lfirst_int(lc));
-	appendStringInfoString(&q, "}'::pg_catalog.int4[])");
-	UserCodeQuery(CatalogOwner(registry), q.data, 0, NULL, NULL, NULL, true);
-	if (SPI_processed == 1)
-		since = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	return isnull ? DT_NOEND : since;
+	foreach(lc, past->scope.registered)
+	{
+		const AuditRegistered *row = lfirst(lc);
+
+		if (!row->names_before && row->enabled_at < since)
+			since = row->enabled_at;
+	}
+	return since;
 }
 
 /*
@@ -161,7 +156,7 @@ TimestampTz
 AuditPastMoment(FunctionCallInfo fcinfo, int n, AuditPast *past)
 {
 	TimestampTz at = PG_GETARG_TIMESTAMPTZ(n);
-	TimestampTz since = audited_since(past, fcinfo->flinfo->fn_oid);
+	TimestampTz since = audited_since(past);
 
 	if (at > GetCurrentTimestamp())
 		ereport(NOTICE,

@@ -81,6 +81,7 @@ read_row(HeapTuple tuple, TupleDesc desc, AuditRegistered *out)
 	out->name = text_of(values[COLUMN_NAME]);
 	out->disabled = !nulls[COLUMN_DISABLED_AT];
 	out->disabled_at = out->disabled ? DatumGetTimestampTz(values[COLUMN_DISABLED_AT]) : 0;
+	out->enabled_at = DatumGetTimestampTz(values[COLUMN_ENABLED_AT]);
 	out->names_before = DatumGetBool(values[COLUMN_NAMES_BEFORE]);
 	out->continues = nulls[COLUMN_CONTINUES] ? 0 : DatumGetInt32(values[COLUMN_CONTINUES]);
 	out->log = nulls[COLUMN_LOG] ? InvalidOid : DatumGetObjectId(values[COLUMN_LOG]);
@@ -129,45 +130,77 @@ find_rows(Oid fnoid, Wanted wanted, const void *arg)
 	return found;
 }
 
+/* An index on that column alone, or first; InvalidOid: there is none. */
+static Oid
+index_on(Relation rel, AttrNumber column)
+{
+	Oid			found = InvalidOid;
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(rel))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (index->rd_index->indkey.values[0] == column && index->rd_index->indisvalid)
+			found = lfirst_oid(lc);
+		index_close(index, AccessShareLock);
+	}
+	return found;
+}
+
 /*
- * The table of an id; false when there is none.  By the primary key: the trigger asks once
- * per session and table.  What *out points to is in the current context.
+ * The rows that have that value in a column, by an index on it; as find_rows().  The trigger
+ * asks so once per session and table, who reads a history each time.
  */
-bool
-AuditRegistryById(Oid fnoid, int32 id, AuditRegistered *out)
+static List *
+find_by_index(Oid fnoid, AttrNumber column, RegProcedure equal, Datum value)
 {
 	Oid			relid = registry_table(fnoid);
 	Relation	rel = OidIsValid(relid) ? try_table_open(relid, AccessShareLock) : NULL;
+	List	   *found = NIL;
 	ScanKeyData key;
 	SysScanDesc scan;
 	Snapshot	snapshot;
 	HeapTuple	tuple;
+	Oid			index;
 
 	if (rel == NULL)
-		return false;
-	ScanKeyInit(&key, COLUMN_ID, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(id));
+		return NIL;
+	index = index_on(rel, column);
+	ScanKeyInit(&key, column, BTEqualStrategyNumber, equal, value);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = systable_beginscan(rel, primary_key_index(rel), true, snapshot, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		read_row(tuple, RelationGetDescr(rel), out);
+	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		AuditRegistered *row = palloc(sizeof(AuditRegistered));
+
+		read_row(tuple, RelationGetDescr(rel), row);
+		found = lappend(found, row);
+	}
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
-	return HeapTupleIsValid(tuple);
+	list_sort(found, by_id);
+	return found;
 }
 
-static bool
-has_relid(const AuditRegistered *row, const void *arg)
+/* The table of an id; false when there is none.  What *out points to is in the current context. */
+bool
+AuditRegistryById(Oid fnoid, int32 id, AuditRegistered *out)
 {
-	return row->relid == *(const Oid *) arg;
+	List	   *rows = find_by_index(fnoid, COLUMN_ID, F_INT4EQ, Int32GetDatum(id));
+
+	if (rows == NIL)
+		return false;
+	*out = *(AuditRegistered *) linitial(rows);
+	return true;
 }
 
 /* The rows of a table, the latest last: one, or none.  A list of AuditRegistered. */
 List *
 AuditRegistryByTable(Oid fnoid, Oid relid)
 {
-	return find_rows(fnoid, has_relid, &relid);
+	return find_by_index(fnoid, COLUMN_RELID, F_OIDEQ, ObjectIdGetDatum(relid));
 }
 
 static bool
