@@ -193,11 +193,23 @@ typedef struct AuditTouched
 	int			capacity;
 } AuditTouched;
 
+/* what the filter looks at */
+typedef enum AuditFilterBy
+{
+	AUDIT_FILTER_TEXT,			/* the bytes of the key */
+	AUDIT_FILTER_INTEGER,		/* the key is one integer */
+	AUDIT_FILTER_NUMERIC		/* the key is one numeric */
+} AuditFilterBy;
+
 typedef struct AuditTouchedKeys
 {
 	MemoryContext context;
 	const AuditShape *shape;
 	struct touched_hash *keys;
+	AuditFilterBy filter_by;
+	bool		unfiltered;		/* a key whose hash is not known */
+	uint64	   *filter;			/* a bit for the hash of each key; NULL: not made */
+	uint32		filter_mask;
 	AuditTouched *gone;			/* rows that were there then and are deleted */
 	uint64		lost;			/* rows that were there then, and are not known whole */
 	uint64		other_keys;		/* entries under a key that is not the table's */
@@ -208,6 +220,8 @@ typedef struct AuditTouchedKeys
 
 extern AuditTouchedKeys *AuditTouchedBegin(const AuditShape *shape);
 extern void AuditTouchedEntry(AuditTouchedKeys *keys, const AuditEntry *entry, bool images);
+extern void AuditTouchedFilter(AuditTouchedKeys *keys);
+extern bool AuditTouchedNot(const AuditTouchedKeys *keys, Datum key);
 extern AuditTouched *AuditTouchedTake(AuditTouchedKeys *keys, const char *text, int len);
 extern uint64 AuditTouchedLeft(AuditTouchedKeys *keys);
 extern void AuditTouchedCells(const AuditTouched *row, AuditCell *cells);

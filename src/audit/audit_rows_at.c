@@ -211,10 +211,17 @@ integer_key(Rebuild *rebuild, TupleTableSlot *slot, char *text, int *len)
 static AuditTouched *
 touched_row(Rebuild *rebuild, TupleTableSlot *slot)
 {
+	AuditShape *shape = rebuild->past.shape;
 	char		number[32];
 	int			len;
 	StringInfoData text;
+	bool		isnull = true;
+	Datum		key = (Datum) 0;
 
+	if (shape->nkey == 1 && !shape->reads[shape->key[0]].hidden)
+		key = slot_getattr(slot, shape->key[0] + 1, &isnull);
+	if (!isnull && AuditTouchedNot(rebuild->touched, key))
+		return NULL;
 	if (integer_key(rebuild, slot, number, &len))
 		return AuditTouchedTake(rebuild->touched, number, len);
 	initStringInfo(&text);
@@ -426,6 +433,7 @@ audit_rows_at(PG_FUNCTION_ARGS)
 	rebuild.cells = palloc0(sizeof(AuditCell) * Max(rebuild.past.shape->natts, 1));
 	rebuild.unknown = palloc0(sizeof(bool) * Max(rebuild.past.shape->natts, 1));
 	read_log(&rebuild, at);
+	AuditTouchedFilter(rebuild.touched);
 	read_table(&rebuild);
 	report(&rebuild);
 	AuditPastClose(&rebuild.past);

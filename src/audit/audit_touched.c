@@ -13,6 +13,12 @@
  * the same command has not changed yet, because a command changes a row once; if there
  * is none, it is about a row that was not changed before.
  *
+ * Most rows of a table have not been changed, and for them the way to the queue is most of the
+ * work.  So when all entries are read, a filter is made: a bit for the hash of each key.  A key
+ * of one integer or numeric is hashed as it lies in the row, without becoming text first; equal
+ * numbers have equal hashes.  A row whose bit is not set is not in here; where it is set, the
+ * key has to be looked up.
+ *
  * Memory: one AuditTouched for each changed row, with copies of the values that it needs.
  * All of it is in one context, which is a child of the one that was current at the beginning.
  * Pure: no catalog, no query, no code of types.
@@ -20,6 +26,9 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "fmgr.h"
+#include "port/pg_bitutils.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
 #include "audit/audit_asof.h"
@@ -36,6 +45,8 @@ typedef struct TouchedQueue
 	KeyBytes	key;
 	uint32		hash;
 	char		status;
+	uint32		bit;			/* for the filter; not used of AUDIT_FILTER_TEXT */
+	bool		has_bit;		/* false: no row of the table can have this key */
 	AuditTouched *first;
 } TouchedQueue;
 
@@ -64,6 +75,131 @@ same_key(KeyBytes a, KeyBytes b)
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
+/* ---- the filter --------------------------------------------------------------------------- */
+
+static AuditFilterBy
+filter_of(const AuditShape *shape)
+{
+	if (shape->nkey != 1 || shape->reads[shape->key[0]].hidden)
+		return AUDIT_FILTER_TEXT;
+	switch (shape->columns[shape->key[0]].convert)
+	{
+		case AUDIT_AS_INT2:
+		case AUDIT_AS_INT4:
+		case AUDIT_AS_INT8:
+			return AUDIT_FILTER_INTEGER;
+		case AUDIT_AS_NUMERIC:
+			return AUDIT_FILTER_NUMERIC;
+		default:
+			return AUDIT_FILTER_TEXT;
+	}
+}
+
+static inline uint32
+hash_integer(int64 number)
+{
+	return hash_combine(murmurhash32((uint32) (number >> 32)), murmurhash32((uint32) number));
+}
+
+/* The hash of n bytes behind the header of a numeric. */
+static uint32
+hash_of_numeric(const char *data, int len)
+{
+	union
+	{
+		struct varlena header;
+		char		bytes[64];
+	}			local;
+	struct varlena *num = len <= (int) sizeof(local) - VARHDRSZ ? &local.header : palloc(VARHDRSZ + len);
+	uint32		hash;
+
+	SET_VARSIZE(num, VARHDRSZ + len);
+	memcpy(VARDATA(num), data, len);
+	hash = DatumGetUInt32(DirectFunctionCall1(hash_numeric, PointerGetDatum(num)));
+	if (num != &local.header)
+		pfree(num);
+	return hash;
+}
+
+/* Which bit stands for a key of the log. */
+static void
+set_bit(AuditTouchedKeys *keys, TouchedQueue *queue, const AuditValue *key)
+{
+	int64		number;
+
+	queue->has_bit = true;
+	if (keys->filter_by == AUDIT_FILTER_INTEGER)
+	{
+		/* bytes that are not those of an integer are those of no row */
+		queue->has_bit = AuditParseInteger(pnstrdup(queue->key.data + 1, queue->key.len - 1), &number);
+		queue->bit = queue->has_bit ? hash_integer(number) : 0;
+	}
+	else if (keys->filter_by == AUDIT_FILTER_NUMERIC && key->kind == AUDIT_NUMERIC)
+		queue->bit = hash_of_numeric(key->data, key->len);
+	else if (keys->filter_by == AUDIT_FILTER_NUMERIC)
+		keys->unfiltered = true;
+	else
+		queue->bit = queue->hash;
+}
+
+/* Makes the filter, once all entries are in. */
+void
+AuditTouchedFilter(AuditTouchedKeys *keys)
+{
+	uint64		bits = pg_nextpower2_64(Min(Max(keys->keys->members, 64), UINT64CONST(1) << 27) * 16);
+	touched_iterator it;
+	TouchedQueue *queue;
+
+	if (keys->unfiltered)
+		return;
+	keys->filter = MemoryContextAllocZero(keys->context, bits / 8);
+	keys->filter_mask = (uint32) (bits - 1);
+	touched_start_iterate(keys->keys, &it);
+	while ((queue = touched_iterate(keys->keys, &it)) != NULL)
+	{
+		uint32		bit = queue->bit & keys->filter_mask;
+
+		if (queue->has_bit)
+			keys->filter[bit / 64] |= UINT64CONST(1) << (bit % 64);
+	}
+}
+
+static inline bool
+filtered_out(const AuditTouchedKeys *keys, uint32 hash)
+{
+	uint32		bit = hash & keys->filter_mask;
+
+	return keys->filter != NULL && (keys->filter[bit / 64] & (UINT64CONST(1) << (bit % 64))) == 0;
+}
+
+/*
+ * Is a row whose key is this integer or numeric, not null, certainly none of those that were
+ * changed?  False also where the key is of another kind.
+ */
+bool
+AuditTouchedNot(const AuditTouchedKeys *keys, Datum key)
+{
+	struct varlena *num;
+
+	if (keys->filter == NULL || keys->filter_by == AUDIT_FILTER_TEXT)
+		return false;
+	if (keys->filter_by == AUDIT_FILTER_NUMERIC)
+	{
+		num = (struct varlena *) DatumGetPointer(key);
+		return (VARATT_IS_SHORT(num) || VARATT_IS_4B_U(num)) &&
+			filtered_out(keys, hash_of_numeric(VARDATA_ANY(num), VARSIZE_ANY_EXHDR(num)));
+	}
+	switch (keys->shape->columns[keys->shape->key[0]].convert)
+	{
+		case AUDIT_AS_INT2:
+			return filtered_out(keys, hash_integer(DatumGetInt16(key)));
+		case AUDIT_AS_INT4:
+			return filtered_out(keys, hash_integer(DatumGetInt32(key)));
+		default:
+			return filtered_out(keys, hash_integer(DatumGetInt64(key)));
+	}
+}
+
 /* Nothing yet, for a table of that shape. */
 AuditTouchedKeys *
 AuditTouchedBegin(const AuditShape *shape)
@@ -73,6 +209,7 @@ AuditTouchedBegin(const AuditShape *shape)
 	keys->context = AllocSetContextCreate(CurrentMemoryContext, "aquacis touched keys", ALLOCSET_DEFAULT_SIZES);
 	keys->shape = shape;
 	keys->keys = touched_create(keys->context, 1024, NULL);
+	keys->filter_by = filter_of(shape);
 	return keys;
 }
 
@@ -99,6 +236,7 @@ queue_of(AuditTouchedKeys *keys, const AuditValue *key)
 		memcpy(copy, text.data, text.len);
 		queue->key.data = copy;
 		queue->first = NULL;
+		set_bit(keys, queue, key);
 	}
 	return queue;
 }
@@ -277,9 +415,14 @@ AuditTouched *
 AuditTouchedTake(AuditTouchedKeys *keys, const char *text, int len)
 {
 	KeyBytes	bytes = {text, len};
-	TouchedQueue *queue = touched_lookup(keys->keys, bytes);
-	AuditTouched *row = queue ? queue->first : NULL;
+	uint32		hash = hash_key(bytes);
+	TouchedQueue *queue;
+	AuditTouched *row;
 
+	if (keys->filter_by == AUDIT_FILTER_TEXT && filtered_out(keys, hash))
+		return NULL;
+	queue = touched_lookup_hash(keys->keys, bytes, hash);
+	row = queue ? queue->first : NULL;
 	if (row)
 		queue->first = row->next;
 	return row;
