@@ -12,7 +12,7 @@
 #include "utils/guc.h"
 
 #include "audit/audit.h"
-#include "common/plans.h"
+#include "common/usercode.h"
 #include "compat.h"
 #include "tariff/tariff.h"
 
@@ -23,7 +23,7 @@ PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
-	PlansInit();
+	UserCodeInitPlans();
 	AuditInit();
 	TariffInit();
 

@@ -1,7 +1,7 @@
 /*
  * audit_params.c
  *	  Values in a query: parameters, so that the text is the same for every record and its
- *	  plan can be kept (common/plans.c), or literals, so that the planner sees constants.
+ *	  plan can be kept (common/usercode_plans.c), or literals, so that the planner sees constants.
  *
  * Equal values are one parameter.  Everything is in the current context.
  */

@@ -6,6 +6,7 @@
 #ifndef AQUACIS_COMMON_USERCODE_H
 #define AQUACIS_COMMON_USERCODE_H
 
+#include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "nodes/params.h"
 #include "nodes/pg_list.h"
@@ -23,6 +24,13 @@ typedef struct UserCodeScope
 /* takes a row of a query; it runs as the owner, too */
 typedef void (*UserCodeRow) (TupleTableSlot *slot, void *arg);
 
+/* a plan in use, from UserCodeTakePlan to UserCodeGivePlan */
+typedef struct UserCodePlan
+{
+	SPIPlanPtr	plan;
+	struct KeptPlan *kept;		/* NULL: it is for this call only */
+} UserCodePlan;
+
 extern bool UserCodeRoleIsTrusted(Oid role);
 
 extern bool UserCodeInExpression(Node *expr);
@@ -34,6 +42,9 @@ extern char *UserCodeInColumns(Relation rel, Oid trusted);
 extern char *UserCodeInTriggers(Oid relid, Oid trusted, bool strict);
 extern Oid	UserCodeStranger(List *tables);
 
+extern void UserCodeInitPlans(void);
+extern UserCodePlan UserCodeTakePlan(const char *sql, int nargs, Oid *types, Oid user);
+extern void UserCodeGivePlan(UserCodePlan use);
 extern void UserCodeEnter(UserCodeScope *scope, Oid owner);
 extern void UserCodeLeave(UserCodeScope *scope);
 extern uint64 UserCodeQuery(Oid owner, const char *sql, int nargs, Oid *types, Datum *values,

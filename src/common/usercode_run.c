@@ -10,7 +10,6 @@
 #include "tcop/dest.h"
 #include "utils/memutils.h"
 
-#include "common/plans.h"
 #include "common/settings.h"
 #include "common/usercode.h"
 
@@ -176,7 +175,7 @@ UserCodeEachRow(Oid owner, const char *sql, ParamListInfo params, UserCodeRow ro
 }
 
 /*
- * The same for a query that is asked often with other parameters: its plan is kept (plans.c).
+ * The same for a query that is asked often with other parameters: its plan is kept (usercode_plans.c).
  * The caller holds locks on the tables that it names.
  */
 void
@@ -187,12 +186,12 @@ UserCodeEachRowOften(Oid owner, const char *sql, ParamListInfo params, UserCodeR
 	int			nargs = params ? params->numParams : 0;
 	bool		trusted = UserCodeRoleIsTrusted(owner);
 	UserCodeScope scope;
-	PlansUse	use;
+	UserCodePlan use;
 
 	scope.level = 0;
 	if (!trusted)
 		begin_settings(&scope);
-	use = PlansTake(sql, nargs, types_of(params, nargs), trusted ? GetUserId() : owner);
+	use = UserCodeTakePlan(sql, nargs, types_of(params, nargs), trusted ? GetUserId() : owner);
 	PG_TRY();
 	{
 		if (!trusted)
@@ -201,7 +200,7 @@ UserCodeEachRowOften(Oid owner, const char *sql, ParamListInfo params, UserCodeR
 	}
 	PG_FINALLY();
 	{
-		PlansGive(use);
+		UserCodeGivePlan(use);
 	}
 	PG_END_TRY();
 	UserCodeLeave(&scope);

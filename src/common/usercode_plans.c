@@ -1,5 +1,5 @@
 /*
- * plans.c
+ * usercode_plans.c
  *	  Plans of queries that are asked again and again, kept for the session.
  *
  * To parse and plan a query costs more than to look up a record by an index.  So the plans
@@ -11,7 +11,7 @@
  * A plan that is kept gives what a new one would:
  *	- PostgreSQL marks it when a table, a type, a function or a schema that it needs was
  *	  changed or dropped, when the search path is another one, and when row security must
- *	  look at another role.  PlansTake has it parsed again then, by the role that asks, before
+ *	  look at another role.  UserCodeTakePlan has it parsed again then, by the role that asks, before
  *	  anybody becomes another role.  It is planned again when it is run.
  *	- What PostgreSQL does not mark it for, a change of roles and of who is a member of
  *	  which, makes us forget all of them.
@@ -41,7 +41,7 @@
 #include "utils/plancache.h"
 #include "utils/syscache.h"
 
-#include "common/plans.h"
+#include "common/usercode.h"
 
 #define MAX_KEPT	32
 
@@ -76,7 +76,7 @@ forget_all(Datum arg, int cacheid, uint32 hashvalue)
 
 /* Once, when the library is loaded. */
 void
-PlansInit(void)
+UserCodeInitPlans(void)
 {
 	CacheRegisterSyscacheCallback(AUTHOID, forget_all, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget_all, (Datum) 0);
@@ -173,14 +173,14 @@ choose_generic(CachedPlanSource *source)
  * The plan of one query, parsed by the current role, to be run as `user`; within an SPI
  * connection, and under the search path that it is to be run under.  The caller holds locks
  * on the tables that the query names.  Raises what parsing raises.  Each is given back by
- * PlansGive, after an error, too.
+ * UserCodeGivePlan, after an error, too.
  */
-PlansUse
-PlansTake(const char *sql, int nargs, Oid *types, Oid user)
+UserCodePlan
+UserCodeTakePlan(const char *sql, int nargs, Oid *types, Oid user)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	uint32		hash = hash_bytes((const unsigned char *) sql, strlen(sql));
-	PlansUse	use = {NULL, NULL};
+	UserCodePlan use = {NULL, NULL};
 	KeptPlan   *k = NULL;
 
 	AcceptInvalidationMessages();
@@ -218,7 +218,7 @@ PlansTake(const char *sql, int nargs, Oid *types, Oid user)
 
 /* The end of a run.  A plan that is not kept goes with the SPI connection. */
 void
-PlansGive(PlansUse use)
+UserCodeGivePlan(UserCodePlan use)
 {
 	if (use.kept != NULL)
 		use.kept->uses--;
