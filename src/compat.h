@@ -201,11 +201,4 @@ FindConfigOption(const char *name, int *place)
 	index_beginscan(heap, index, snapshot, NULL, nkeys, norderbys)
 #endif
 
-/* 18: the index of a primary key, if it is not deferrable, has to be asked for so */
-#if PG_VERSION_NUM >= 180000
-#define primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, false)
-#else
-#define primary_key_index(rel) RelationGetPrimaryKeyIndex(rel)
-#endif
-
 #endif							/* AQUACIS_COMPAT_H */
