@@ -32,10 +32,10 @@ FROM (
 CREATE UNIQUE INDEX ON diff_block (tariff_id, ord);
 
 CREATE TABLE diff_tariff AS
-SELECT tariff_id, mode, minimum, rounding, iva, discount, bare,
+SELECT tariff_id, mode, minimum, rounding, what_round, iva, discount, bare,
        CASE WHEN bare THEN blocks
             ELSE jsonb_strip_nulls(jsonb_build_object(
-              'mode', mode, 'minimum_charge', minimum, 'round_consumption', rounding, 'iva_rate', iva,
+              'mode', mode, 'minimum_charge', minimum, 'round_consumption', rounding, 'round', what_round, 'iva_rate', iva,
               'additional_concepts', concepts, '_note', 'ignored',
               'social_discount', CASE WHEN discount IS NOT NULL THEN jsonb_build_object('pct', discount) END))
             || jsonb_build_object('blocks', blocks) END AS tariff,
@@ -52,6 +52,7 @@ LATERAL (
   SELECT (ARRAY['incremental', 'incremental', 'volume', 'base_excess'])[1 + floor(random() * 4)] AS mode,
          CASE WHEN random() < 0.3 THEN round((random() * 300)::numeric, 3) END AS minimum,
          CASE WHEN random() < 0.4 AND last_limit IS NULL THEN ('["up", "down", "nearest", 0, 1, 3]'::jsonb)->floor(random() * 6)::int END AS rounding,
+         CASE WHEN random() < 0.4 THEN 'block' WHEN random() < 0.1 THEN 'line' END AS what_round,
          CASE WHEN random() < 0.5 THEN round(random()::numeric, 4) END AS iva,
          CASE WHEN random() < 0.3 THEN round((random() * 100)::numeric, 2) END AS discount
   WHERE b.tariff_id > 0) m,
@@ -68,11 +69,11 @@ LATERAL (
            'iva_rate', CASE WHEN random() < 0.3 THEN round(random()::numeric, 2) END)) ORDER BY i) AS concepts
   FROM (SELECT i, random() < 0.6 AS percentage, random() < 0.3 AS percent
         FROM generate_series(1, floor(random() * 4)::int) i WHERE b.tariff_id > 0) c) c;
-UPDATE diff_tariff SET mode = 'incremental', minimum = NULL, rounding = NULL, iva = NULL, discount = NULL,
+UPDATE diff_tariff SET mode = 'incremental', minimum = NULL, rounding = NULL, what_round = NULL, iva = NULL, discount = NULL,
                        concepts = NULL WHERE bare;
 ALTER TABLE diff_tariff ADD PRIMARY KEY (tariff_id);
 SELECT count(*) FILTER (WHERE NOT tariff_is_valid(tariff)) AS invalid, count(*) >= 200 AS enough,
-       min(n_blocks) AS fewest, max(n_blocks) > 200 AS many
+       min(n_blocks) AS fewest, max(n_blocks) > 200 AS many, count(*) FILTER (WHERE what_round = 'block') >= 30 AS rounded
 FROM diff_tariff JOIN diff_block USING (tariff_id) WHERE ord = 1;
 
 -- ---- consumptions: 110 a tariff; 0, limits hit exactly, one above, huge
@@ -101,10 +102,11 @@ CREATE INDEX ON diff_case (tariff_id);
 ANALYZE diff_case, diff_block, diff_tariff;
 
 -- ---- the reference
-CREATE FUNCTION ref_blocks(id int, mode text, m3 numeric, factor numeric)
+CREATE FUNCTION ref_blocks(id int, mode text, m3 numeric, factor numeric, what_round text)
 RETURNS TABLE (ord int, from_m3 numeric, to_m3 numeric, quantity numeric, price numeric, fixed numeric, amount numeric)
 LANGUAGE sql STABLE AS $$
-  SELECT ord, from_m3, to_m3, quantity, price, fixed, fixed + quantity * price
+  SELECT ord, from_m3, to_m3, quantity, price, fixed,
+         CASE what_round WHEN 'block' THEN round(fixed + quantity * price, 2) ELSE fixed + quantity * price END
   FROM (
     SELECT ord, b.from_m3 * factor AS from_m3, b.to_m3 * factor AS to_m3, b.price, b.fixed * factor AS fixed,
            CASE mode WHEN 'volume' THEN m3
@@ -149,7 +151,7 @@ BEGIN
     billed := ref_divide(m3, units, how::int, 'nearest') * units;
   END IF;
   SELECT round(greatest(sum(amount), t.minimum * period), 2) INTO water
-  FROM ref_blocks(t.tariff_id, t.mode, billed, units * period);
+  FROM ref_blocks(t.tariff_id, t.mode, billed, units * period, t.what_round);
 
   subtotals := jsonb_build_object('agua', water);
   FOR line IN SELECT '{"code": "agua"}' UNION ALL SELECT * FROM jsonb_array_elements(t.concepts) LOOP
@@ -190,7 +192,7 @@ END $$;
 CREATE TABLE diff_expected AS
 SELECT case_id, ref_lines(t, m3, arg_iva, arg_discount, units, period) AS lines,
        (SELECT round(greatest(sum(amount), t.minimum), 2)
-        FROM ref_blocks(t.tariff_id, t.mode, m3, 1)) AS charge
+        FROM ref_blocks(t.tariff_id, t.mode, m3, 1, t.what_round)) AS charge
 FROM diff_case JOIN diff_tariff t USING (tariff_id);
 CREATE UNIQUE INDEX ON diff_expected (case_id);
 
@@ -212,7 +214,7 @@ SELECT count(*) >= 200000 * :scale AS enough, count(*) FILTER (WHERE l.lines::te
 FROM diff_expected e LEFT JOIN diff_lines l USING (case_id);
 
 CREATE TABLE diff_plain AS
-SELECT case_id, tariff, m3, t.mode, t.minimum, t.tariff_id, e.charge
+SELECT case_id, tariff, m3, t.mode, t.minimum, t.what_round, t.tariff_id, e.charge
 FROM diff_case c JOIN diff_tariff t USING (tariff_id) JOIN diff_expected e USING (case_id)
 WHERE t.rounding IS NULL AND (t.last_limit IS NULL OR m3 <= t.last_limit);
 SELECT count(*) FILTER (WHERE tariff_charge(tariff, m3)::text IS DISTINCT FROM charge::text) AS different FROM diff_plain;
@@ -227,23 +229,26 @@ SELECT count(*) FILTER (WHERE NOT is_equal) AS different FROM (
            FROM tariff_blocks(p.tariff, p.m3)) b,
   LATERAL (SELECT count(*) AS n,
                   array_agg(ARRAY[ord, from_m3, to_m3, quantity, price, fixed, amount] ORDER BY ord) AS rows
-           FROM ref_blocks(p.tariff_id, p.mode, p.m3, 1)) r
+           FROM ref_blocks(p.tariff_id, p.mode, p.m3, 1, p.what_round)) r
   WHERE p.case_id % step() = 0) s;
 SELECT * FROM diff_rows;
 
--- tariff_bill is tariff_lines and their sums; the blocks in tariff_detail sum to the water line
+-- tariff_bill is tariff_lines and their sums; the blocks in tariff_detail sum to the
+-- water line, without rounding if blocks are rounded
 CREATE VIEW diff_bill AS
 SELECT count(*) FILTER (WHERE b.bill->'lines' IS DISTINCT FROM l.lines) AS other_lines,
        count(*) FILTER (WHERE ARRAY[b.bill->>'subtotal', b.bill->>'discount', b.bill->>'iva', b.bill->>'total']
                               IS DISTINCT FROM ARRAY[l.subtotal, l.discount, l.iva, l.total]::text[]) AS other_sums,
-       count(*) FILTER (WHERE l.water IS DISTINCT FROM l.blocks) AS other_blocks
+       count(*) FILTER (WHERE l.water IS DISTINCT FROM CASE t.what_round WHEN 'block' THEN l.exact ELSE l.blocks END) AS other_blocks
 FROM diff_case c JOIN diff_tariff t USING (tariff_id),
 LATERAL (SELECT tariff_bill(t.tariff, c.m3, NULL, c.arg_iva, c.arg_discount, c.units, c.period) AS bill) b,
 LATERAL (SELECT jsonb_agg(to_jsonb(l) ORDER BY sort_order) AS lines, sum(subtotal) AS subtotal,
                 sum(discount) AS discount, sum(iva_amount) AS iva, sum(total) AS total,
                 max(subtotal) FILTER (WHERE sort_order = 1) AS water,
                 max((SELECT round(sum((x->>'amount')::numeric), 2)
-                     FROM jsonb_array_elements(tariff_detail->'blocks') x)) FILTER (WHERE sort_order = 1) AS blocks
+                     FROM jsonb_array_elements(tariff_detail->'blocks') x)) FILTER (WHERE sort_order = 1) AS blocks,
+                max((SELECT sum((x->>'amount')::numeric)
+                     FROM jsonb_array_elements(tariff_detail->'blocks') x)) FILTER (WHERE sort_order = 1) AS exact
          FROM tariff_lines(t.tariff, c.m3, NULL, c.arg_iva, c.arg_discount, c.units, c.period) l) l
 WHERE c.case_id % step() = 0;
 SELECT * FROM diff_bill;

@@ -51,7 +51,7 @@ SELECT tariff_errors(jsonb_build_array(jsonb_build_object('from_m3', repeat('0',
 
 -- keys
 SELECT unnest(tariff_errors('{"blocks": [{"from_m3": 0, "price_m3": 5, "from": 1, "Fixed_charge": 2, "_x": 1, "": 3, "precio": 4}],
-  "minimum": 3, "iva": 0.16, "concepts": [], "round": null, "Mode": "volume"}'));
+  "minimum": 3, "iva": 0.16, "concepts": [], "rounds": null, "Mode": "volume"}'));
 -- the beginning of a key or a good part of it is taken for it; of anything else the known ones are named
 SELECT unnest(tariff_errors('{"discount": 5, "precio": 4, "blocks": [{"from_m3": 0, "to": 9, "charge": 1, "m3": 9, "price_per_m3": 1}],
   "additional_concepts": [{"code": "a", "type": "fixed", "value": 1, "rate": 0.16, "nombre": "A"}], "social_discount": {"pct": 1, "percent": 5}}'));
@@ -59,6 +59,11 @@ SELECT unnest(tariff_errors('{"mode": "blocks", "minimum_charge": -1, "round_con
   "blocks": [{"from_m3": 0, "price_per_m3": 1}]}'));
 SELECT r, unnest(tariff_errors(jsonb_build_object('round_consumption', r, 'blocks', '[{"from_m3": 0, "price_per_m3": 1}]'::jsonb))) AS fault
 FROM unnest(ARRAY['10', '-1', '0.5', 'true', '{}', '"10"', '"2.5"', '"two"']::jsonb[]) r;
+-- what is rounded
+SELECT r, tariff_is_valid(t), tariff_errors(t)
+FROM unnest(ARRAY['"block"', '"line"', 'null', '"blocks"', '"Block"', '""', '2', 'true', '[]', '{"block": 1}']::jsonb[]) r,
+     jsonb_build_object('round', r, 'blocks', '[{"from_m3": 0, "price_per_m3": 1}]'::jsonb) t;
+SELECT * FROM refused($$SELECT tariff_charge('{"round": "total", "blocks": [{"from_m3": 0, "price_per_m3": 1}]}', 1)$$);
 
 -- an open block before what is none: said once
 SELECT unnest(tariff_errors('[{"from_m3": 0, "price_per_m3": 1}, 5, 6]')) AS fault;

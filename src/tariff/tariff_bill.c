@@ -138,12 +138,14 @@ write_water_detail(JsonbWriter *w, const TariffEntry *entry, const TariffRequest
 {
 	const Tariff *tariff = &entry->tariff;
 	bool		rounded = tariff->rounding != TARIFF_ROUND_NONE;
-	JsonbWriterKey keys[7];
+	JsonbWriterKey keys[8];
 	int			n = 0;
 
 	keys[n++] = (JsonbWriterKey) JSONB_KEY("mode");
 	if (tariff->name)
 		keys[n++] = (JsonbWriterKey) JSONB_KEY("name");
+	if (tariff->round_blocks)
+		keys[n++] = (JsonbWriterKey) JSONB_KEY("round");
 	if (rounded)
 		keys[n++] = (JsonbWriterKey) JSONB_KEY("billed");
 	keys[n++] = (JsonbWriterKey) JSONB_KEY("blocks");
@@ -157,6 +159,8 @@ write_water_detail(JsonbWriter *w, const TariffEntry *entry, const TariffRequest
 	JsonbWriterText(w, TariffModeName(tariff->mode));
 	if (tariff->name)
 		JsonbWriterText(w, tariff->name);
+	if (tariff->round_blocks)
+		JsonbWriterText(w, "block");
 	if (rounded)
 		JsonbWriterNumber(w, bill->billed);
 	JsonbWriterArray(w, bill->nblocks);

@@ -20,11 +20,12 @@ enum
 {
 	TARIFF_KEY_MODE, TARIFF_KEY_BLOCKS, TARIFF_KEY_MINIMUM, TARIFF_KEY_ROUND,
 	TARIFF_KEY_IVA, TARIFF_KEY_CONCEPTS, TARIFF_KEY_DISCOUNT, TARIFF_KEY_NAME,
+	TARIFF_KEY_ROUND_WHAT,
 	TARIFF_NKEYS
 };
 static const char *const tariff_keys[TARIFF_NKEYS] = {
 	"mode", "blocks", "minimum_charge", "round_consumption",
-	"iva_rate", "additional_concepts", "social_discount", "name"
+	"iva_rate", "additional_concepts", "social_discount", "name", "round"
 };
 
 enum
@@ -577,6 +578,23 @@ read_rounding(TariffParser *p, const TariffToken *value, Tariff *tariff)
 	TariffSkip(p, value);
 }
 
+/* Reads what is rounded: "line", the default, or "block". */
+static void
+read_round(TariffParser *p, const TariffToken *value, Tariff *tariff)
+{
+	char		buffer[TARIFF_FOUND_SIZE];
+
+	if (value->kind == TARIFF_TOKEN_STRING)
+	{
+		tariff->round_blocks = TariffTextIs(value, "block");
+		if (tariff->round_blocks || TariffTextIs(value, "line"))
+			return;
+	}
+	TariffFault(p, "round", "unknown, %s found, \"line\" or \"block\" expected "
+				"(round_consumption rounds the m3)", TariffFound(p, value, buffer));
+	TariffSkip(p, value);
+}
+
 /* Reads a tariff that is an object. */
 static void
 read_tariff_object(TariffParser *p, Tariff *tariff)
@@ -613,6 +631,9 @@ read_tariff_object(TariffParser *p, Tariff *tariff)
 				break;
 			case TARIFF_KEY_DISCOUNT:
 				read_discount(p, &value, tariff);
+				break;
+			case TARIFF_KEY_ROUND_WHAT:
+				read_round(p, &value, tariff);
 				break;
 			case TARIFF_KEY_NAME:
 				tariff->name = TariffReadString(p, tariff_keys[key], &value);

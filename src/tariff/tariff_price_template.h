@@ -24,6 +24,13 @@
  * Only two things are rounded: a line, to 2 decimals, and the consumption, if the
  * tariff asks for it.
  *
+ * A tariff with "round": "block" is a bill of blocks, each of 2 decimals: the charge
+ * is the sum of the rounded amounts, and the minimum is rounded before the two are
+ * compared.  due[k] is then the sum of the rounded amounts of the full blocks before
+ * k, without anything of k itself.  A factor F scales what is rounded, and so takes
+ * that sum from the blocks one by one.  Modes with one block on a bill give the same
+ * charge with either rounding.
+ *
  * The including file defines
  *
  *	TP(name)					adds the prefix of the instance to a name
@@ -81,6 +88,24 @@ TP			(scaled) (TP_CX * cx, const TP (Water) * water, TP_NUM a)
 	return water->has_factor ? tp_mul(cx, a, water->factor) : a;
 }
 
+/* due[k] for "round": "block", from due[k - 1]: see above. */
+static inline void
+TP			(prepare_rounded) (TP_CX * cx, const Tariff *tariff, int k, TP_NUM * due)
+{
+	const TariffBlock *before;
+	TP_NUM		width;
+	TP_NUM		amount;
+
+	due[k] = tp_int(cx, 0);
+	if (k == 0 || tariff->mode != TARIFF_INCREMENTAL)
+		return;
+	before = &tariff->block[k - 1];
+	width = tp_sub(cx, tp_load(cx, &before->to), tp_load(cx, &before->from));
+	amount = tp_add(cx, tp_load(cx, &before->fixed),
+					tp_mul(cx, width, tp_load(cx, &before->price)));
+	due[k] = tp_add(cx, due[k - 1], tp_round2(cx, amount));
+}
+
 /* Fills due[], one number per block. */
 static inline void
 TP			(prepare) (TP_CX * cx, const Tariff *tariff, TP_NUM * due)
@@ -93,6 +118,11 @@ TP			(prepare) (TP_CX * cx, const Tariff *tariff, TP_NUM * due)
 		TP_NUM		fixed = tp_load(cx, &block->fixed);
 
 		tp_check(cx);
+		if (tariff->round_blocks)
+		{
+			TP			(prepare_rounded) (cx, tariff, k, due);
+			continue;
+		}
 		if (tariff->mode != TARIFF_INCREMENTAL)
 		{
 			due[k] = fixed;
@@ -130,6 +160,74 @@ TP			(find_block) (TP_CX * cx, const Tariff *tariff, const TP (Water) * water)
 	return low;
 }
 
+/* The first block on a bill: all up to the one reached are shown, or that one alone. */
+static inline int
+TP			(first_block) (const Tariff *tariff, const TP (Water) * water)
+{
+	return tariff->mode == TARIFF_INCREMENTAL ? 0 : water->reached;
+}
+
+/* Block k of the charge, rounded only if the tariff rounds blocks. */
+static inline void
+TP			(price_block) (TP_CX * cx, const Tariff *tariff, const TP (Water) * water, int k,
+						   TP (BlockRow) * row)
+{
+	const TariffBlock *block = &tariff->block[k];
+
+	row->from = TP (scaled) (cx, water, tp_load(cx, &block->from));
+
+	row->price = tp_load(cx, &block->price);
+	row->fixed = TP (scaled) (cx, water, tp_load(cx, &block->fixed));
+	row->to = block->open ? row->from : TP (scaled) (cx, water, tp_load(cx, &block->to));
+
+	if (k < water->reached)
+		row->quantity = tp_sub(cx, row->to, row->from);
+	else if (tariff->mode == TARIFF_VOLUME || k == 0)
+		row->quantity = water->billed;
+	else
+		row->quantity = tp_sub(cx, water->billed, row->from);
+	row->amount = tp_add(cx, row->fixed, tp_mul(cx, row->quantity, row->price));
+	if (tariff->round_blocks)
+		row->amount = tp_round2(cx, row->amount);
+}
+
+/* The charge before the minimum, of a tariff that rounds blocks. */
+static inline TP_NUM
+TP			(sum_rounded) (TP_CX * cx, const Tariff *tariff, const TP_NUM * due,
+						   const TP (Water) * water)
+{
+	TP_NUM		sum = due[water->reached];
+	int			k = water->reached;
+	TP			(BlockRow) row;
+
+	if (water->has_factor)
+	{
+		sum = tp_int(cx, 0);
+		k = TP (first_block) (tariff, water);
+	}
+	for (; k <= water->reached; k++)
+	{
+		tp_check(cx);
+		TP			(price_block) (cx, tariff, water, k, &row);
+		sum = tp_add(cx, sum, row.amount);
+	}
+	return sum;
+}
+
+/* The charge before the minimum, unrounded. */
+static inline TP_NUM
+TP			(sum_exact) (TP_CX * cx, const Tariff *tariff, const TP_NUM * due,
+						 const TP (Water) * water)
+{
+	const TariffBlock *block = &tariff->block[water->reached];
+	TP_NUM		excess = water->billed;
+
+	if (tariff->mode != TARIFF_VOLUME && water->reached > 0)
+		excess = tp_sub(cx, excess, TP (scaled) (cx, water, tp_load(cx, &block->from)));
+	return tp_add(cx, TP (scaled) (cx, water, due[water->reached]),
+				  tp_mul(cx, excess, tp_load(cx, &block->price)));
+}
+
 /*
  * The water charge: fills *water.  BEYOND if the consumption is above a finite last
  * block; like all results, that is only valid if nothing failed.
@@ -141,7 +239,6 @@ TP			(price_water) (TP_CX * cx, const Tariff *tariff, const TP_NUM * due,
 	const TariffBlock *block;
 	TP_NUM		consumption = tp_load(cx, &request->consumption);
 	TP_NUM		amount;
-	TP_NUM		excess;
 
 	water->has_factor = request->has_period || request->units != 1;
 	water->factor = tp_int(cx, request->units);
@@ -165,11 +262,8 @@ TP			(price_water) (TP_CX * cx, const Tariff *tariff, const TP_NUM * due,
 				   TP (scaled) (cx, water, tp_load(cx, &block->to))) > 0)
 		return TARIFF_PRICE_BEYOND;
 
-	excess = water->billed;
-	if (tariff->mode != TARIFF_VOLUME && water->reached > 0)
-		excess = tp_sub(cx, excess, TP (scaled) (cx, water, tp_load(cx, &block->from)));
-	amount = tp_add(cx, TP (scaled) (cx, water, due[water->reached]),
-					tp_mul(cx, excess, tp_load(cx, &block->price)));
+	amount = tariff->round_blocks ? TP (sum_rounded) (cx, tariff, due, water) :
+		TP (sum_exact) (cx, tariff, due, water);
 
 	water->lifted = false;
 	if (tariff->has_minimum)
@@ -178,6 +272,8 @@ TP			(price_water) (TP_CX * cx, const Tariff *tariff, const TP_NUM * due,
 
 		if (request->has_period)
 			minimum = tp_mul(cx, minimum, tp_load(cx, &request->period));
+		if (tariff->round_blocks)
+			minimum = tp_round2(cx, minimum);
 		if (tp_compare(cx, amount, minimum) < 0)
 		{
 			water->lifted = true;
@@ -187,35 +283,6 @@ TP			(price_water) (TP_CX * cx, const Tariff *tariff, const TP_NUM * due,
 	}
 	water->charge = tp_round2(cx, amount);
 	return TARIFF_PRICE_OK;
-}
-
-/* The first block on a bill: all up to the one reached are shown, or that one alone. */
-static inline int
-TP			(first_block) (const Tariff *tariff, const TP (Water) * water)
-{
-	return tariff->mode == TARIFF_INCREMENTAL ? 0 : water->reached;
-}
-
-/* Block k of the charge, unrounded. */
-static inline void
-TP			(price_block) (TP_CX * cx, const Tariff *tariff, const TP (Water) * water, int k,
-						   TP (BlockRow) * row)
-{
-	const TariffBlock *block = &tariff->block[k];
-
-	row->from = TP (scaled) (cx, water, tp_load(cx, &block->from));
-
-	row->price = tp_load(cx, &block->price);
-	row->fixed = TP (scaled) (cx, water, tp_load(cx, &block->fixed));
-	row->to = block->open ? row->from : TP (scaled) (cx, water, tp_load(cx, &block->to));
-
-	if (k < water->reached)
-		row->quantity = tp_sub(cx, row->to, row->from);
-	else if (tariff->mode == TARIFF_VOLUME || k == 0)
-		row->quantity = water->billed;
-	else
-		row->quantity = tp_sub(cx, water->billed, row->from);
-	row->amount = tp_add(cx, row->fixed, tp_mul(cx, row->quantity, row->price));
 }
 
 /* Does the tariff's own discount apply to the line with this code? */

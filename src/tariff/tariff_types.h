@@ -117,6 +117,7 @@ typedef struct Tariff
 	TariffNumber minimum;
 	TariffRounding rounding;	/* of the consumption */
 	int			rounding_decimals;
+	bool		round_blocks;	/* each block's amount has 2 decimals: "round": "block" */
 	bool		has_iva_rate;
 	TariffNumber iva_rate;
 	bool		has_concepts;
