@@ -87,6 +87,16 @@ SET ROLE ad_reader;
 CALL audit_adopt('ad_log');
 \echo :SQLSTATE
 RESET ROLE;
+-- an owner who may make no tables there: said before the log is read
+CREATE SCHEMA ad_closed;
+GRANT USAGE ON SCHEMA ad_closed TO ad_owner;
+CREATE TABLE ad_closed.ad_log (table_name text, record_id bigint, action text, old_data jsonb, new_data jsonb, changed_fields jsonb, changed_at timestamptz);
+ALTER TABLE ad_closed.ad_log OWNER TO ad_owner;
+CALL audit_adopt('ad_closed.ad_log');
+\echo :SQLSTATE
+SELECT count(*) FROM pg_attribute WHERE attrelid = 'ad_closed.ad_log'::regclass AND attname IN ('written_at', 'table_id');
+DROP TABLE ad_closed.ad_log;
+DROP SCHEMA ad_closed;
 CREATE VIEW ad_v AS SELECT 1;
 CALL audit_adopt('ad_v');
 \echo :SQLSTATE

@@ -34,6 +34,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
@@ -43,6 +44,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -170,6 +172,27 @@ look(Adopt *a, FunctionCallInfo fcinfo)
 		find_column(a, log, fcinfo);
 	table_close(log, AccessShareLock);
 	return plain;
+}
+
+/*
+ * 42501 unless the log's owner may make tables in its schema: said before the log is read,
+ * not after.
+ */
+static void
+require_create(Adopt *a)
+{
+	Oid			nspoid = get_rel_namespace(a->logid);
+	const char *owner = GetUserNameFromId(a->owner, false);
+	const char *schema = get_namespace_name(nspoid);
+
+	if (object_aclcheck(NamespaceRelationId, nspoid, a->owner, ACL_USAGE) == ACLCHECK_OK &&
+		object_aclcheck(NamespaceRelationId, nspoid, a->owner, ACL_CREATE) == ACLCHECK_OK)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("role \"%s\" owns \"%s\" and may not make tables in its schema", owner, a->name),
+			 errdetail("The partitioned log and its months are made with the rights of its owner."),
+			 errhint("GRANT CREATE, USAGE ON SCHEMA %s TO %s.", quote_identifier(schema), quote_identifier(owner))));
 }
 
 /* The triggers that write to the log, as a->bound and a->unbound, and the ids of their tables. */
@@ -574,7 +597,10 @@ audit_adopt(PG_FUNCTION_ARGS)
 	AuditRefuseStranger(find_all_inheritors(a->logid, NoLock, NULL));
 	plain = look(a, fcinfo);
 	if (plain)
+	{
+		require_create(a);
 		refuse_obstacles(a);
+	}
 	/* the first transaction took its snapshot before us */
 	SpiNextTransaction();
 
