@@ -255,6 +255,46 @@ E'make a plain log table a monthly partitioned one, without copying it\n'
 'future; 55P03 in use; 55006 changed by another session.';
 REVOKE ALL ON PROCEDURE @extschema@.audit_adopt(regclass, name, text) FROM PUBLIC;
 
+CREATE TABLE @extschema@.audit_split_state (
+	log        regclass PRIMARY KEY,
+	past       regclass NOT NULL,
+	past_file  oid NOT NULL,
+	range_to   timestamptz NOT NULL,
+	next_block bigint NOT NULL,
+	blocks     bigint NOT NULL,
+	entries    bigint NOT NULL,
+	checksum   bigint NOT NULL,
+	last_xact  xid8 NOT NULL,
+	parts      regclass[] NOT NULL,
+	months     integer[] NOT NULL,
+	started_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE @extschema@.audit_split_state IS
+'logs whose past audit_split is copying: how many of its blocks and entries are in the tables '
+'"parts", which will be partitions and belong to the log''s owner. months: counted from January of '
+'year 0. The row goes when the tables are partitions.';
+GRANT SELECT ON @extschema@.audit_split_state TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.audit_split_state', '');
+
+CREATE PROCEDURE @extschema@.audit_split(log regclass, max_time interval DEFAULT '1 hour',
+	lock_wait text DEFAULT '2s')
+AS 'MODULE_PATHNAME'
+LANGUAGE C;
+COMMENT ON PROCEDURE @extschema@.audit_split(regclass, interval, text) IS
+E'split the past of a log, as audit_adopt leaves it, into months\n'
+'The past is the partition without a lower limit; it must be over. Its entries are copied in short '
+'transactions into tables for the months, which take its place in one transaction when all are '
+'there and have indexes; then the past is dropped. It needs disk space for a second copy until '
+'then. max_time: after that the call ends, and the next one goes on (NULL: no limit). What is older '
+'than 600 months goes into one partition. lock_wait: how long the exchange may wait for the log, '
+'ten times. If old entries are changed meanwhile, it begins again. Progress: audit_split_state. For '
+'the owner of the log.\n'
+'Errors: 25001 inside a transaction block; 22004 log is null; 22023 max_time is not positive; 42501 '
+'not the owner; 42809 not partitioned by changed_at, or a past that is no plain table; 2BP01 '
+'something refers to the past. Warnings: 55006 old entries were changed, or a transaction is older '
+'than the copies; 55P03 in use.';
+REVOKE ALL ON PROCEDURE @extschema@.audit_split(regclass, interval, text) FROM PUBLIC;
+
 
 ------------------------------------------------------------------------------
 -- audit: reading back

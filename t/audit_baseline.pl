@@ -7,7 +7,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-my $rows = 10_000 * ($ENV{AQUACIS_TEST_SCALE} || 1);
+my $rows = 20_000 * ($ENV{AQUACIS_TEST_SCALE} || 1);
 my $node = PostgreSQL::Test::Cluster->new('baseline');
 $node->init;
 $node->append_conf('postgresql.conf', "fsync = off\nautovacuum = off\nmax_wal_size = 4GB\nrestart_after_crash = on\n");
@@ -54,8 +54,8 @@ SQL
 	my $load = start([ 'pgbench', '-n', '-c', '2', '-j', '1', '-T', '1', '-f', "$dir/load$round.sql", '-h', $node->host, '-p', $node->port, 'postgres' ],
 		'>', \$lo, '2>', \$le);
 	my $call = start([ 'psql', '-X', '-q', '-h', $node->host, '-p', $node->port, '-d', 'postgres', '-c', "SET application_name = 'baseline'",
-		'-c', "CALL audit_baseline('t$round', batch => 200)" ], '>', \$o, '2>', \$e);
-	usleep(100_000 + int(rand(500_000)));
+		'-c', "CALL audit_baseline('t$round', batch => 50)" ], '>', \$o, '2>', \$e);
+	usleep(80_000 + int(rand(500_000)));
 	$stopped++ if stop_call($how[$round % 4], $call);
 	$load->finish;
 	my $there = $node->safe_psql('postgres', "SELECT count(*) FROM audit_log WHERE table_name = 't$round' AND action = 'B'");

@@ -29,6 +29,7 @@
  *		audit_key.c			a record's key, given as text, as a condition
  *		audit_maintain.c	audit_maintain
  *		audit_status.c		audit_status
+ *		audit_split*.c		audit_split; audit_split.h has their own floors
  *		audit_entry.c		an entry of the log: a row and its key
  *		audit_log.c			a log and how it is written to (AuditLog)
  *		audit_table.c		what is known of an audited table (AuditTable)
@@ -514,6 +515,7 @@ extern List *AuditRegistryByName(Oid fnoid, const char *schema, const char *name
 extern int32 AuditRegistryHeir(Oid fnoid, int32 id);
 extern int32 AuditRegister(Oid fnoid, Oid relid, Oid logid, List *key, const AuditArgs *before);
 extern void AuditUnregister(Oid fnoid, Oid relid);
+extern uint64 AuditOwnTableRun(Oid fnoid, const char *table, const char *command, int nargs, const SpiArg *args);
 extern uint64 AuditRegistryRun(Oid fnoid, const char *command, int nargs, const SpiArg *args);
 
 /* ---- reading (audit_read.c, audit_key.c) ------------------------------------------- */

@@ -31,22 +31,12 @@
 #include "common/usercode.h"
 #include "compat.h"
 
-/* Runs a command on audit_detached, for %s, as its owner.  False when there is no such table. */
-static bool
+/* Runs a command on audit_detached, for %s, as its owner, where there is such a table. */
+static void
 run_as_owner(Oid fnoid, const char *command, int nargs, const SpiArg *args)
 {
-	Oid			relid = get_relname_relid("audit_detached", get_func_namespace(fnoid));
-	Oid			user;
-	int			context;
-
-	if (!OidIsValid(relid))
-		return false;
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(CatalogOwner(relid), context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	SpiQuery(psprintf(command, NamesQualified(relid)), nargs, args);
-	SetUserIdAndSecContext(user, context);
-	return true;
+	if (OidIsValid(get_relname_relid("audit_detached", get_func_namespace(fnoid))))
+		AuditOwnTableRun(fnoid, "audit_detached", command, nargs, args);
 }
 
 /*

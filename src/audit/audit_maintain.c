@@ -187,26 +187,6 @@ minus(TimestampTz at, Datum interval)
 /* ---- what there is to do ----------------------------------------------------------------- */
 
 /*
- * The partitions of a log, in the procedure's context, because they are used over several
- * transactions; 42809 when the log is not partitioned by changed_at.
- */
-static AuditRanges
-read_ranges(Oid logid)
-{
-	Relation	rel = table_open(logid, AccessShareLock);
-	AuditRanges ranges;
-
-	if (!AuditReadRanges(rel, &ranges))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" has no months to maintain", RelationGetRelationName(rel)),
-				 errdetail("It is not partitioned by range of changed_at."),
-				 errhint("audit_install() makes a log that is.")));
-	table_close(rel, AccessShareLock);
-	return ranges;
-}
-
-/*
  * The months that rows of the DEFAULT partition belong to, as a list of int, but for the
  * first ones that a timestamp can hold, which do not begin there.  Leaves that
  * partition locked.  The log is locked before its partitions everywhere, so the caller
@@ -215,7 +195,7 @@ read_ranges(Oid logid)
 static List *
 months_in_default(Oid logid)
 {
-	AuditRanges ranges = read_ranges(logid);
+	AuditRanges ranges = AuditRequireRanges(logid);
 	Relation	rel;
 	AuditColumns columns;
 	const char *column;
@@ -254,7 +234,7 @@ months_in_default(Oid logid)
 static void
 index_closed_months(Maintain *m, TimestampTz now)
 {
-	AuditRanges ranges = read_ranges(m->logid);
+	AuditRanges ranges = AuditRequireRanges(m->logid);
 
 	for (int i = 0; i < ranges.n; i++)
 	{
@@ -308,7 +288,7 @@ last_written(const AuditRanges *ranges, TimestampTz now)
 static void
 expire_months(Maintain *m, Datum keep, TimestampTz now)
 {
-	AuditRanges ranges = read_ranges(m->logid);
+	AuditRanges ranges = AuditRequireRanges(m->logid);
 	TimestampTz since = m->drop ? last_written(&ranges, now) : now;
 	TimestampTz before = minus(since, keep);
 	TimestampTz by_clock = minus(now, keep);
@@ -401,7 +381,7 @@ audit_maintain(PG_FUNCTION_ARGS)
 	check_arguments(fcinfo, m, &months, now);
 	AuditRequireOwner(m->logid);
 	AuditRefuseStranger(find_all_inheritors(m->logid, NoLock, NULL));
-	read_ranges(m->logid);
+	AuditRequireRanges(m->logid);
 	/* the first transaction took its snapshot before us */
 	SpiNextTransaction();
 
@@ -420,7 +400,7 @@ audit_maintain(PG_FUNCTION_ARGS)
 	}
 	if (!has_gin(m->logid))
 		index_closed_months(m, now);
-	ranges = read_ranges(m->logid);
+	ranges = AuditRequireRanges(m->logid);
 	AuditForgetAttached(m->fnoid, m->logid, &ranges);
 	SpiNextTransaction();
 	if (!PG_ARGISNULL(1))

@@ -146,11 +146,31 @@ AuditReadRanges(Relation log, AuditRanges *out)
 	return true;
 }
 
+/*
+ * The same of a log given by its OID, in the current memory context; 42809 when it is not
+ * partitioned by changed_at.
+ */
+AuditRanges
+AuditRequireRanges(Oid logid)
+{
+	Relation	rel = table_open(logid, AccessShareLock);
+	AuditRanges ranges;
+
+	if (!AuditReadRanges(rel, &ranges))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" has no months to maintain", RelationGetRelationName(rel)),
+				 errdetail("It is not partitioned by range of changed_at."),
+				 errhint("audit_install() makes a log that is.")));
+	table_close(rel, AccessShareLock);
+	return ranges;
+}
+
 /* ---- making one -------------------------------------------------------------------------- */
 
 /* audit_log_2026_11, or the first of _2026_11_1, _2 ... that is free */
-static char *
-partition_name(Oid logid, int month)
+char *
+AuditMonthName(Oid logid, int month)
 {
 	Oid			nspoid = get_rel_namespace(logid);
 	int			year;
@@ -231,12 +251,14 @@ is_published(const char *log, const char *spare)
 	return SPI_processed > 0;
 }
 
-/* The new table, with the columns and checks of the log; its owner's alone. */
-static char *
-create_table(Oid logid, int month)
+/*
+ * A new table of this name, with the columns and checks of the log, for a partition; it is
+ * the log's owner's alone.  Returns its qualified name.  Within an SPI connection.
+ */
+char *
+AuditCreateTable(Oid logid, const char *relname)
 {
 	Oid			nspoid = get_rel_namespace(logid);
-	char	   *relname = partition_name(logid, month);
 	char	   *name = quote_qualified_identifier(get_namespace_name(nspoid), relname);
 	Relation	rel = table_open(logid, NoLock);
 	const char *tablespace = get_tablespace_name(rel->rd_rel->reltablespace);
@@ -330,7 +352,7 @@ create_partition(Oid logid, Oid default_part, int month, TimestampTz from, Times
 	bool		published = false;
 
 	AuditRequireOwner(logid);
-	name = create_table(logid, month);
+	name = AuditCreateTable(logid, AuditMonthName(logid, month));
 	if (OidIsValid(default_part))
 	{
 		lock_default(logid, default_part);

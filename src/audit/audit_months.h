@@ -30,7 +30,10 @@ extern void AuditSplitMonth(int month, int *year, int *of_year);
 extern TimestampTz AuditMonthStart(int month);
 extern char *AuditTimeLiteral(TimestampTz at);
 extern bool AuditReadRanges(Relation log, AuditRanges *out);
+extern AuditRanges AuditRequireRanges(Oid logid);
 extern void AuditAlterAsOwner(Oid relid, const char *command);
+extern char *AuditMonthName(Oid logid, int month);
+extern char *AuditCreateTable(Oid logid, const char *relname);
 extern uint64 AuditCreateMonth(Oid logid, int month, int *created);
 
 /* in audit_detached.c */

@@ -257,11 +257,15 @@ AuditRegistryHeir(Oid fnoid, int32 id)
 
 /* ---- writing ------------------------------------------------------------------------- */
 
-/* Runs a command on audit_table as its owner, within an SPI connection.  Returns its row count. */
+/*
+ * Runs a command on a table of the extension, for %s, as its owner, whoever calls: nothing
+ * but values may come from the caller.  Within an SPI connection.  Returns its row count;
+ * 55000 where the extension of this database is older than its library.
+ */
 uint64
-AuditRegistryRun(Oid fnoid, const char *command, int nargs, const SpiArg *args)
+AuditOwnTableRun(Oid fnoid, const char *table, const char *command, int nargs, const SpiArg *args)
 {
-	Oid			relid = registry_table(fnoid);
+	Oid			relid = get_relname_relid(table, get_func_namespace(fnoid));
 	Oid			user;
 	int			context;
 	uint64		n;
@@ -270,7 +274,7 @@ AuditRegistryRun(Oid fnoid, const char *command, int nargs, const SpiArg *args)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the extension aquacis is older than its library"),
-				 errdetail("Its schema has no table \"audit_table\"."),
+				 errdetail("Its schema has no table \"%s\".", table),
 				 errhint("ALTER EXTENSION aquacis UPDATE.")));
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(CatalogOwner(relid), context | SECURITY_LOCAL_USERID_CHANGE |
@@ -278,6 +282,13 @@ AuditRegistryRun(Oid fnoid, const char *command, int nargs, const SpiArg *args)
 	n = SpiQuery(psprintf(command, NamesQualified(relid)), nargs, args);
 	SetUserIdAndSecContext(user, context);
 	return n;
+}
+
+/* The same on audit_table. */
+uint64
+AuditRegistryRun(Oid fnoid, const char *command, int nargs, const SpiArg *args)
+{
+	return AuditOwnTableRun(fnoid, "audit_table", command, nargs, args);
 }
 
 /* Is the table that has this id, and is not the given one, still there? */
