@@ -282,17 +282,17 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C;
 COMMENT ON PROCEDURE @extschema@.audit_split(regclass, interval, text) IS
 E'split the past of a log, as audit_adopt leaves it, into months\n'
-'The past is the partition without a lower limit; it must be over. Its entries are copied in short '
-'transactions into tables for the months, which take its place in one transaction when all are '
-'there and have indexes; then the past is dropped. It needs disk space for a second copy until '
-'then. max_time: after that the call ends, and the next one goes on (NULL: no limit). What is older '
-'than 600 months goes into one partition. lock_wait: how long the exchange may wait for the log, '
-'ten times. If old entries are changed meanwhile, it begins again. Progress: audit_split_state. For '
-'the owner of the log.\n'
-'Errors: 25001 inside a transaction block; 22004 log is null; 22023 max_time is not positive; 42501 '
-'not the owner; 42809 not partitioned by changed_at, or a past that is no plain table; 2BP01 '
-'something refers to the past. Warnings: 55006 old entries were changed, or a transaction is older '
-'than the copies; 55P03 in use.';
+'The past is the partition without a lower limit; it must be over. Its entries are copied in '
+'short transactions into tables for the months, which take its place in one transaction when all '
+'are there and have indexes; then the past is dropped. It needs disk space for a second copy '
+'until then. max_time: after that the call ends, and the next one goes on (NULL: no limit). What '
+'is older than 600 months goes into one partition. lock_wait: how long the exchange may wait for '
+'the log, ten times. If old entries are changed meanwhile, it begins again. Progress: '
+'audit_split_state. For the owner of the log.\n'
+'Errors: 25001 inside a transaction block; 22004 log is null; 22023 max_time is not positive; '
+'42501 not the owner; 42809 not partitioned by changed_at, or a past that is no plain table; '
+'2BP01 something refers to the past. Warnings: 55006 old entries were changed, or a transaction '
+'is older than the copies; 55P03 in use.';
 REVOKE ALL ON PROCEDURE @extschema@.audit_split(regclass, interval, text) FROM PUBLIC;
 
 
