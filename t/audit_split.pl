@@ -47,7 +47,7 @@ my $dir = PostgreSQL::Test::Utils::tempdir();
 # Makes a log and scripts for pgbench that read and write it.  Returns what must be there.
 sub make
 {
-	my ($log, $trigger) = @_;
+	my ($log, $trigger, $ms) = @_;
 	$node->safe_psql('postgres', "SELECT make_log('$log'); CALL audit_maintain(log => '$log', months_ahead => 1);"
 		. ($trigger ? "SELECT audit_enable('account', log => '$log');" : ''));
 	my $to = $node->safe_psql('postgres', q{SELECT extract(epoch FROM (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '1 month') AT TIME ZONE 'UTC')::bigint});
@@ -57,7 +57,7 @@ sub make
 	my $check = "SELECT 1 / (CASE WHEN $all = '$v' THEN 1 ELSE 0 END), 1 / (CASE WHEN $one = '$w' THEN 1 ELSE 0 END);\n";
 	my $pruned = "SELECT 1 / (CASE WHEN $one = '$w' THEN 1 ELSE 0 END);\n";
 	append_to_file("$dir/read_$log.sql", $check);
-	append_to_file("$dir/repeat_$log.sql", "\\set ms random(1, 600)\nBEGIN ISOLATION LEVEL REPEATABLE READ;\nSELECT 1;\n\\sleep :ms ms\n$pruned${check}COMMIT;\n");
+	append_to_file("$dir/repeat_$log.sql", "\\set ms random(1, $ms)\nBEGIN ISOLATION LEVEL REPEATABLE READ;\nSELECT 1;\n\\sleep :ms ms\n$pruned${check}COMMIT;\n");
 	append_to_file("$dir/write.sql", "\\set id random(1, 500)\nUPDATE account SET changes = changes + 1 WHERE id = :id;\n") unless -e "$dir/write.sql";
 	return ($all, $v);
 }
@@ -82,10 +82,10 @@ sub loose { return $node->safe_psql('postgres', "SELECT count(*) FROM pg_constra
 
 # ---- beside writers and readers ------------------------------------------------------------
 
-my ($all, $expected) = make('busy', 1);
+my ($all, $expected) = make('busy', 1, 4000);
 my $writers = bench('write', 4, 12, '-l', "--log-prefix=$dir/wait");
 my $readers = bench('read_busy', 1, 12);
-my $repeaters = bench('repeat_busy', 2, 12);
+my $repeaters = bench('repeat_busy', 4, 12);
 usleep(1_000_000);
 my $err = '';
 for (1 .. 10)
@@ -112,7 +112,7 @@ my ($stops, $copied, @wrong) = (0, 0);
 for my $round (1 .. 5)
 {
 	my $log = "log$round";
-	my ($sum, $value) = make($log, 0);
+	my ($sum, $value) = make($log, 0, 600);
 	my $done = 0;
 	for my $stop (1 .. 12)
 	{

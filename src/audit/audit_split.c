@@ -175,11 +175,15 @@ copy_step(void *arg)
 {
 	AuditSplit *s = arg;
 	Relation	past = begin_step(s);
+	int64		before;
 
 	if (past == NULL)
 		return;
+	before = s->state.next_block;
 	AuditSplitCopy(s, past);
 	table_close(past, NoLock);
+	if (s->state.next_block == before)
+		return;
 	s->state.last_xact = GetTopFullTransactionId();
 	AuditSplitSave(s->fnoid, s->logid, &s->state);
 }
