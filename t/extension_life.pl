@@ -98,7 +98,7 @@ my $public = $node->safe_psql('one', q{
 	FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
 	JOIN pg_extension e ON e.oid = d.refobjid AND extname = 'aquacis'
 	WHERE has_function_privilege('ordinary', p.oid, 'EXECUTE')});
-my @changes = qw(audit_install audit_adopt audit_baseline audit_continue audit_undo audit_enable audit_disable audit_maintain consolidate
+my @changes = qw(audit_install audit_adopt audit_baseline audit_continue audit_undo audit_enable audit_disable audit_maintain audit_split consolidate
   consolidate_define consolidate_restore consolidate_guard history_plan history_define history_forget);
 my %may = map { $_ => 1 } split ' ', $public;
 ok(!$may{$_}, "$_ is not for everybody") for @changes;
@@ -117,7 +117,7 @@ $node->safe_psql('closed', q{
 my $rights = q{
 	SELECT string_agg(format('%s %s %s', coalesce(nullif(grantee, 0)::regrole::text, 'PUBLIC'), relname, privilege_type), ', ' ORDER BY relname, 1)
 	FROM pg_class, aclexplode(relacl) WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'S') AND grantee <> relowner};
-is($node->safe_psql('closed', $rights), 'PUBLIC audit_detached SELECT, PUBLIC audit_feed SELECT, PUBLIC audit_status SELECT, PUBLIC audit_table SELECT, PUBLIC history_definition SELECT', 'default privileges open no table of the extension');
+is($node->safe_psql('closed', $rights), 'PUBLIC audit_detached SELECT, PUBLIC audit_feed SELECT, PUBLIC audit_split_state SELECT, PUBLIC audit_status SELECT, PUBLIC audit_table SELECT, PUBLIC history_definition SELECT', 'default privileges open no table of the extension');
 is($node->safe_psql('closed', $rights), $node->safe_psql('one', $rights), '... as where there are none');
 my $executable = q{SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND has_function_privilege('app', oid, 'EXECUTE')};
 is($node->safe_psql('closed', $executable), $node->safe_psql('one', $executable), '... and no function');

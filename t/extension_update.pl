@@ -406,7 +406,7 @@ $node->safe_psql('rights', q{
 	CREATE VIEW public.mine AS SELECT audited_table, months_left FROM aq.audit_status;
 	ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM app;
 	SET ROLE boss; ALTER EXTENSION aquacis UPDATE});
-my $by_hand = join ', ', 'PUBLIC audit_detached SELECT', 'PUBLIC audit_feed SELECT', 'PUBLIC audit_status SELECT', 'PUBLIC audit_table SELECT', 'PUBLIC history_definition SELECT', 'app audit_tables EXECUTE', 'app consolidate_progress SELECT',
+my $by_hand = join ', ', 'PUBLIC audit_detached SELECT', 'PUBLIC audit_feed SELECT', 'PUBLIC audit_split_state SELECT', 'PUBLIC audit_status SELECT', 'PUBLIC audit_table SELECT', 'PUBLIC history_definition SELECT', 'app audit_tables EXECUTE', 'app consolidate_progress SELECT',
   'lector audit_status SELECT', 'lector audit_tables EXECUTE', 'lector consolidate_plan EXECUTE', 'lector consolidate_progress SELECT',
   'lector consolidate_run SELECT', 'lector consolidate_source SELECT';
 is(rights('rights'), $by_hand, 'rights: an update takes back what came by default, and leaves what was granted by hand');

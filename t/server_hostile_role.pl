@@ -223,6 +223,11 @@ my $calls = qq{
 	SELECT aq.audit_position() IS NULL;
 	CREATE TABLE cf.own_log (LIKE aq.audit_log);
 	CALL aq.audit_adopt('cf.own_log');
+	CREATE TABLE cf.past_log (LIKE aq.audit_log) PARTITION BY RANGE (changed_at);
+	CREATE INDEX ON cf.past_log (table_name, record_id);
+	CREATE TABLE cf.past_log_past PARTITION OF cf.past_log FOR VALUES FROM (MINVALUE) TO ('2020-03-01 00:00+00');
+	INSERT INTO cf.past_log (changed_at, xact_id, xact_seq, table_schema, table_name, action, user_id) VALUES ('2020-02-15 00:00+00', '1', 1, 'cf', 'sector', 'T', 'x');
+	CALL aq.audit_split('cf.past_log');
 	SELECT aq.audit_continue('cf.contrato', 0);
 	SELECT aq.audit_disable('cf.contrato');
 	SELECT aq.consolidate_guard('cf', 'block');
