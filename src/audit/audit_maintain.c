@@ -39,6 +39,7 @@
 
 #include "audit/audit.h"
 #include "audit/audit_months.h"
+#include "audit/audit_split.h"
 #include "audit/audit_step.h"
 #include "common/args.h"
 #include "common/catalog.h"
@@ -235,13 +236,16 @@ static void
 index_closed_months(Maintain *m, TimestampTz now)
 {
 	AuditRanges ranges = AuditRequireRanges(m->logid);
+	AuditSplitState split;
 
+	/* a past that is being split will be dropped */
+	AuditSplitLoad(m->fnoid, m->logid, &split);
 	for (int i = 0; i < ranges.n; i++)
 	{
 		Oid			relid = ranges.ranges[i].relid;
 		char	   *name = get_rel_name(relid);
 
-		if (ranges.ranges[i].to <= now && name != NULL &&
+		if (ranges.ranges[i].to <= now && name != NULL && relid != split.past &&
 			get_rel_relkind(relid) == RELKIND_RELATION && !has_gin(relid))
 		{
 			m->range = ranges.ranges[i];

@@ -29,6 +29,9 @@
  * table writes into the months of its own time, so a past that is over takes
  * nothing any more; one that is not over is left alone.
  *
+ * A standby does not tell us of its snapshots.  A REPEATABLE READ transaction there that is older than
+ * the copies, and reads the log first after the exchange, misses entries.
+ *
  * Two callers take turns, batch by batch: the lock on the past and audit_split_state.
  *
  * Only the log's owner may call.  Tables belong to him; what runs code of his (checks,
@@ -126,6 +129,16 @@ still_fits(AuditSplit *s, Relation past)
 	return true;
 }
 
+/* Drops what is kept of a past that is no partition any more. */
+static void
+forget_past(AuditSplit *s)
+{
+	AuditSplitState state;
+
+	if (AuditSplitLoad(s->fnoid, s->logid, &state))
+		AuditSplitDiscard(s->fnoid, s->logid, &state);
+}
+
 /*
  * What each step begins with: the past is locked against changes, and s->state is what is kept.
  * Returns the past, open, or NULL with s->outcome.
@@ -140,7 +153,11 @@ begin_step(AuditSplit *s)
 	/* the log before its partitions, as everybody does */
 	LockRelationOid(s->logid, AccessShareLock);
 	if (!find_past(s))
+	{
+		if (s->outcome == AUDIT_SPLIT_NOTHING)
+			forget_past(s);
 		return NULL;
+	}
 	past = try_table_open(s->past.relid, ShareRowExclusiveLock);
 	if (past == NULL || !past->rd_rel->relispartition || !find_past(s) || s->past.relid != RelationGetRelid(past))
 	{

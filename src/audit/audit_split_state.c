@@ -36,7 +36,7 @@ log_arg(Oid logid)
 
 /*
  * Reads what is kept of a log, into the current memory context; false when there is
- * nothing.  Within an SPI connection.
+ * nothing, or the extension of this database is older.  Within an SPI connection.
  */
 bool
 AuditSplitLoad(Oid fnoid, Oid logid, AuditSplitState *state)
@@ -47,6 +47,8 @@ AuditSplitLoad(Oid fnoid, Oid logid, AuditSplitState *state)
 	bool		isnull;
 
 	memset(state, 0, sizeof(*state));
+	if (!OidIsValid(get_relname_relid(TABLE, get_func_namespace(fnoid))))
+		return false;
 	if (AuditOwnTableRun(fnoid, TABLE, "SELECT past::pg_catalog.oid, past_file, range_to, next_block, blocks, entries, checksum, "
 						 "last_xact FROM %s WHERE log OPERATOR(pg_catalog.=) $1", 1, &log) == 0)
 		return false;
