@@ -152,14 +152,14 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM audit_split_state'), '0', 
 
 # ---- what is published -----------------------------------------------------------------------
 
-make('sent', 0, 600);
+make('heard', 0, 600);
 $node->safe_psql('postgres', q{CREATE PUBLICATION everything FOR ALL TABLES WITH (publish_via_partition_root = true);
 	SELECT pg_create_logical_replication_slot('listener', 'pgoutput')});
 my $heard = q{SELECT count(*) FROM pg_logical_slot_get_binary_changes('listener', NULL, NULL, 'proto_version', '1', 'publication_names', 'everything') WHERE position('other'::bytea IN data) > 0};
-$node->safe_psql('postgres', q{CALL audit_split('sent')});
-is($node->safe_psql('postgres', q{SELECT to_regclass('sent_past') IS NULL}), 't', 'a log that is published is split');
+$node->safe_psql('postgres', q{CALL audit_split('heard')});
+is($node->safe_psql('postgres', q{SELECT to_regclass('heard_past') IS NULL}), 't', 'a log that is published is split');
 is($node->safe_psql('postgres', $heard), '0', '... and its old entries are not sent again');
-$node->safe_psql('postgres', q{INSERT INTO sent (table_name, record_id, changed_at) VALUES ('other', 0, now()), ('other', 0, now() - interval '3 months')});
+$node->safe_psql('postgres', q{INSERT INTO heard (table_name, record_id, changed_at) VALUES ('other', 0, now()), ('other', 0, now() - interval '3 months')});
 is($node->safe_psql('postgres', $heard), '2', '... but new ones are');
 
 $node->stop;
