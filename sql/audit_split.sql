@@ -152,7 +152,47 @@ ALTER TABLE as_small DETACH PARTITION as_small_past;
 CALL audit_split('as_small');
 SELECT to_regclass('as_small_2020_03') IS NULL AS gone, (SELECT count(*) FROM audit_split_state) AS kept, (SELECT count(*) FROM as_small_past) AS past;
 
+-- a DEFAULT partition that would be read for too long
+ALTER TABLE as_small ADD user_id text;
+ALTER TABLE as_small ALTER user_id SET STORAGE PLAIN;
+CREATE TABLE as_small_spare PARTITION OF as_small DEFAULT;
+INSERT INTO as_small (changed_at, user_id) SELECT '2020-06-01 12:00+00', repeat('x', 7000) FROM generate_series(1, 1100);
+CREATE TABLE as_small_before PARTITION OF as_small FOR VALUES FROM (MINVALUE) TO ('2020-04-01 00:00+00');
+INSERT INTO as_small (changed_at, record_id) SELECT timestamptz '2020-03-15 00:00+00' - i * interval '1 month', i FROM generate_series(0, 9) i;
+CALL audit_split('as_small');
 SET client_min_messages = warning;
+CALL audit_maintain(months_ahead => 0, log => 'as_small');
+TRUNCATE as_small_spare;
+RESET client_min_messages;
+CALL audit_split('as_small');
+SELECT count(*) FROM as_small;
+
+-- the feed and what is read back are the same: positions, numbers and times are copied
+CREATE TABLE as_f (id int PRIMARY KEY, v int);
+CREATE TABLE as_feed (changed_at timestamptz NOT NULL, xact_id xid8, xact_seq int, table_schema name, table_name name, record_id bigint, action char(1), old_data jsonb,
+	new_data jsonb, changed_fields jsonb, user_id text, written_at timestamptz, table_id int) PARTITION BY RANGE (changed_at);
+CREATE TABLE as_feed_past PARTITION OF as_feed FOR VALUES FROM (MINVALUE) TO ('2020-05-01 00:00+00');
+CREATE TABLE as_feed_spare PARTITION OF as_feed DEFAULT;
+SELECT audit_enable('as_f', log => 'as_feed');
+INSERT INTO as_f SELECT i, 0 FROM generate_series(1, 5) i;
+UPDATE as_f SET v = id;
+UPDATE as_f SET id = 10 WHERE id = 1;
+DELETE FROM as_f WHERE id = 3;
+UPDATE as_feed SET changed_at = '2020-03-30 12:00+00'::timestamptz + record_id * interval '12 hours';
+UPDATE as_f SET v = v + 1;
+CREATE TABLE as_fed AS SELECT row_number() OVER () AS n, * FROM audit_changes(log => 'as_feed');
+SELECT position AS place FROM as_fed WHERE n = 8 \gset
+CREATE TABLE as_lives AS SELECT * FROM audit_versions(NULL::as_f, '10');
+CALL audit_split('as_feed');
+SELECT tableoid::regclass::text, count(*) FROM as_feed GROUP BY 1 ORDER BY 1;
+SELECT count(*), count(*) FILTER (WHERE f IS DISTINCT FROM g) AS other FROM (SELECT row_number() OVER () AS n, xact_id, xact_seq, written_at, changed_at, table_id, record_id, action, old_data, new_data, changed_fields
+	FROM audit_changes(log => 'as_feed')) f FULL JOIN (SELECT n, xact_id, xact_seq, written_at, changed_at, table_id, record_id, action, old_data, new_data, changed_fields FROM as_fed) g USING (n);
+SELECT array_agg(n ORDER BY n) FROM audit_changes(:'place', log => 'as_feed') c JOIN as_fed f USING (xact_id, xact_seq);
+SELECT count(*) FROM (SELECT l::text FROM as_lives l EXCEPT ALL SELECT l::text FROM audit_versions(NULL::as_f, '10') l) d;
+SELECT count(*) FROM audit_versions(NULL::as_f, '10');
+
+SET client_min_messages = warning;
+DROP TABLE as_f, as_feed, as_fed, as_lives;
 DROP TABLE as_log, as_t, as_before, as_open, "As 2", "As 2_2020_05", as_before_2, as_small, as_small_past;
 DO $$ DECLARE t text; BEGIN FOR t IN SELECT month FROM audit_detached WHERE month LIKE '%as_log%' LOOP EXECUTE 'DROP TABLE ' || t; END LOOP; END $$;
 DELETE FROM audit_detached WHERE month LIKE '%as_log%';

@@ -360,6 +360,14 @@ tell(AuditSplit *s)
 					 errdetail("An exclusive lock was not granted within lock_wait = '%s'.", s->steps.lock_wait),
 					 errhint("Call audit_split() again when the long transactions have ended.")));
 			break;
+		case AUDIT_SPLIT_LARGE:
+			ereport(WARNING,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the past of log \"%s\" is copied, and its DEFAULT partition is large", s->name),
+					 errdetail("It would be read once for each of %d months while the log is locked.",
+							   list_length(s->state.parts)),
+					 errhint("CALL audit_maintain() moves its entries, VACUUM gives their space back. Then call audit_split() again.")));
+			break;
 		case AUDIT_SPLIT_DONE:
 			ereport(NOTICE,
 					(errmsg("audit_split: " INT64_FORMAT " entries of \"%s\" are in %d partitions now, and its past is gone",

@@ -61,6 +61,7 @@ typedef struct AuditSplit
 		AUDIT_SPLIT_CHANGED,	/* somebody changed the past: all is thrown away */
 		AUDIT_SPLIT_WAIT,		/* a transaction is older than the copies */
 		AUDIT_SPLIT_BUSY,		/* the log is in use */
+		AUDIT_SPLIT_LARGE,		/* the DEFAULT partition is too large to be read under the lock */
 		AUDIT_SPLIT_DONE
 	}			outcome;
 	int			part;			/* that gets its indexes now */

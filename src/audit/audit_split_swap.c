@@ -13,6 +13,9 @@
  *	5. The past is detached, the parts are attached (their checks prove the limits) and the
  *	   past is dropped.
  * Writers wait from 4 on.
+ *
+ * PostgreSQL reads the DEFAULT partition for each partition that is attached.  One in which
+ * that would be more than LOCKED_BLOCKS has to be emptied first.
  */
 #include "postgres.h"
 
@@ -21,6 +24,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
@@ -38,6 +42,7 @@
 #include "compat.h"
 
 #define LOCK_TRIES	10
+#define LOCKED_BLOCKS	8192
 #define EQ	" OPERATOR(pg_catalog.=) "
 #define ADD	" OPERATOR(pg_catalog.||) "
 
@@ -156,6 +161,23 @@ is_too_young(const AuditSplitState *state)
 	return n > 0;
 }
 
+/* Would the DEFAULT partition be read for too long while the log is locked? */
+static bool
+is_default_large(const AuditSplit *s)
+{
+	AuditRanges ranges = AuditRequireRanges(s->logid);
+	Relation	rel;
+	int64		blocks = 0;
+
+	if (!OidIsValid(ranges.default_part))
+		return false;
+	rel = table_open(ranges.default_part, AccessShareLock);
+	if (rel->rd_rel->relkind == RELKIND_RELATION)
+		blocks = RelationGetNumberOfBlocks(rel);
+	table_close(rel, AccessShareLock);
+	return blocks * list_length(s->state.parts) > LOCKED_BLOCKS;
+}
+
 static void
 lock_log(void *arg)
 {
@@ -220,6 +242,11 @@ AuditSplitSwap(AuditSplit *s)
 	if (is_too_young(&s->state))
 	{
 		s->outcome = AUDIT_SPLIT_WAIT;
+		return;
+	}
+	if (is_default_large(s))
+	{
+		s->outcome = AUDIT_SPLIT_LARGE;
 		return;
 	}
 	if (!check_parts(s))
