@@ -292,7 +292,8 @@ E'split the past of a log, as audit_adopt leaves it, into months\n'
 'Errors: 25001 inside a transaction block; 22004 log is null; 22023 max_time is not positive; '
 '42501 not the owner; 42809 not partitioned by changed_at, or a past that is no plain table; '
 '2BP01 something refers to the past. Warnings: 55006 old entries were changed, or a transaction '
-'is older than the copies; 55P03 in use.';
+'is older than the copies; 55P03 in use; 55000 the DEFAULT partition is large, and would be read '
+'under the lock.';
 REVOKE ALL ON PROCEDURE @extschema@.audit_split(regclass, interval, text) FROM PUBLIC;
 
 
