@@ -590,6 +590,175 @@ REVOKE ALL ON FUNCTION @extschema@.history_forget(regclass) FROM PUBLIC;
 
 
 ------------------------------------------------------------------------------
+-- legacy: texts, phones, dates
+------------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.legacy_text_clean(val text) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION @extschema@.legacy_text_clean(text) IS
+E'the text with mojibake mended where that is certain, each run of Unicode''s blanks one blank, '
+'none at the ends; NULL when nothing is left\n'
+'For values of one line. Raises no error; legacy_text_error says what is left.';
+
+CREATE FUNCTION @extschema@.legacy_text_error(val text) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION @extschema@.legacy_text_error(text) IS
+'what legacy_text_clean leaves in the text that is not sound: lost character, control character, '
+'mojibake (perhaps), no such character (in this database''s encoding); NULL when it is sound';
+
+CREATE FUNCTION @extschema@.legacy_bool_strict(val numeric) RETURNS boolean
+AS 'MODULE_PATHNAME', 'legacy_bool_strict_numeric'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION @extschema@.legacy_bool_strict(numeric) IS
+E'1 is true, 0 is false\n'
+'Errors: 22P02 anything else, with the value.';
+
+CREATE FUNCTION @extschema@.legacy_bool_strict_error(val text) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+COMMENT ON FUNCTION @extschema@.legacy_bool_strict_error(text) IS
+'no flag: what legacy_bool_strict refuses; NULL when it is one or blank';
+
+CREATE FUNCTION @extschema@.legacy_bool_strict_error(val numeric) RETURNS text
+AS 'MODULE_PATHNAME', 'legacy_bool_strict_error_numeric'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+COMMENT ON FUNCTION @extschema@.legacy_bool_strict_error(numeric) IS
+'no flag: anything but 0 and 1; NULL for these';
+
+CREATE FUNCTION @extschema@.legacy_phone(val text) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION @extschema@.legacy_phone(text) IS
+E'a telephone number of Mexico as ten digits, without the prefixes 01, 044, 045, +52, +52 1 and '
+'without its extension; NULL when empty\n'
+'Errors: 22P02 with the reason that legacy_phone_error gives.';
+
+CREATE FUNCTION @extschema@.legacy_phone(lada text, val text) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION @extschema@.legacy_phone(text, text) IS
+E'the same with an area code that stands in a column of its own; it counts when the number is not '
+'whole by itself, and may be null\n'
+'Errors: 22P02 with the reason that legacy_phone_error gives.';
+
+CREATE FUNCTION @extschema@.legacy_phone_error(val text) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION @extschema@.legacy_phone_error(text) IS
+'why the text is no telephone number of Mexico: malformed, filler, another country, no area code, '
+'too short, too long, wrong area code, wrong extension; NULL when it is one or empty';
+
+CREATE FUNCTION @extschema@.legacy_phone_error(lada text, val text) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION @extschema@.legacy_phone_error(text, text) IS
+'why the two texts are no telephone number of Mexico, as legacy_phone_error(text)';
+
+CREATE FUNCTION @extschema@.legacy_phone_extension(val text) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION @extschema@.legacy_phone_extension(text) IS
+'the digits of the extension behind a telephone number; NULL when there is none';
+
+CREATE FUNCTION @extschema@.legacy_email(val text) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION @extschema@.legacy_email(text) IS
+E'an address of e-mail, its domain in lower case; NULL when empty\n'
+'Its shape alone is looked at.\n'
+'Errors: 22P02 with the reason that legacy_email_error gives.';
+
+CREATE FUNCTION @extschema@.legacy_email_error(val text) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION @extschema@.legacy_email_error(text) IS
+'why the text is no address of e-mail: no @, several addresses, wrong character, too long, '
+'wrong local part, wrong domain; NULL when it is one or empty';
+
+CREATE FUNCTION @extschema@.legacy_postal_code(val text) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION @extschema@.legacy_postal_code(text) IS
+E'a postal code of Mexico as five digits; four have lost their zero; NULL when empty\n'
+'Errors: 22P02 with the reason that legacy_postal_code_error gives.';
+
+CREATE FUNCTION @extschema@.legacy_postal_code(val numeric) RETURNS text
+AS 'MODULE_PATHNAME', 'legacy_postal_code_numeric'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION @extschema@.legacy_postal_code(numeric) IS
+E'the same out of a number\n'
+'Errors: 22P02 with the reason that legacy_postal_code_error gives.';
+
+CREATE FUNCTION @extschema@.legacy_postal_code_error(val text) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION @extschema@.legacy_postal_code_error(text) IS
+'why the text is no postal code: malformed, wrong length, filler; NULL when it is one or empty';
+
+CREATE FUNCTION @extschema@.legacy_postal_code_error(val numeric) RETURNS text
+AS 'MODULE_PATHNAME', 'legacy_postal_code_error_numeric'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION @extschema@.legacy_postal_code_error(numeric) IS
+'why the number is no postal code: malformed, wrong length, filler; NULL when it is one';
+
+CREATE FUNCTION @extschema@.legacy_date(val text, field_order text DEFAULT 'dmy',
+	sentinels date[] DEFAULT '{0001-01-01,1753-01-01,1899-12-30,1899-12-31,1900-01-01,2999-12-31,9999-12-31,-infinity,infinity}')
+RETURNS date
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION @extschema@.legacy_date(text, text, date[]) IS
+E'the date in a text; NULL when it is empty, all zeros, or a date that stands for none\n'
+'field_order: how 03/04/2020 is to be read, dmy, mdy, or ymd (a year in front alone). Forms: '
+'2020-01-31, 20200131, 31/01/2020, 31-ENE-2020, 31 de enero de 2020, a time of day behind them. '
+'sentinels: dates that mean "none" or "for ever".\n'
+'Errors: 22P02 with the reason that legacy_date_error gives; 22023 no such order.';
+
+CREATE FUNCTION @extschema@.legacy_date_error(val text, field_order text DEFAULT 'dmy',
+	sentinels date[] DEFAULT '{0001-01-01,1753-01-01,1899-12-30,1899-12-31,1900-01-01,2999-12-31,9999-12-31,-infinity,infinity}')
+RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION @extschema@.legacy_date_error(text, text, date[]) IS
+E'why the text is no date: malformed, two-digit year, impossible date; or why it is NULL: zero, '
+'sentinel; NULL when it is a date or empty\n'
+'Errors: 22023 no such order.';
+
+CREATE FUNCTION @extschema@.legacy_date(val date,
+	sentinels date[] DEFAULT '{0001-01-01,1753-01-01,1899-12-30,1899-12-31,1900-01-01,2999-12-31,9999-12-31,-infinity,infinity}')
+RETURNS date
+AS 'MODULE_PATHNAME', 'legacy_date_typed'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.legacy_date(date, date[]) IS
+'the date; NULL when it is one of the sentinels, which mean "none" or "for ever"';
+
+CREATE FUNCTION @extschema@.legacy_date_error(val date,
+	sentinels date[] DEFAULT '{0001-01-01,1753-01-01,1899-12-30,1899-12-31,1900-01-01,2999-12-31,9999-12-31,-infinity,infinity}')
+RETURNS text
+AS 'MODULE_PATHNAME', 'legacy_date_error_typed'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.legacy_date_error(date, date[]) IS
+'sentinel: why legacy_date makes it NULL; NULL when it does not';
+
+CREATE FUNCTION @extschema@.legacy_date(val timestamp,
+	sentinels date[] DEFAULT '{0001-01-01,1753-01-01,1899-12-30,1899-12-31,1900-01-01,2999-12-31,9999-12-31,-infinity,infinity}')
+RETURNS timestamp
+AS 'MODULE_PATHNAME', 'legacy_date_timestamp'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.legacy_date(timestamp, date[]) IS
+'the timestamp, with its time of day; NULL when its day is one of the sentinels';
+
+CREATE FUNCTION @extschema@.legacy_date_error(val timestamp,
+	sentinels date[] DEFAULT '{0001-01-01,1753-01-01,1899-12-30,1899-12-31,1900-01-01,2999-12-31,9999-12-31,-infinity,infinity}')
+RETURNS text
+AS 'MODULE_PATHNAME', 'legacy_date_error_timestamp'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.legacy_date_error(timestamp, date[]) IS
+'sentinel: why legacy_date makes it NULL; NULL when it does not';
+
+
+------------------------------------------------------------------------------
 -- which version
 ------------------------------------------------------------------------------
 

@@ -43,5 +43,5 @@ WHERE NOT abs(amount) < 9999999999.995;
 -- what the functions tell the planner
 SELECT proname, provolatile, proisstrict, proparallel, procost
 FROM pg_proc WHERE proname LIKE 'legacy\_%' AND pronamespace = (SELECT extnamespace FROM pg_extension WHERE extname = 'aquacis')
-ORDER BY 1;
+ORDER BY 1, procost, proisstrict;
 DROP TABLE wide;

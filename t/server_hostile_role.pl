@@ -177,6 +177,11 @@ my $calls = qq{
 	SELECT aq.legacy_bool('S'), aq.legacy_bool_strict('x'), aq.legacy_money(12.345), aq.legacy_text('  a '),
 		aq.legacy_gps_to_point('20.5', '-100.25'), aq.legacy_gps_error('91', '0'), aq.legacy_rfc('xaxx010101000'),
 		aq.legacy_rfc_error('?'), aq.legacy_curp(''), aq.legacy_curp_error('?');
+	SELECT aq.legacy_text_clean(E' Mu\\u00C3\\u00B1oz'), aq.legacy_text_error('?'), aq.legacy_bool_strict(1), aq.legacy_bool_strict_error(2), aq.legacy_bool_strict_error('?'),
+		aq.legacy_phone('4421234567'), aq.legacy_phone('442', '1234567'), aq.legacy_phone_error('?'), aq.legacy_phone_error('442', '?'), aq.legacy_phone_extension('4421234567 x 1'),
+		aq.legacy_email('a\@b.mx'), aq.legacy_email_error('?'), aq.legacy_postal_code('6000'), aq.legacy_postal_code(6000), aq.legacy_postal_code_error('?'), aq.legacy_postal_code_error(0),
+		aq.legacy_date('31/01/2020'), aq.legacy_date_error('?'), aq.legacy_date(pg_catalog.make_date(1900, 1, 1)), aq.legacy_date_error(pg_catalog.make_date(1900, 1, 1)),
+		aq.legacy_date(pg_catalog.make_timestamp(1900, 1, 1, 0, 0, 0)), aq.legacy_date_error(pg_catalog.make_timestamp(1900, 1, 1, 0, 0, 0));
 	SELECT aq.legacy_bool_strict('?');
 	CREATE TABLE cf.tarifa (t pg_catalog.jsonb CHECK (aq.tariff_is_valid(t)), c pg_catalog.text);
 	CREATE INDEX tarifa_c ON cf.tarifa (aq.legacy_text(c));

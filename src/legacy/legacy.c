@@ -7,8 +7,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/formatting.h"
@@ -17,9 +15,8 @@
 
 #include "compat.h"
 #include "legacy/legacy.h"
+#include "legacy/legacy_values.h"
 
-PG_FUNCTION_INFO_V1(legacy_bool);
-PG_FUNCTION_INFO_V1(legacy_bool_strict);
 PG_FUNCTION_INFO_V1(legacy_money);
 PG_FUNCTION_INFO_V1(legacy_text);
 PG_FUNCTION_INFO_V1(legacy_gps_to_point);
@@ -28,130 +25,6 @@ PG_FUNCTION_INFO_V1(legacy_rfc);
 PG_FUNCTION_INFO_V1(legacy_rfc_error);
 PG_FUNCTION_INFO_V1(legacy_curp);
 PG_FUNCTION_INFO_V1(legacy_curp_error);
-
-/*
- * Converts a text from the database's encoding to UTF-8; *len becomes the length of
- * the result, which is palloc'd.  Some encodings have bytes without a character
- * (0x81 in WIN1252).  The server's conversion raises an error for them, but the
- * _error functions must return a reason.  So such a byte becomes 0xFF, which occurs
- * in no UTF-8 and is refused by every converter.
- */
-static const char *
-to_utf8(const char *bytes, size_t *len)
-{
-	int			encoding = GetDatabaseEncoding();
-	Oid			conversion = FindDefaultConversionProc(encoding, PG_UTF8);
-	size_t		size = *len * MAX_CONVERSION_GROWTH + 1;
-	size_t		done = 0;
-	size_t		n = 0;
-	char	   *result;
-
-	if (!OidIsValid(conversion))
-		return bytes;
-	result = MemoryContextAllocHuge(CurrentMemoryContext, size);
-	for (;;)
-	{
-		done += pg_do_encoding_conversion_buf(conversion, encoding, PG_UTF8,
-											  (unsigned char *) bytes + done, (int) (*len - done),
-											  (unsigned char *) result + n, (int) Min(size - n, INT_MAX),
-											  true);
-		n += strlen(result + n);
-		if (done >= *len)
-			break;
-		result[n++] = '\xFF';
-		done += Min((size_t) pg_encoding_mblen(encoding, bytes + done), *len - done);
-	}
-	*len = n;
-	return result;
-}
-
-/*
- * The bytes of a text as the converters need them: UTF-8, or bytes of an unknown
- * encoding (SQL_ASCII).  They are copied only if the text is not ASCII and the
- * database has another encoding.
- */
-static const char *
-bytes_of(text *value, size_t *len)
-{
-	const char *bytes = VARDATA_ANY(value);
-	int			encoding = GetDatabaseEncoding();
-
-	*len = VARSIZE_ANY_EXHDR(value);
-	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
-		return bytes;
-	for (size_t i = 0; i < *len; i++)
-	{
-		if (IS_HIGHBIT_SET(bytes[i]))
-			return to_utf8(bytes, len);
-	}
-	return bytes;
-}
-
-/*
- * Not strict: NULL is false.  In C this is faster than the inlined expression
- * val IN ('S', 'Y', 'X'), which calls bpchareq() up to three times.
- */
-Datum
-legacy_bool(PG_FUNCTION_ARGS)
-{
-	BpChar	   *value;
-	const char *p;
-	size_t		len;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_BOOL(false);
-	value = PG_GETARG_BPCHAR_PP(0);
-	p = VARDATA_ANY(value);
-	len = VARSIZE_ANY_EXHDR(value);
-	if (len == 0 || (*p != 'S' && *p != 'Y' && *p != 'X'))
-		PG_RETURN_BOOL(false);
-	while (len > 1 && p[len - 1] == ' ')
-		len--;
-	PG_RETURN_BOOL(len == 1);
-}
-
-/*
- * S, Y, X, 1, T, V are true, N, 0, F are false, blank is NULL, in upper or lower
- * case and with blanks around.  Anything else raises 22P02.
- */
-Datum
-legacy_bool_strict(PG_FUNCTION_ARGS)
-{
-	text	   *value = PG_GETARG_TEXT_PP(0);
-	const char *p = VARDATA_ANY(value);
-	const char *end = p + VARSIZE_ANY_EXHDR(value);
-
-	while (p < end && *p == ' ')
-		p++;
-	while (p < end && end[-1] == ' ')
-		end--;
-	if (p == end)
-		PG_RETURN_NULL();
-	if (end - p == 1)
-	{
-		switch (pg_ascii_toupper((unsigned char) *p))
-		{
-			case 'S':
-			case 'Y':
-			case 'X':
-			case '1':
-			case 'T':
-			case 'V':
-				PG_RETURN_BOOL(true);
-			case 'N':
-			case '0':
-			case 'F':
-				PG_RETURN_BOOL(false);
-		}
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-			 errmsg("invalid legacy flag"),
-			 errdetail("The value is \"%s\".", text_to_cstring(value)),
-			 errhint("True is one of S, Y, X, 1, T, V; false one of N, 0, F; "
-					 "blank is NULL. legacy_bool() takes anything else for false.")));
-	PG_RETURN_NULL();
-}
 
 /* The amount as numeric with two decimals; 22003 if it does not fit numeric(12,2). */
 Datum
@@ -198,8 +71,8 @@ LegacyGpsParseText(text *lat, text *lng, LegacyGpsPoint *point)
 {
 	size_t		lat_len;
 	size_t		lng_len;
-	const char *lat_bytes = bytes_of(lat, &lat_len);
-	const char *lng_bytes = bytes_of(lng, &lng_len);
+	const char *lat_bytes = LegacyTextBytes(lat, &lat_len);
+	const char *lng_bytes = LegacyTextBytes(lng, &lng_len);
 
 	return LegacyGpsParse(lat_bytes, lat_len, lng_bytes, lng_len, point);
 }
@@ -263,7 +136,7 @@ static Datum
 key_error(FunctionCallInfo fcinfo, KeyParser parse)
 {
 	size_t		len;
-	const char *bytes = bytes_of(PG_GETARG_TEXT_PP(0), &len);
+	const char *bytes = LegacyTextBytes(PG_GETARG_TEXT_PP(0), &len);
 	LegacyKey	key;
 	const char *reason = key_reasons[parse(bytes, len, &key)];
 
@@ -278,10 +151,10 @@ key_normalised(FunctionCallInfo fcinfo, KeyParser parse, const char *name)
 {
 	text	   *value = PG_GETARG_TEXT_PP(0);
 	size_t		len;
-	const char *bytes = bytes_of(value, &len);
+	const char *bytes = LegacyTextBytes(value, &len);
 	LegacyKey	key;
 	LegacyKeyStatus status = parse(bytes, len, &key);
-	char		out[2 * LEGACY_KEY_MAX + 1];
+	char		out[2 * LEGACY_KEY_MAX];
 	size_t		out_len;
 
 	if (status == LEGACY_KEY_EMPTY)
@@ -297,10 +170,7 @@ key_normalised(FunctionCallInfo fcinfo, KeyParser parse, const char *name)
 				 errhint("Find such rows first with legacy_%s_error().", name)));
 
 	out_len = LegacyKeyWrite(&key, out);
-	out[out_len] = '\0';
-	if (bytes != VARDATA_ANY(value))
-		return CStringGetTextDatum(pg_any_to_server(out, (int) out_len, PG_UTF8));
-	PG_RETURN_TEXT_P(cstring_to_text_with_len(out, (int) out_len));
+	PG_RETURN_TEXT_P(LegacyTextOfUtf8(out, out_len));
 }
 
 Datum
