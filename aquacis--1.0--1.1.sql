@@ -757,6 +757,22 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.legacy_date_error(timestamp, date[]) IS
 'sentinel: why legacy_date makes it NULL; NULL when it does not';
 
+CREATE FUNCTION @extschema@.legacy_profile(tab regclass, sample_rows bigint DEFAULT 20000,
+	OUT column_name name, OUT data_type text, OUT kind text, OUT converter text, OUT evidence text,
+	OUT sure text, OUT rows_read bigint, OUT nulls bigint, OUT blanks bigint, OUT refused bigint,
+	OUT examples jsonb) RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000 ROWS 20;
+COMMENT ON FUNCTION @extschema@.legacy_profile(regclass, bigint) IS
+E'for each column of a legacy table the converter that fits it, and what it would refuse\n'
+'evidence: what speaks for the converter, of name, type and data; sure: high, medium, low. '
+'rows_read: a sample of blocks (TABLESAMPLE SYSTEM) of about sample_rows rows from a table that '
+'has more than twice as many; sample_rows NULL reads all. refused: values with a reason, also '
+'those that become NULL with one; examples: the most frequent of them, an array of {"value", '
+'"reason", "rows"}. Changes nothing. For who may SELECT from the table.\n'
+'Errors: 22004 no table; 22023 sample_rows below 1; 42809 no plain table; 42501 no right, or row '
+'security hides rows.';
+
 
 ------------------------------------------------------------------------------
 -- which version

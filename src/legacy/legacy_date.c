@@ -28,6 +28,7 @@ static const struct
 	const char *name;
 	int			month;
 }			months[] =
+
 {
 	{"ENERO", 1}, {"FEBRERO", 2}, {"MARZO", 3}, {"ABRIL", 4}, {"MAYO", 5}, {"JUNIO", 6},
 	{"JULIO", 7}, {"AGOSTO", 8}, {"SEPTIEMBRE", 9}, {"SETIEMBRE", 9}, {"OCTUBRE", 10},

@@ -259,7 +259,7 @@ is_sentinel(DateADT date, ArrayType *list)
 {
 	int			n = ArrayGetNItems(ARR_NDIM(list), ARR_DIMS(list));
 	const bits8 *present = ARR_NULLBITMAP(list);
-	const DateADT *at = (const DateADT *) ARR_DATA_PTR(list);
+	const		DateADT *at = (const DateADT *) ARR_DATA_PTR(list);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -273,7 +273,7 @@ is_sentinel(DateADT date, ArrayType *list)
 
 /* The text in the arguments of legacy_date(text, text, date[]); *date only for OK. */
 static LegacyDateStatus
-parse_date(FunctionCallInfo fcinfo, DateADT *date)
+parse_date(FunctionCallInfo fcinfo, DateADT * date)
 {
 	static const char *const orders[] = {"dmy", "mdy", "ymd"};
 	int			order = ArgsWord(fcinfo, 1, "field_order", orders, 3, NULL);

@@ -81,7 +81,13 @@ take_off(const char **digits, size_t *n, const char *prefix)
 static LegacyPhoneStatus
 national(const char *digits, size_t n, bool is_international, LegacyPhone *phone)
 {
-	if (strspn(digits, (char[]) {digits[0], '\0'}) == n)
+	if (strspn(digits, (char[])
+/**INDENT** Error@85: Unbalanced parens */
+			   {
+		digits[0], '\0'
+/**INDENT** Warning@87: Extra ) */
+/**INDENT** Warning@87: Extra ) */
+	}) == n)
 		return LEGACY_PHONE_FILLER;
 	if (!is_international && n > LEGACY_PHONE_DIGITS + 2 && memcmp(digits, "00", 2) == 0)
 	{

@@ -175,9 +175,9 @@ compose(uint32_t letter, uint32_t accent)
 	static const char grave[] = "AEIOUaeiou";
 	static const uint8_t grave_to[] = {0xC0, 0xC8, 0xCC, 0xD2, 0xD9, 0xE0, 0xE8, 0xEC, 0xF2, 0xF9};
 	const char *letters = accent == 0x301 ? acute : accent == 0x308 ? diaeresis :
-		accent == 0x303 ? tilde : accent == 0x300 ? grave : "";
+	accent == 0x303 ? tilde : accent == 0x300 ? grave : "";
 	const uint8_t *to = accent == 0x301 ? acute_to : accent == 0x308 ? diaeresis_to :
-		accent == 0x303 ? tilde_to : grave_to;
+	accent == 0x303 ? tilde_to : grave_to;
 	const char *found = letter > 0 && letter < 0x80 ? strchr(letters, (int) letter) : NULL;
 
 	return found != NULL ? to[found - letters] : 0;
