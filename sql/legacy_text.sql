@@ -18,6 +18,9 @@ FROM unnest('{9,10,11,12,13,32,160,5760,8192,8193,8194,8195,8196,8197,8198,8199,
 SELECT legacy_text_clean(v) FROM (VALUES (''), ('  '), (E'\t\n'), (E'\u00A0'), (E'\u200B'), (E'\uFEFF \u3000'), (NULL)) t(v);
 SELECT '[' || legacy_text_clean(v) || ']' FROM (VALUES ('a'), ('a b'), (' a  b '), (E'a\tb\nc'), ('ab'::char(5)::text)) t(v);
 
+-- what has no width between the halves of a pair
+SELECT legacy_text_clean(E'Mu\u00C3\u200B\u00B1oz'), legacy_text_clean(E'Nu\u200Bn\u200B\u0303ez');
+
 -- No character, and no pair of characters of Windows-1252, is touched, but for these.
 CREATE TEMP TABLE windows AS
 SELECT b, convert_from(set_byte('\x00', 0, b), 'WIN1252') AS c FROM generate_series(33, 255) b WHERE b NOT IN (127, 129, 141, 143, 144, 157, 160);

@@ -6,7 +6,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 local $ENV{FUZZ_BUILD} = PostgreSQL::Test::Utils::tempdir();
-foreach my $target (qw(legacy_gps legacy_id legacy_number))
+foreach my $target (qw(legacy_fields legacy_gps legacy_id legacy_number legacy_text))
 {
 	my $inputs = () = slurp_file("fuzz/$target.corpus") =~ /^[0-9a-f]*$/mg;
 	my ($out, $err) = run_command([ 'fuzz/run', 'replay', $target ]);

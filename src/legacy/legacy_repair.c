@@ -90,6 +90,9 @@ read_mojibake(const unsigned char **at, const unsigned char *end)
 	{
 		result.c = (uint32_t) ((lead & 0x1F) << 6 | (second & 0x3F));
 		result.certain = is_certain((unsigned) lead, (unsigned) second);
+		/* a control character that was a byte of Windows-1252 before */
+		if (LegacyCharOfWindows(result.c) != 0)
+			result.c = LegacyCharOfWindows(result.c);
 	}
 	else if (lead == 0xC5 || lead == 0xC6 || lead == 0xCB)
 	{

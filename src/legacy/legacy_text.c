@@ -199,6 +199,7 @@ legacy_text_clean(PG_FUNCTION_ARGS)
 {
 	text	   *value = PG_GETARG_TEXT_PP(0);
 	size_t		len;
+	size_t		squeezed;
 	char	   *clean;
 
 	if (is_plain(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)))
@@ -211,7 +212,14 @@ legacy_text_clean(PG_FUNCTION_ARGS)
 			PG_RETURN_NULL();
 		PG_RETURN_TEXT_P(value);
 	}
-	len = LegacyTextSqueeze(clean, len);
+	squeezed = LegacyTextSqueeze(clean, len);
+	if (squeezed < len && (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII))
+	{
+		/* what had no width may have stood between the halves of a pair */
+		clean = repaired(clean, &squeezed, false);
+		squeezed = LegacyTextSqueeze(clean, squeezed);
+	}
+	len = squeezed;
 	if (len == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(LegacyTextOfUtf8(clean, len));
