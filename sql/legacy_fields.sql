@@ -66,6 +66,9 @@ SELECT legacy_bool_strict(2);
 \echo :LAST_ERROR_SQLSTATE
 SELECT v, legacy_bool_strict_error(v) FROM unnest(ARRAY['S', ' n ', '', '  ', 'Q', 'SI', 'ñ', NULL]) v;
 
+-- the numbers of Mexico in libphonenumber's PhoneNumberUtilTest.testParseNumbersMexico
+SELECT v, legacy_phone(v) FROM unnest(ARRAY['+52 (449)978-0001', '01 (449)978-0001', '(449)978-0001', '+52 1 33 1234-5678', '044 (33) 1234-5678', '045 33 1234-5678']) v;
+
 -- Ten digits, in every old way to write them, give the same ten.
 SELECT setseed(0.20588);
 SELECT count(*) AS numbers, count(*) FILTER (WHERE legacy_phone(before || written) IS DISTINCT FROM n) AS wrong

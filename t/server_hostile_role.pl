@@ -182,6 +182,9 @@ my $calls = qq{
 		aq.legacy_email('a\@b.mx'), aq.legacy_email_error('?'), aq.legacy_postal_code('6000'), aq.legacy_postal_code(6000), aq.legacy_postal_code_error('?'), aq.legacy_postal_code_error(0),
 		aq.legacy_date('31/01/2020'), aq.legacy_date_error('?'), aq.legacy_date(pg_catalog.make_date(1900, 1, 1)), aq.legacy_date_error(pg_catalog.make_date(1900, 1, 1)),
 		aq.legacy_date(pg_catalog.make_timestamp(1900, 1, 1, 0, 0, 0)), aq.legacy_date_error(pg_catalog.make_timestamp(1900, 1, 1, 0, 0, 0));
+	CREATE TABLE cf.perfil (prstelef pg_catalog.varchar(16));
+	INSERT INTO cf.perfil VALUES ('4421234567'), ('1234567');
+	SELECT * FROM aq.legacy_profile('cf.perfil');
 	SELECT aq.legacy_bool_strict('?');
 	CREATE TABLE cf.tarifa (t pg_catalog.jsonb CHECK (aq.tariff_is_valid(t)), c pg_catalog.text);
 	CREATE INDEX tarifa_c ON cf.tarifa (aq.legacy_text(c));

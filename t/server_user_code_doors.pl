@@ -326,6 +326,16 @@ for my $case (@cases)
 	cmp_ok($logged->{$schema}{out} =~ /(\d+)/ && $1, '>=', 1, "$what: ... and is logged") unless $what =~ /rule/;
 }
 
+# ---- her table, profiled --------------------------------------------------------------------------
+
+@cases = make_doors(map { {
+	what => "profiled table, $_->[0]", door => $_, schema => 'y' . ++$n, table => "y$n.t", key => 'id',
+	setup => q{CREATE SCHEMA S; CREATE TABLE T (id int PRIMARY KEY, k int, importe numeric, telefono varchar(16)); INSERT INTO T VALUES (-1, 1, 1, '1234567')},
+	use => 'INSERT INTO T (id, k) VALUES (-5, 1); SELECT * FROM T; UPDATE T SET k = 5' } } @doors);
+$walked = walk(q{SELECT 'read: ' || rows_read || refused FROM aq.legacy_profile('T') WHERE column_name = 'telefono'; SELECT * FROM aq.legacy_profile('T', NULL)}, $hers, @cases);
+my $profiled = grep { $walked->{ $_->{schema} }{out} =~ /^read: \d/m } @cases;
+cmp_ok($profiled, '>', @cases / 2, "$profiled of " . @cases . ' tables with doors are profiled');
+
 # ---- her log ---------------------------------------------------------------------------------------
 
 my $log = 'changed_at timestamptz, xact_id xid8, xact_seq int, table_schema name, table_name name, record_id bigint, record_key jsonb, action char(1), old_data jsonb,
