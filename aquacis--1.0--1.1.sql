@@ -788,6 +788,59 @@ E'the version of the library that this session has loaded, and of the SQL interf
 
 
 ------------------------------------------------------------------------------
+-- legacy: keys and numbers
+------------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.legacy_rfc(val text, check_digit boolean) RETURNS text
+AS 'MODULE_PATHNAME', 'legacy_rfc_check_digit'
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION @extschema@.legacy_rfc(text, boolean) IS
+E'the RFC as legacy_rfc(val) gives it; with check_digit false its check digit is not checked\n'
+'For keys that are known to be right although SAT issued them with another digit than its rule gives.\n'
+'Errors: 22P02 with the reason that legacy_rfc_error gives; 22004 check_digit is null.';
+
+COMMENT ON FUNCTION @extschema@.legacy_rfc_error(text) IS
+'why the text is no RFC: foreign character, wrong length, wrong structure, impossible date, '
+'unusual check digit (SAT has issued such keys), wrong check digit; NULL when it is one or empty';
+COMMENT ON FUNCTION @extschema@.legacy_curp_error(text) IS
+'why the text is no CURP: foreign character, wrong length, wrong structure, impossible date, unknown '
+'sex, unknown state, initials never issued, wrong check digit; NULL when it is one or empty';
+
+CREATE FUNCTION @extschema@.legacy_money(val numeric) RETURNS numeric
+AS 'MODULE_PATHNAME', 'legacy_money_numeric'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION @extschema@.legacy_money(numeric) IS
+E'the amount as numeric(12,2), as ROUND(val, 2) gives it\n'
+'Errors: 22003 NaN, infinity or beyond 9999999999.99, with the value.';
+
+CREATE FUNCTION @extschema@.legacy_money_error(val double precision) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+COMMENT ON FUNCTION @extschema@.legacy_money_error(double precision) IS
+'why legacy_money refuses the value: not a number, infinite, out of range; NULL when it does not';
+
+CREATE FUNCTION @extschema@.legacy_money_error(val numeric) RETURNS text
+AS 'MODULE_PATHNAME', 'legacy_money_error_numeric'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+COMMENT ON FUNCTION @extschema@.legacy_money_error(numeric) IS
+'why legacy_money refuses the value: not a number, infinite, out of range; NULL when it does not';
+
+CREATE FUNCTION @extschema@.legacy_decimal(val double precision, scale integer) RETURNS numeric
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION @extschema@.legacy_decimal(double precision, integer) IS
+E'a unit price or a quantity with so many decimals (0 to 15), as ROUND(val::numeric, scale) gives it\n'
+'The digits are those of the 15 that are known of a double precision.\n'
+'Errors: 22003 NaN, infinity or 10^15 and more, with the value; 22023 no such scale; 22004 scale is null.';
+
+CREATE FUNCTION @extschema@.legacy_decimal_error(val double precision) RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+COMMENT ON FUNCTION @extschema@.legacy_decimal_error(double precision) IS
+'why legacy_decimal refuses the value: not a number, infinite, out of range; NULL when it does not';
+
+
+------------------------------------------------------------------------------
 -- rights: what ALTER DEFAULT PRIVILEGES gave to others
 ------------------------------------------------------------------------------
 

@@ -100,7 +100,7 @@ persona;prsnombre;demo.given_name(n)
 persona;prspriapel;demo.surname(n, 22)
 persona;prssegapel;CASE WHEN n % 9 > 0 THEN demo.surname(n, 23) END
 persona;prsnomcpto;demo.given_name(n) || ' ' || demo.surname(n, 22) || ' '
-persona;prsnif;CASE n % 25 WHEN 0 THEN NULL WHEN 1 THEN '' WHEN 2 THEN 'heml7503' || 10 + n % 18 || 'ab1' WHEN 3 THEN 'GAML-800101-QX' || n % 10 WHEN 4 THEN 'SIN RFC' WHEN 5 THEN 'XAXX010101000' ELSE demo.rfc(n) END
+persona;prsnif;CASE n % 25 WHEN 0 THEN NULL WHEN 1 THEN '' WHEN 2 THEN 'heml7503' || 10 + n % 18 || 'ab1' WHEN 3 THEN 'GAML-800101-QX' || n % 10 WHEN 4 THEN 'SIN RFC' WHEN 5 THEN 'XAXX010101000' WHEN 6 THEN 'ACE900319JT9' ELSE demo.rfc(n) END
 persona;prstelef;demo.pick(n, NULL, ' ', (4421000000 + demo.hash(n, 24) % 8000000)::text, (4421000000 + demo.hash(n, 24) % 8000000)::text)
 persona;prspassweb;CASE WHEN n % 6 = 0 THEN 'agua' || n % 10000 END
 persona;prsjuridic;CASE WHEN n % 15 = 0 THEN 'S' ELSE 'N' END
@@ -131,7 +131,7 @@ factura;facimporte;49.50 + 5.5 * (demo.hash(n, 53) % 40)
 linfactura;linfacid;8000000 + n
 linfactura;linfaccant;demo.hash(n, 53) % 40
 linfactura;linfprefij;45 * 1.1::float8
-linfactura;linfprepro;5.5::float8 + (n % 10) * 0.1::float8
+linfactura;linfprepro;5.5::float8 + (n % 10) * 0.1::float8 + (n % 7) * 0.0789::float8
 linfactura;linfacimpo;49.50 + 5.5 * (demo.hash(n, 53) % 40)
 \.
 

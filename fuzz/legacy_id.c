@@ -27,7 +27,7 @@ try(Parser parse, const char *text, size_t len)
 	size_t		out_len;
 	LegacyKeyStatus status = parse(text, len, &key);
 
-	if (status == LEGACY_KEY_CHECK)
+	if (status == LEGACY_KEY_CHECK || status == LEGACY_KEY_UNUSUAL_CHECK)
 	{
 		/* with the check digit that the parser expects, the key is valid */
 		key.at[key.len - 1] = key.check;

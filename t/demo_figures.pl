@@ -157,6 +157,14 @@ is( sql(q{SELECT count(*) FROM demo.legacy_account JOIN nuevo.toma ON cuenta = c
 	      WHERE avisos_sms IS DISTINCT FROM (cnttsnnotifsms = 'S') OR cargo_fijo <> round(linfprefij::numeric, 2)
 	         OR movil = '' OR movil <> trim(cnttnotifmovil)}),
 	0, 'flags, money and text too');
+is( sql(q{SELECT count(*) FROM demo.legacy_account JOIN nuevo.toma ON cuenta = cnttnum
+	      WHERE precio_m3 IS DISTINCT FROM round(linfprepro::numeric, 4)}),
+	0, 'prices per m3 keep their four decimals');
+is( sql(q{SELECT count(*) > 0, count(*) FILTER (WHERE rfc IS NULL), count(*) FILTER (WHERE motivo IS NULL)
+	      FROM nuevo.toma t JOIN demo.legacy_account ON cnttnum = t.cuenta
+	      LEFT JOIN nuevo.rechazo r ON r.cuenta = t.cuenta AND columna = 'rfc' AND motivo = 'unusual check digit'
+	      WHERE prsnif = 'ACE900319JT9'}),
+	't|0|0', 'keys with an unusual check digit are kept and listed');
 
 # ---- bills --------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@
 #include "utils/geo_decls.h"
 #include "utils/numeric.h"
 
+#include "common/args.h"
 #include "compat.h"
 #include "legacy/legacy.h"
 #include "legacy/legacy_values.h"
@@ -22,6 +23,7 @@ PG_FUNCTION_INFO_V1(legacy_text);
 PG_FUNCTION_INFO_V1(legacy_gps_to_point);
 PG_FUNCTION_INFO_V1(legacy_gps_error);
 PG_FUNCTION_INFO_V1(legacy_rfc);
+PG_FUNCTION_INFO_V1(legacy_rfc_check_digit);
 PG_FUNCTION_INFO_V1(legacy_rfc_error);
 PG_FUNCTION_INFO_V1(legacy_curp);
 PG_FUNCTION_INFO_V1(legacy_curp_error);
@@ -121,11 +123,14 @@ legacy_gps_error(PG_FUNCTION_ARGS)
 static const char *const key_reasons[] = {
 	[LEGACY_KEY_OK] = NULL,
 	[LEGACY_KEY_EMPTY] = NULL,
+	[LEGACY_KEY_FOREIGN] = "foreign character",
 	[LEGACY_KEY_LENGTH] = "wrong length",
 	[LEGACY_KEY_STRUCTURE] = "wrong structure",
 	[LEGACY_KEY_DATE] = "impossible date",
 	[LEGACY_KEY_SEX] = "unknown sex",
 	[LEGACY_KEY_STATE] = "unknown state",
+	[LEGACY_KEY_INITIALS] = "initials never issued",
+	[LEGACY_KEY_UNUSUAL_CHECK] = "unusual check digit",
 	[LEGACY_KEY_CHECK] = "wrong check digit",
 };
 
@@ -145,9 +150,12 @@ key_error(FunctionCallInfo fcinfo, KeyParser parse)
 	PG_RETURN_TEXT_P(cstring_to_text(reason));
 }
 
-/* The key in its normal form, NULL for an empty text; 22P02 if it is refused. */
+/*
+ * The key in its normal form, NULL for an empty text; 22P02 if it is refused.  With
+ * any_check a check digit that is not the right one is no reason to refuse it.
+ */
 static Datum
-key_normalised(FunctionCallInfo fcinfo, KeyParser parse, const char *name)
+key_normalised(FunctionCallInfo fcinfo, KeyParser parse, const char *name, bool any_check)
 {
 	text	   *value = PG_GETARG_TEXT_PP(0);
 	size_t		len;
@@ -159,15 +167,19 @@ key_normalised(FunctionCallInfo fcinfo, KeyParser parse, const char *name)
 
 	if (status == LEGACY_KEY_EMPTY)
 		PG_RETURN_NULL();
-	if (status != LEGACY_KEY_OK)
+	if (status != LEGACY_KEY_OK &&
+		!(any_check && (status == LEGACY_KEY_CHECK || status == LEGACY_KEY_UNUSUAL_CHECK)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("invalid %s: %s", asc_toupper(name, strlen(name)), key_reasons[status]),
-				 status == LEGACY_KEY_CHECK
+				 status == LEGACY_KEY_CHECK || status == LEGACY_KEY_UNUSUAL_CHECK
 				 ? errdetail("The value is \"%s\"; the right check digit is %c.",
 							 text_to_cstring(value), key.check)
 				 : errdetail("The value is \"%s\".", text_to_cstring(value)),
-				 errhint("Find such rows first with legacy_%s_error().", name)));
+				 status == LEGACY_KEY_UNUSUAL_CHECK
+				 ? errhint("SAT has issued such keys. If this one is known to be right, "
+						   "legacy_rfc(val, check_digit => false) takes it.")
+				 : errhint("Find such rows first with legacy_%s_error().", name)));
 
 	out_len = LegacyKeyWrite(&key, out);
 	PG_RETURN_TEXT_P(LegacyTextOfUtf8(out, out_len));
@@ -176,7 +188,19 @@ key_normalised(FunctionCallInfo fcinfo, KeyParser parse, const char *name)
 Datum
 legacy_rfc(PG_FUNCTION_ARGS)
 {
-	return key_normalised(fcinfo, LegacyRfcParse, "rfc");
+	return key_normalised(fcinfo, LegacyRfcParse, "rfc", false);
+}
+
+/* Not strict: a null check_digit must not make a key null; 22004. */
+Datum
+legacy_rfc_check_digit(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {NULL, "check_digit"};
+
+	ArgsRefuseNull(fcinfo, "legacy_rfc", names, lengthof(names));
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	return key_normalised(fcinfo, LegacyRfcParse, "rfc", !PG_GETARG_BOOL(1));
 }
 
 Datum
@@ -188,7 +212,7 @@ legacy_rfc_error(PG_FUNCTION_ARGS)
 Datum
 legacy_curp(PG_FUNCTION_ARGS)
 {
-	return key_normalised(fcinfo, LegacyCurpParse, "curp");
+	return key_normalised(fcinfo, LegacyCurpParse, "curp", false);
 }
 
 Datum

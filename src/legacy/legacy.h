@@ -57,11 +57,14 @@ typedef enum LegacyKeyStatus
 {
 	LEGACY_KEY_OK,
 	LEGACY_KEY_EMPTY,
+	LEGACY_KEY_FOREIGN,			/* a character that occurs in no key */
 	LEGACY_KEY_LENGTH,
 	LEGACY_KEY_STRUCTURE,
 	LEGACY_KEY_DATE,
 	LEGACY_KEY_SEX,
 	LEGACY_KEY_STATE,
+	LEGACY_KEY_INITIALS,		/* a CURP with initials that RENAPO replaces */
+	LEGACY_KEY_UNUSUAL_CHECK,	/* an RFC whose check digit SAT may have issued so */
 	LEGACY_KEY_CHECK
 } LegacyKeyStatus;
 
@@ -80,7 +83,7 @@ typedef struct LegacyKey
 	uint8_t		at[LEGACY_KEY_MAX + 1];
 	size_t		len;
 	bool		is_latin1;		/* the text had a lone Latin-1 byte */
-	uint8_t		check;			/* the right check digit, if LEGACY_KEY_CHECK */
+	uint8_t		check;			/* the right check digit, if LEGACY_KEY_CHECK or _UNUSUAL_CHECK */
 } LegacyKey;
 
 /* Fills *key from any text. */
@@ -88,6 +91,9 @@ extern void LegacyKeyRead(const char *text, size_t len, LegacyKey *key);
 
 /* Writes the key in the encoding of its text; returns the bytes, at most 2 per character. */
 extern size_t LegacyKeyWrite(const LegacyKey *key, char *out);
+
+/* Is there a character that is not A to Z, 0 to 9, & or N with tilde? */
+extern bool LegacyKeyIsForeign(const LegacyKey *key);
 
 /* Are the characters from, ..., to - 1 all of A to Z, or all of 0 to 9? */
 extern bool LegacyKeyHasLetters(const LegacyKey *key, size_t from, size_t to);

@@ -16,6 +16,10 @@
  *			born until 1999, a letter for those born later
  *	     18	check digit
  *
+ * If the initials form one of 81 words, RENAPO writes X in place of the second letter
+ * (annex 2 of the same document), so a key with such initials was made by somebody
+ * else.
+ *
  * There is no Ñ in a CURP: RENAPO puts X in its place.  For the check digit
  * (https://curp.readthedocs.io/es/latest/instructivo/verificacion.html) 0 to 9
  * count 0 to 9, A to N 10 to 23, O to Z 25 to 36 (24 was meant for Ñ); the
@@ -40,6 +44,18 @@ static const char states[][3] = {
 	"AS", "BC", "BS", "CC", "CH", "CL", "CM", "CS", "DF", "DG", "GR", "GT",
 	"HG", "JC", "MC", "MN", "MS", "NE", "NL", "NT", "OC", "PL", "QR", "QT",
 	"SL", "SP", "SR", "TC", "TL", "TS", "VZ", "YN", "ZS"
+};
+
+static const char replaced[][5] = {
+	"BACA", "BAKA", "BUEI", "BUEY", "CACA", "CACO", "CAGA", "CAGO", "CAKA",
+	"CAKO", "COGE", "COGI", "COJA", "COJE", "COJI", "COJO", "COLA", "CULO",
+	"FALO", "FETO", "GETA", "GUEI", "GUEY", "JETA", "JOTO", "KACA", "KACO",
+	"KAGA", "KAGO", "KAKA", "KAKO", "KOGE", "KOGI", "KOJA", "KOJE", "KOJI",
+	"KOJO", "KOLA", "KULO", "LILO", "LOCA", "LOCO", "LOKA", "LOKO", "MAME",
+	"MAMO", "MEAR", "MEAS", "MEON", "MIAR", "MION", "MOCO", "MOKO", "MULA",
+	"MULO", "NACA", "NACO", "PEDA", "PEDO", "PENE", "PIPI", "PITO", "POPO",
+	"PUTA", "PUTO", "QULO", "RATA", "ROBA", "ROBE", "ROBO", "RUIN", "SENO",
+	"TETA", "VACA", "VAGA", "VAGO", "VAKA", "VUEI", "VUEY", "WUEI", "WUEY"
 };
 
 static int
@@ -81,6 +97,15 @@ has_state(const LegacyKey *key)
 	return false;
 }
 
+static bool
+has_replaced_initials(const LegacyKey *key)
+{
+	for (size_t i = 0; i < sizeof(replaced) / sizeof(replaced[0]); i++)
+		if (memcmp(key->at, replaced[i], DATE) == 0)
+			return true;
+	return false;
+}
+
 static uint8_t
 check_of(const LegacyKey *key)
 {
@@ -98,6 +123,8 @@ LegacyCurpParse(const char *text, size_t len, LegacyKey *key)
 	LegacyKeyRead(text, len, key);
 	if (key->len == 0)
 		return LEGACY_KEY_EMPTY;
+	if (LegacyKeyIsForeign(key))
+		return LEGACY_KEY_FOREIGN;
 	if (key->len != LENGTH)
 		return LEGACY_KEY_LENGTH;
 	if (!has_structure(key))
@@ -108,6 +135,8 @@ LegacyCurpParse(const char *text, size_t len, LegacyKey *key)
 		return LEGACY_KEY_SEX;
 	if (!has_state(key))
 		return LEGACY_KEY_STATE;
+	if (has_replaced_initials(key))
+		return LEGACY_KEY_INITIALS;
 
 	key->check = check_of(key);
 	return key->at[CHECK] == key->check ? LEGACY_KEY_OK : LEGACY_KEY_CHECK;

@@ -87,6 +87,16 @@ LegacyKeyWrite(const LegacyKey *key, char *out)
 }
 
 bool
+LegacyKeyIsForeign(const LegacyKey *key)
+{
+	for (size_t i = 0; i < key->len; i++)
+		if (!LegacyKeyHasLetters(key, i, i + 1) && !LegacyKeyHasDigits(key, i, i + 1) &&
+			key->at[i] != '&' && key->at[i] != LEGACY_KEY_ENYE)
+			return true;
+	return false;
+}
+
+bool
 LegacyKeyHasLetters(const LegacyKey *key, size_t from, size_t to)
 {
 	for (size_t i = from; i < to; i++)
