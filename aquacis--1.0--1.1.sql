@@ -796,15 +796,15 @@ AS 'MODULE_PATHNAME', 'legacy_rfc_check_digit'
 LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10;
 COMMENT ON FUNCTION @extschema@.legacy_rfc(text, boolean) IS
 E'the RFC as legacy_rfc(val) gives it; with check_digit false its check digit is not checked\n'
-'For keys that are known to be right although SAT issued them with another digit than its rule gives.\n'
+'For keys that are known to be right although SAT issued them with an unusual digit.\n'
 'Errors: 22P02 with the reason that legacy_rfc_error gives; 22004 check_digit is null.';
 
 COMMENT ON FUNCTION @extschema@.legacy_rfc_error(text) IS
 'why the text is no RFC: foreign character, wrong length, wrong structure, impossible date, '
 'unusual check digit (SAT has issued such keys), wrong check digit; NULL when it is one or empty';
 COMMENT ON FUNCTION @extschema@.legacy_curp_error(text) IS
-'why the text is no CURP: foreign character, wrong length, wrong structure, impossible date, unknown '
-'sex, unknown state, initials never issued, wrong check digit; NULL when it is one or empty';
+'why the text is no CURP: foreign character, wrong length, wrong structure, impossible date, '
+'unknown sex, unknown state, initials never issued, wrong check digit; NULL when it is one or empty';
 
 CREATE FUNCTION @extschema@.legacy_money(val numeric) RETURNS numeric
 AS 'MODULE_PATHNAME', 'legacy_money_numeric'
@@ -829,9 +829,10 @@ CREATE FUNCTION @extschema@.legacy_decimal(val double precision, scale integer) 
 AS 'MODULE_PATHNAME'
 LANGUAGE C IMMUTABLE PARALLEL SAFE COST 5;
 COMMENT ON FUNCTION @extschema@.legacy_decimal(double precision, integer) IS
-E'a unit price or a quantity with so many decimals (0 to 15), as ROUND(val::numeric, scale) gives it\n'
+E'a unit price or a quantity with 0 to 15 decimals, as ROUND(val::numeric, scale) gives it\n'
 'The digits are those of the 15 that are known of a double precision.\n'
-'Errors: 22003 NaN, infinity or 10^15 and more, with the value; 22023 no such scale; 22004 scale is null.';
+'Errors: 22003 NaN, infinity or 10^15 and more, with the value; 22023 no such scale; 22004 scale '
+'is null.';
 
 CREATE FUNCTION @extschema@.legacy_decimal_error(val double precision) RETURNS text
 AS 'MODULE_PATHNAME'

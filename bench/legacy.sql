@@ -9,6 +9,7 @@ SELECT command FROM (
 			(4, 'legacy_text', 'texts', 't', 'legacy_text(t)', 'NULLIF(trim(t), '''')'),
 			(5, 'legacy_gps_to_point', 'places', 'lat', 'legacy_gps_to_point(lat, lng)', 'old_point(lat, lng)'),
 			(6, 'legacy_gps_to_geom', 'places', 'lat', 'legacy_gps_to_geom(lat, lng)', 'old_geom(lat, lng)'),
-			(7, 'legacy_gps_to_geom, 16 decimals', 'long_places', 'lat', 'legacy_gps_to_geom(lat, lng)', 'old_geom(lat, lng)')) w (i, what, tab, none, ours, old),
+			(7, 'legacy_gps_to_geom, 16 decimals', 'long_places', 'lat', 'legacy_gps_to_geom(lat, lng)', 'old_geom(lat, lng)'),
+			(8, 'legacy_gps_to_geom, 20 decimals', 'longer_places', 'lat', 'legacy_gps_to_geom(lat, lng)', 'old_geom(lat, lng)')) w (i, what, tab, none, ours, old),
 		LATERAL (VALUES (1, 'none', none), (2, 'ours', ours), (3, 'old', old)) c (v, variant, call)
 	ORDER BY r, i, v) q \gexec

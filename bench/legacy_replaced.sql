@@ -35,4 +35,6 @@ CREATE UNLOGGED TABLE places AS
   SELECT (20 + random())::numeric(12, 6)::varchar(30) AS lat, (-100 - random())::numeric(12, 6)::varchar(30) AS lng FROM generate_series(1, :values);
 CREATE UNLOGGED TABLE long_places AS
   SELECT (20 + random())::numeric(20, 16)::varchar(30) AS lat, (-100 - random())::numeric(20, 16)::varchar(30) AS lng FROM generate_series(1, :values);
+CREATE UNLOGGED TABLE longer_places AS
+  SELECT (20 + random()::numeric + random()::numeric / 1e12)::numeric(24, 20)::varchar(30) AS lat, (-100 - random()::numeric - random()::numeric / 1e12)::numeric(24, 20)::varchar(30) AS lng FROM generate_series(1, :values);
 VACUUM ANALYZE;
