@@ -185,7 +185,7 @@ my $calls = qq{
 	CREATE TABLE cf.perfil (prstelef pg_catalog.varchar(16));
 	INSERT INTO cf.perfil VALUES ('4421234567'), ('1234567');
 	SELECT * FROM aq.legacy_profile('cf.perfil');
-	SELECT aq.legacy_rfc('ACE900319JT9', false), aq.legacy_money(12.345::numeric), aq.legacy_money_error(1::float8), aq.legacy_money_error(1::numeric),
+	SELECT aq.legacy_rfc('ACE900319JT9', false), aq.legacy_money(12.345::pg_catalog.numeric), aq.legacy_money_error(1::pg_catalog.float8), aq.legacy_money_error(1::pg_catalog.numeric),
 		aq.legacy_decimal(1.5, 3), aq.legacy_decimal_error(1.5);
 	SELECT aq.legacy_bool_strict('?');
 	CREATE TABLE cf.tarifa (t pg_catalog.jsonb CHECK (aq.tariff_is_valid(t)), c pg_catalog.text);
