@@ -1,4 +1,6 @@
 -- legacy_phone, legacy_email, legacy_postal_code, legacy_date, flags in numbers
+-- psql of different versions gives characters without width different widths
+\pset format unaligned
 
 SELECT v, legacy_phone(v), legacy_phone_extension(v) FROM unnest(ARRAY['4421234567', '442 123 4567', '(442) 123-45-67', '442.123.4567', ' 442–123–4567 ', '01 442 123 4567', '044 55 1234 5678', '0455512345678',
   '+52 442 123 4567', '+52 1 442 123 4567', '+52 (01) 442 123 4567', '+52 044 442 123 4567', '52 442 123 4567', '5214421234567', '0052 442 123 4567', '+524421234567',

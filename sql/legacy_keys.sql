@@ -1,4 +1,6 @@
 -- legacy_rfc and legacy_curp: check digits that SAT issued, initials that RENAPO replaces, foreign characters
+-- psql of different versions gives characters without width different widths
+\pset format unaligned
 
 -- Keys of companies that a free library looked up at SAT, from the tests of python-stdnum
 -- (tests/test_mx_rfc.doctest): first those whose check digit is right, then those whose digit
