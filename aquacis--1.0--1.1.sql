@@ -779,11 +779,12 @@ E'for each column of a legacy table the converter that fits it, and what it woul
 ------------------------------------------------------------------------------
 
 CREATE FUNCTION @extschema@.aquacis_version(OUT library text, OUT interface text) RETURNS record
+-- not in a worker, which may have loaded a newer library than its session
 AS 'MODULE_PATHNAME'
-LANGUAGE C STABLE PARALLEL SAFE;
+LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION @extschema@.aquacis_version() IS
 E'the version of the library that this session has loaded, and of the SQL interface\n'
-'library: 1.1.0; a session keeps the library that it began with. interface: 1.1, as in \dx; ALTER '
+'library: 1.1.0; a session keeps the library that it began with. interface: 1.1, as in \\dx; ALTER '
 'EXTENSION aquacis UPDATE brings the one that belongs to the files.';
 
 

@@ -31,7 +31,7 @@ foreach my $encoding (qw(utf8 latin1 latin9 win1252 euc_jp))
 	is(ask($encoding, "SELECT octet_length(legacy_rfc('o\xC3\xB1o120726rx3'))"),
 		$encoding eq 'utf8' ? 13 : 12, "$encoding: stored as the encoding has it");
 	is(ask($encoding, "SELECT legacy_rfc_error('o\xC3\xA9o120726rx3')"),
-		'wrong structure', "$encoding: RFC with another letter");
+		'foreign character', "$encoding: RFC with another letter");
 	is(ask($encoding, "SELECT '[' || legacy_text('  \xC3\xB1and\xC3\xBA ') || ']'"),
 		"[\xC3\xB1and\xC3\xBA]", "$encoding: text");
 	is(ask($encoding, "SELECT legacy_bool('\xC3\xB1')"), 'f', "$encoding: flag");
@@ -51,9 +51,9 @@ foreach (
 	is(ask($encoding, "SELECT legacy_gps_error(E'$lat', '1'), legacy_gps_to_point(E'$lat', '1') IS NULL"),
 		'malformed|t', "$encoding: no character of Unicode in a coordinate");
 	is(ask($encoding, "SELECT legacy_rfc_error(E'${initials}561231GR8')"),
-		'wrong structure', "$encoding: no character of Unicode in an RFC");
+		'foreign character', "$encoding: no character of Unicode in an RFC");
 	is(ask($encoding, "SELECT legacy_curp_error(E'${initials}')"),
-		'wrong length', "$encoding: no character of Unicode in a CURP");
+		'foreign character', "$encoding: no character of Unicode in a CURP");
 }
 
 # What else went through Windows: mojibake, typographic signs as control characters.
