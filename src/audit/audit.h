@@ -515,7 +515,6 @@ extern List *AuditRegistryByName(Oid fnoid, const char *schema, const char *name
 extern int32 AuditRegistryHeir(Oid fnoid, int32 id);
 extern int32 AuditRegister(Oid fnoid, Oid relid, Oid logid, List *key, const AuditArgs *before);
 extern void AuditUnregister(Oid fnoid, Oid relid);
-extern uint64 AuditOwnTableRun(Oid fnoid, const char *table, const char *command, int nargs, const SpiArg *args);
 extern uint64 AuditRegistryRun(Oid fnoid, const char *command, int nargs, const SpiArg *args);
 
 /* ---- reading (audit_read.c, audit_key.c) ------------------------------------------- */

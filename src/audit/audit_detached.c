@@ -27,6 +27,7 @@
 #include "audit/audit_months.h"
 #include "common/catalog.h"
 #include "common/names.h"
+#include "common/owntable.h"
 #include "common/spi.h"
 #include "common/usercode.h"
 #include "compat.h"
@@ -36,7 +37,7 @@ static void
 run_as_owner(Oid fnoid, const char *command, int nargs, const SpiArg *args)
 {
 	if (OidIsValid(get_relname_relid("audit_detached", get_func_namespace(fnoid))))
-		AuditOwnTableRun(fnoid, "audit_detached", command, nargs, args);
+		OwnTableRun(fnoid, "audit_detached", command, nargs, args);
 }
 
 /*

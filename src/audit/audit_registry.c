@@ -24,23 +24,18 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "audit/audit.h"
-#include "common/catalog.h"
 #include "common/names.h"
+#include "common/owntable.h"
 #include "common/spi.h"
 #include "common/textarray.h"
 #include "compat.h"
@@ -53,12 +48,7 @@ enum
 	COLUMN_LOG, NCOLUMNS = COLUMN_LOG
 };
 
-/* audit_table in the schema of a function of ours; InvalidOid before interface 1.1. */
-static Oid
-registry_table(Oid fnoid)
-{
-	return get_relname_relid("audit_table", get_func_namespace(fnoid));
-}
+#define TABLE "audit_table"
 
 static char *
 text_of(Datum value)
@@ -88,11 +78,7 @@ read_row(HeapTuple tuple, TupleDesc desc, AuditRegistered *out)
 	out->keys = nulls[COLUMN_KEYS] ? NIL : TextArrayToList(DatumGetArrayTypeP(values[COLUMN_KEYS]));
 }
 
-/*
- * The rows that a condition finds, the latest id last, as a list of AuditRegistered in the
- * current context.  They are read by scanning the table: it has as many rows as there are
- * audited tables.  The latest committed rows, and our own.
- */
+/* Is this row one that is looked for? */
 typedef bool (*Wanted) (const AuditRegistered *row, const void *arg);
 
 static int
@@ -101,94 +87,52 @@ by_id(const ListCell *a, const ListCell *b)
 	return ((AuditRegistered *) lfirst(a))->id - ((AuditRegistered *) lfirst(b))->id;
 }
 
-static List *
-find_rows(Oid fnoid, Wanted wanted, const void *arg)
-{
-	Oid			relid = registry_table(fnoid);
-	Relation	rel = OidIsValid(relid) ? try_table_open(relid, AccessShareLock) : NULL;
-	List	   *found = NIL;
-	SysScanDesc scan;
-	Snapshot	snapshot;
-	HeapTuple	tuple;
-
-	if (rel == NULL)
-		return NIL;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		AuditRegistered *row = palloc(sizeof(AuditRegistered));
-
-		read_row(tuple, RelationGetDescr(rel), row);
-		if (wanted(row, arg))
-			found = lappend(found, row);
-	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
-	list_sort(found, by_id);
-	return found;
-}
-
-/* An index on that column alone, or first; InvalidOid: there is none. */
-static Oid
-index_on(Relation rel, AttrNumber column)
-{
-	Oid			found = InvalidOid;
-	ListCell   *lc;
-
-	foreach(lc, RelationGetIndexList(rel))
-	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-
-		if (index->rd_index->indkey.values[0] == column && index->rd_index->indisvalid)
-			found = lfirst_oid(lc);
-		index_close(index, AccessShareLock);
-	}
-	return found;
-}
-
 /*
- * The rows that have that value in a column, by an index on it; as find_rows().  The trigger
- * asks so once per session and table, who reads a history each time.
+ * The rows with that value in a column (InvalidAttrNumber: all) that are wanted (NULL: all), the
+ * latest id last, as a list of AuditRegistered in the current context.  The latest committed
+ * rows, and our own.
  */
 static List *
-find_by_index(Oid fnoid, AttrNumber column, RegProcedure equal, Datum value)
+find_rows(Oid fnoid, AttrNumber column, RegProcedure equal, Datum value, Wanted wanted, const void *arg)
 {
-	Oid			relid = registry_table(fnoid);
-	Relation	rel = OidIsValid(relid) ? try_table_open(relid, AccessShareLock) : NULL;
+	OwnTableRows rows;
 	List	   *found = NIL;
-	ScanKeyData key;
-	SysScanDesc scan;
-	Snapshot	snapshot;
 	HeapTuple	tuple;
-	Oid			index;
 
-	if (rel == NULL)
+	if (!OwnTableBegin(&rows, fnoid, TABLE, column, equal, value))
 		return NIL;
-	index = index_on(rel, column);
-	ScanKeyInit(&key, column, BTEqualStrategyNumber, equal, value);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while (HeapTupleIsValid(tuple = OwnTableNext(&rows)))
 	{
 		AuditRegistered *row = palloc(sizeof(AuditRegistered));
 
-		read_row(tuple, RelationGetDescr(rel), row);
-		found = lappend(found, row);
+		read_row(tuple, RelationGetDescr(rows.rel), row);
+		if (wanted == NULL || wanted(row, arg))
+			found = lappend(found, row);
 	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
+	OwnTableEnd(&rows);
 	list_sort(found, by_id);
 	return found;
+}
+
+/* By an index: the trigger asks so once per session and table, who reads a history each time. */
+static List *
+find_by_value(Oid fnoid, AttrNumber column, RegProcedure equal, Datum value)
+{
+	return find_rows(fnoid, column, equal, value, NULL, NULL);
+}
+
+/* By a scan of the table, which has as many rows as there are audited tables. */
+static List *
+find_wanted(Oid fnoid, Wanted wanted, const void *arg)
+{
+	return find_rows(fnoid, InvalidAttrNumber, InvalidOid, (Datum) 0, wanted, arg);
 }
 
 /* The table of an id; false when there is none.  What *out points to is in the current context. */
 bool
 AuditRegistryById(Oid fnoid, int32 id, AuditRegistered *out)
 {
-	List	   *rows = find_by_index(fnoid, COLUMN_ID, F_INT4EQ, Int32GetDatum(id));
+	List	   *rows = find_by_value(fnoid, COLUMN_ID, F_INT4EQ, Int32GetDatum(id));
 
 	if (rows == NIL)
 		return false;
@@ -200,20 +144,14 @@ AuditRegistryById(Oid fnoid, int32 id, AuditRegistered *out)
 List *
 AuditRegistryByTable(Oid fnoid, Oid relid)
 {
-	return find_by_index(fnoid, COLUMN_RELID, F_OIDEQ, ObjectIdGetDatum(relid));
-}
-
-static bool
-is_any(const AuditRegistered *row, const void *arg)
-{
-	return true;
+	return find_by_value(fnoid, COLUMN_RELID, F_OIDEQ, ObjectIdGetDatum(relid));
 }
 
 /* The rows of all tables, in the order of their ids.  A list of AuditRegistered. */
 List *
 AuditRegistryAll(Oid fnoid)
 {
-	return find_rows(fnoid, is_any, NULL);
+	return find_wanted(fnoid, NULL, NULL);
 }
 
 typedef struct TableName
@@ -237,7 +175,7 @@ AuditRegistryByName(Oid fnoid, const char *schema, const char *name)
 {
 	TableName	wanted = {schema, name};
 
-	return find_rows(fnoid, has_name, &wanted);
+	return find_wanted(fnoid, has_name, &wanted);
 }
 
 static bool
@@ -250,45 +188,18 @@ has_former(const AuditRegistered *row, const void *arg)
 int32
 AuditRegistryHeir(Oid fnoid, int32 id)
 {
-	List	   *rows = find_rows(fnoid, has_former, &id);
+	List	   *rows = find_wanted(fnoid, has_former, &id);
 
 	return rows == NIL ? 0 : ((AuditRegistered *) llast(rows))->id;
 }
 
 /* ---- writing ------------------------------------------------------------------------- */
 
-/*
- * Runs a command on a table of the extension, for %s, as its owner, whoever calls: nothing
- * but values may come from the caller.  Within an SPI connection.  Returns its row count;
- * 55000 where the extension of this database is older than its library.
- */
-uint64
-AuditOwnTableRun(Oid fnoid, const char *table, const char *command, int nargs, const SpiArg *args)
-{
-	Oid			relid = get_relname_relid(table, get_func_namespace(fnoid));
-	Oid			user;
-	int			context;
-	uint64		n;
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the extension aquacis is older than its library"),
-				 errdetail("Its schema has no table \"%s\".", table),
-				 errhint("ALTER EXTENSION aquacis UPDATE.")));
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(CatalogOwner(relid), context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	n = SpiQuery(psprintf(command, NamesQualified(relid)), nargs, args);
-	SetUserIdAndSecContext(user, context);
-	return n;
-}
-
-/* The same on audit_table. */
+/* Runs a command on audit_table, for %s, as its owner: OwnTableRun(). */
 uint64
 AuditRegistryRun(Oid fnoid, const char *command, int nargs, const SpiArg *args)
 {
-	return AuditOwnTableRun(fnoid, "audit_table", command, nargs, args);
+	return OwnTableRun(fnoid, TABLE, command, nargs, args);
 }
 
 /* Is the table that has this id, and is not the given one, still there? */
@@ -353,7 +264,7 @@ AuditRegister(Oid fnoid, Oid relid, Oid logid, List *key, const AuditArgs *befor
 	char	   *columns = AuditColumnList(key);
 	AuditRegistered *row;
 
-	if (!OidIsValid(registry_table(fnoid)))
+	if (!OidIsValid(OwnTableFind(fnoid, TABLE)))
 		return 0;
 	if (rows == NIL)
 		return insert_row(fnoid, relid, logid, columns, before != NULL && before->id == 0);
@@ -378,7 +289,7 @@ AuditUnregister(Oid fnoid, Oid relid)
 {
 	SpiArg		args[1] = {SpiDatumArg(OIDOID, ObjectIdGetDatum(relid))};
 
-	if (OidIsValid(registry_table(fnoid)))
+	if (OidIsValid(OwnTableFind(fnoid, TABLE)))
 		AuditRegistryRun(fnoid, "UPDATE %s SET disabled_at = pg_catalog.now() WHERE relid "
 						 "OPERATOR(pg_catalog.=) $1 AND disabled_at IS NULL", 1, args);
 }

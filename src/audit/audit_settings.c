@@ -121,6 +121,14 @@ AuditReadSettings(Oid relid, Oid fnoid, AuditSettings *settings)
 	return true;
 }
 
+/* The blank before a sentence that follows another. */
+static void
+begin_sentence(StringInfo text)
+{
+	if (text->len > 0)
+		appendStringInfoChar(text, ' ');
+}
+
 /* Appends a sentence with the names that are in a and not in b, if there are any. */
 static void
 tell_names(StringInfo text, const char *what, List *a, List *b)
@@ -134,16 +142,20 @@ tell_names(StringInfo text, const char *what, List *a, List *b)
 			names = lappend(names, lfirst(lc));
 	}
 	if (names != NIL)
-		appendStringInfo(text, "%s%s: %s.", text->len > 0 ? " " : "", what, AuditColumnList(names));
+	{
+		begin_sentence(text);
+		appendStringInfo(text, "%s: %s.", what, AuditColumnList(names));
+	}
 }
 
 /* Appends a sentence when what is logged has become more or less. */
 static void
 tell_switch(StringInfo text, const char *what, bool before, bool now)
 {
-	if (before != now)
-		appendStringInfo(text, "%s%s are %s.", text->len > 0 ? " " : "", what,
-						 now ? "logged from now on" : "no longer logged");
+	if (before == now)
+		return;
+	begin_sentence(text);
+	appendStringInfo(text, "%s are %s.", what, now ? "logged from now on" : "no longer logged");
 }
 
 /* Appends a sentence when the log is another one. */
@@ -155,7 +167,7 @@ tell_log(StringInfo text, Oid before, Oid now)
 
 	if (before == now)
 		return;
-	appendStringInfoString(text, text->len > 0 ? " " : "");
+	begin_sentence(text);
 	if (was == NULL)
 		appendStringInfo(text, "The log is \"%s\"; what it was is gone.", is);
 	else if (strcmp(was, is) != 0)
@@ -183,7 +195,10 @@ AuditTellChanges(Relation rel, const AuditSettings *before, const AuditSettings 
 	tell_names(&text, "No longer excluded", before->args.exclude, now->args.exclude);
 	tell_names(&text, "Excluded from now on", now->args.exclude, before->args.exclude);
 	if (strcmp(key, key_words(now->args.key)) != 0)
-		appendStringInfo(&text, "%sThe key was %s, and is %s.", text.len > 0 ? " " : "", key, key_words(now->args.key));
+	{
+		begin_sentence(&text);
+		appendStringInfo(&text, "The key was %s, and is %s.", key, key_words(now->args.key));
+	}
 	tell_log(&text, before->logid, now->logid);
 	tell_switch(&text, "Changes that replication applies", before->replica, now->replica);
 	tell_switch(&text, "Rows that TRUNCATE removes", before->args.images, now->args.images);

@@ -23,6 +23,7 @@
 #include "audit/audit_split.h"
 #include "common/catalog.h"
 #include "common/names.h"
+#include "common/owntable.h"
 #include "common/spi.h"
 #include "compat.h"
 
@@ -47,10 +48,10 @@ AuditSplitLoad(Oid fnoid, Oid logid, AuditSplitState *state)
 	bool		isnull;
 
 	memset(state, 0, sizeof(*state));
-	if (!OidIsValid(get_relname_relid(TABLE, get_func_namespace(fnoid))))
+	if (!OidIsValid(OwnTableFind(fnoid, TABLE)))
 		return false;
-	if (AuditOwnTableRun(fnoid, TABLE, "SELECT past::pg_catalog.oid, past_file, range_to, next_block, blocks, entries, checksum, "
-						 "last_xact FROM %s WHERE log OPERATOR(pg_catalog.=) $1", 1, &log) == 0)
+	if (OwnTableRun(fnoid, TABLE, "SELECT past::pg_catalog.oid, past_file, range_to, next_block, blocks, entries, checksum, "
+					"last_xact FROM %s WHERE log OPERATOR(pg_catalog.=) $1", 1, &log) == 0)
 		return false;
 	state->past = SpiOid(0, 1);
 	state->past_file = SpiOid(0, 2);
@@ -60,8 +61,8 @@ AuditSplitLoad(Oid fnoid, Oid logid, AuditSplitState *state)
 	state->entries = SpiInt64(0, 6);
 	state->checksum = (uint64) SpiInt64(0, 7);
 	state->last_xact = DatumGetFullTransactionId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 8, &isnull));
-	n = AuditOwnTableRun(fnoid, TABLE, "SELECT p.part::pg_catalog.oid, p.month FROM %s s, ROWS FROM (pg_catalog.unnest(s.parts), "
-						 "pg_catalog.unnest(s.months)) p(part, month) WHERE s.log OPERATOR(pg_catalog.=) $1", 1, &log);
+	n = OwnTableRun(fnoid, TABLE, "SELECT p.part::pg_catalog.oid, p.month FROM %s s, ROWS FROM (pg_catalog.unnest(s.parts), "
+					"pg_catalog.unnest(s.months)) p(part, month) WHERE s.log OPERATOR(pg_catalog.=) $1", 1, &log);
 	for (uint64 i = 0; i < n; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(cxt);
@@ -101,10 +102,10 @@ AuditSplitSave(Oid fnoid, Oid logid, const AuditSplitState *state)
 	}
 	args[9] = SpiDatumArg(REGCLASSARRAYOID, PointerGetDatum(construct_array(parts, n, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT)));
 	args[10] = SpiDatumArg(INT4ARRAYOID, PointerGetDatum(construct_array(months, n, INT4OID, sizeof(int32), true, TYPALIGN_INT)));
-	AuditOwnTableRun(fnoid, TABLE, "INSERT INTO %s (log, past, past_file, range_to, next_block, blocks, entries, checksum, last_xact, "
-					 "parts, months) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (log) DO UPDATE SET "
-					 "past = $2, past_file = $3, range_to = $4, next_block = $5, blocks = $6, entries = $7, checksum = $8, "
-					 "last_xact = $9, parts = $10, months = $11", 11, args);
+	OwnTableRun(fnoid, TABLE, "INSERT INTO %s (log, past, past_file, range_to, next_block, blocks, entries, checksum, last_xact, "
+				"parts, months) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (log) DO UPDATE SET "
+				"past = $2, past_file = $3, range_to = $4, next_block = $5, blocks = $6, entries = $7, checksum = $8, "
+				"last_xact = $9, parts = $10, months = $11", 11, args);
 }
 
 /* Deletes what is kept of a log, within an SPI connection. */
@@ -113,7 +114,7 @@ AuditSplitForget(Oid fnoid, Oid logid)
 {
 	SpiArg		log = log_arg(logid);
 
-	AuditOwnTableRun(fnoid, TABLE, "DELETE FROM %s WHERE log OPERATOR(pg_catalog.=) $1", 1, &log);
+	OwnTableRun(fnoid, TABLE, "DELETE FROM %s WHERE log OPERATOR(pg_catalog.=) $1", 1, &log);
 }
 
 /* Is this table one that we made, and no partition of anything? */

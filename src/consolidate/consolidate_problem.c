@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "common/sentence.h"
 #include "consolidate/consolidate.h"
 
 static const char *const codes[] = {
@@ -42,22 +43,11 @@ ConsolidateProblem *
 ConsolidateProblemOf(ConsolidateProblemKind kind, const char *format,...)
 {
 	ConsolidateProblem *problem = palloc(sizeof(ConsolidateProblem));
-	StringInfoData sentence;
+	va_list		args;
 
-	initStringInfo(&sentence);
-	for (;;)
-	{
-		va_list		args;
-		int			needed;
-
-		va_start(args, format);
-		needed = appendStringInfoVA(&sentence, format, args);
-		va_end(args);
-		if (needed == 0)
-			break;
-		enlargeStringInfo(&sentence, needed);
-	}
 	problem->code = codes[kind];
-	problem->sentence = sentence.data;
+	va_start(args, format);
+	problem->sentence = SentenceOf(format, args);
+	va_end(args);
 	return problem;
 }

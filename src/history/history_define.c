@@ -23,9 +23,7 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -38,15 +36,17 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "common/args.h"
 #include "common/catalog.h"
 #include "common/names.h"
+#include "common/owntable.h"
 #include "common/spi.h"
 #include "common/textarray.h"
 #include "compat.h"
 #include "history/history.h"
+
+#define TABLE "history_definition"
 
 /* columns of history_definition, as the extension script has them */
 enum
@@ -137,13 +137,6 @@ read_row(HeapTuple tuple, TupleDesc desc)
 	return def;
 }
 
-/* history_definition in the schema of a function of ours; InvalidOid in an older database. */
-static Oid
-definition_table(Oid fnoid)
-{
-	return get_relname_relid("history_definition", get_func_namespace(fnoid));
-}
-
 /*
  * The definitions, latest committed and our own, as a List of HistoryDefinition: of one
  * table, or of all (InvalidOid).  Needs no right on the table.
@@ -151,27 +144,16 @@ definition_table(Oid fnoid)
 static List *
 read_definitions(Oid fnoid, Oid relid)
 {
-	Oid			table = definition_table(fnoid);
-	Relation	rel = OidIsValid(table) ? try_table_open(table, AccessShareLock) : NULL;
+	OwnTableRows rows;
 	List	   *found = NIL;
-	SysScanDesc scan;
-	Snapshot	snapshot;
 	HeapTuple	tuple;
 
-	if (rel == NULL)
+	if (!OwnTableBegin(&rows, fnoid, TABLE, OidIsValid(relid) ? COLUMN_TABLE : InvalidAttrNumber,
+					   F_OIDEQ, ObjectIdGetDatum(relid)))
 		return NIL;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		HistoryDefinition *def = read_row(tuple, RelationGetDescr(rel));
-
-		if (!OidIsValid(relid) || def->relid == relid)
-			found = lappend(found, def);
-	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
+	while (HeapTupleIsValid(tuple = OwnTableNext(&rows)))
+		found = lappend(found, read_row(tuple, RelationGetDescr(rows.rel)));
+	OwnTableEnd(&rows);
 	return found;
 }
 
@@ -408,29 +390,6 @@ check_definition(HistoryDefinition *def, int limit)
 
 /* ---- the SQL functions ------------------------------------------------------------------------- */
 
-/* One command on history_definition as its owner, within an SPI connection. */
-static uint64
-run_on_definitions(Oid fnoid, const char *command, int nargs, const SpiArg *args)
-{
-	Oid			relid = definition_table(fnoid);
-	Oid			user;
-	int			context;
-	uint64		n;
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the extension aquacis is older than its library"),
-				 errdetail("Its schema has no table \"history_definition\"."),
-				 errhint("ALTER EXTENSION aquacis UPDATE.")));
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(CatalogOwner(relid), context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	n = SpiQuery(psprintf(command, NamesQualified(relid)), nargs, args);
-	SetUserIdAndSecContext(user, context);
-	return n;
-}
-
 /* history_define(history_table, base, columns, key, changed_at, changed_by, operation, holds, time_zone, sample) */
 PG_FUNCTION_INFO_V1(history_define);
 
@@ -455,13 +414,13 @@ history_define(PG_FUNCTION_ARGS)
 	args[7] = SpiTextArg(def->holds == HISTORY_UNKNOWN ? NULL : holds_words[def->holds]);
 	args[8] = SpiTextArg(def->time_zone);
 	args[9] = SpiTextArg(GetUserNameFromId(GetUserId(), false));
-	(void) run_on_definitions(fnoid,
-							  "INSERT INTO %s (history_table, base, columns, key, changed_at, changed_by, operation, holds, time_zone, defined_by)"
-							  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (history_table) DO UPDATE SET"
-							  " base = EXCLUDED.base, columns = EXCLUDED.columns, key = EXCLUDED.key, changed_at = EXCLUDED.changed_at,"
-							  " changed_by = EXCLUDED.changed_by, operation = EXCLUDED.operation, holds = EXCLUDED.holds,"
-							  " time_zone = EXCLUDED.time_zone, defined_at = EXCLUDED.defined_at, defined_by = EXCLUDED.defined_by",
-							  lengthof(args), args);
+	(void) OwnTableRun(fnoid, TABLE,
+					   "INSERT INTO %s (history_table, base, columns, key, changed_at, changed_by, operation, holds, time_zone, defined_by)"
+					   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (history_table) DO UPDATE SET"
+					   " base = EXCLUDED.base, columns = EXCLUDED.columns, key = EXCLUDED.key, changed_at = EXCLUDED.changed_at,"
+					   " changed_by = EXCLUDED.changed_by, operation = EXCLUDED.operation, holds = EXCLUDED.holds,"
+					   " time_zone = EXCLUDED.time_zone, defined_at = EXCLUDED.defined_at, defined_by = EXCLUDED.defined_by",
+					   lengthof(args), args);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -482,8 +441,8 @@ history_forget(PG_FUNCTION_ARGS)
 	if (get_rel_relkind(relid) != '\0')
 		check_table(relid, "table with the copies", true);
 	SPI_connect();
-	n = run_on_definitions(fcinfo->flinfo->fn_oid,
-						   "DELETE FROM %s WHERE history_table OPERATOR(pg_catalog.=) $1", lengthof(args), args);
+	n = OwnTableRun(fcinfo->flinfo->fn_oid, TABLE,
+					"DELETE FROM %s WHERE history_table OPERATOR(pg_catalog.=) $1", lengthof(args), args);
 	SPI_finish();
 	PG_RETURN_BOOL(n > 0);
 }

@@ -38,6 +38,7 @@
 
 #include "common/catalog.h"
 #include "common/names.h"
+#include "common/sentence.h"
 #include "compat.h"
 #include "history/history.h"
 
@@ -47,25 +48,14 @@
 void
 HistoryProblem(HistoryTable *table, const char *code, const char *format,...)
 {
-	StringInfoData sentence;
+	va_list		args;
 
 	if (table->problem_code != NULL)
 		return;
-	initStringInfo(&sentence);
-	for (;;)
-	{
-		va_list		args;
-		int			needed;
-
-		va_start(args, format);
-		needed = appendStringInfoVA(&sentence, format, args);
-		va_end(args);
-		if (needed == 0)
-			break;
-		enlargeStringInfo(&sentence, needed);
-	}
 	table->problem_code = code;
-	table->problem = sentence.data;
+	va_start(args, format);
+	table->problem = SentenceOf(format, args);
+	va_end(args);
 }
 
 /* ---- the key -------------------------------------------------------------------------- */
